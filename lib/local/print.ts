@@ -1,0 +1,71 @@
+/** A run for people: progress on a terminal, a table at the end. */
+// @ts-types="@types/cli-progress"
+import { MultiBar, type SingleBar } from "cli-progress";
+import Table from "cli-table3";
+import type { Progress } from "../load.ts";
+import type { ErrorReport, Report } from "../report.ts";
+
+/** Bars on standard error, one a feed; nothing where that is no terminal. */
+export function progressBars(): { show(progress: Progress): void; stop(): void } {
+  if (!Deno.stderr.isTerminal()) return { show() {}, stop() {} };
+  const bars = new MultiBar({
+    format: " {feed} |{bar}| {megabytes} MB  {step}",
+    hideCursor: true,
+    clearOnComplete: true,
+  });
+  const bar: Record<string, SingleBar> = {};
+  return {
+    show({ feed, step, bytes, total }) {
+      const megabytes = (bytes / 1e6).toFixed(1);
+      bar[feed] ??= bars.create(total ?? 1, 0, { feed: feed.padEnd(12), step, megabytes });
+      bar[feed].setTotal(Math.max(total ?? bytes, 1));
+      bar[feed].update(step === "fetching" ? bytes : bar[feed].getTotal(), { step, megabytes });
+    },
+    stop: () => bars.stop(),
+  };
+}
+
+/** The counts of each feed, then what went wrong and what was ignored. */
+export function printReport(report: Report): void {
+  const columns = ["read", "inserted", "updated", "unchanged", "duplicate", "rejected"] as const;
+  const rows = report.feeds.map((feed) => [
+    feed.feed,
+    feed.status,
+    ...columns.map((column) => feed[column].toLocaleString("en-US")),
+    `${feed.ms} ms`,
+  ]);
+  console.log(table(["feed", "status", ...columns, "time"], rows, 2));
+  for (const feed of report.feeds) {
+    if (feed.ignored_columns.length > 0) {
+      console.log(`${feed.feed}: ignored, for want of a column: ${feed.ignored_columns.join(", ")}`);
+    }
+    if (feed.rejected > 0) {
+      console.log(
+        `${feed.feed}: ${feed.rejected} records put aside, with reasons: select * from etl.rejects where feed = '${feed.feed}'`,
+      );
+    }
+    if (feed.error) printError(feed.error);
+  }
+  if (report.feeds.length === 0) console.log("No feed is enabled in etl.feeds.");
+  if (report.dry_run) console.log("Dry run: nothing was written.");
+  else if (report.status === "unchanged") console.log("Nothing has changed; nothing was written.");
+}
+
+export function printError({ message, hint }: ErrorReport): void {
+  console.error(`error: ${message}`);
+  if (hint) console.error(`       ${hint}`);
+}
+
+/** Plain columns; those from `firstNumber` on are set flush right. */
+export function table(head: string[], rows: string[][], firstNumber = head.length): string {
+  const none = ["top", "top-mid", "top-left", "top-right", "bottom", "bottom-mid", "bottom-left", "bottom-right"]
+    .concat("left", "left-mid", "mid", "mid-mid", "right", "right-mid");
+  const drawn = new Table({
+    head,
+    chars: { ...Object.fromEntries(none.map((part) => [part, ""])), middle: "  " },
+    style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
+    colAligns: head.map((_, i) => i < firstNumber ? "left" : "right"),
+  });
+  drawn.push(...rows);
+  return drawn.toString();
+}

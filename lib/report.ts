@@ -1,0 +1,50 @@
+/** What a run says of itself. */
+import type { EtlError } from "./errors.ts";
+
+export type Status = "unchanged" | "changed" | "failed";
+
+/** read = inserted + updated + unchanged + duplicate + rejected, always. */
+export interface Counts {
+  read: number;
+  inserted: number;
+  updated: number;
+  unchanged: number;
+  duplicate: number;
+  rejected: number;
+}
+
+export interface FeedReport extends Counts {
+  feed: string;
+  status: Status;
+  /** Bytes of the body as received. */
+  bytes: number;
+  /** Source columns that the target table does not have. */
+  ignored_columns: string[];
+  ms: number;
+  error: ErrorReport | null;
+}
+
+export interface ErrorReport {
+  code: string;
+  message: string;
+  hint: string | null;
+}
+
+export interface Report {
+  run: string;
+  status: Status;
+  dry_run: boolean;
+  feeds: FeedReport[];
+}
+
+export const nothing: Counts = { read: 0, inserted: 0, updated: 0, unchanged: 0, duplicate: 0, rejected: 0 };
+
+/** The gravest status among the feeds. */
+export function overall(feeds: FeedReport[]): Status {
+  const gravity: Status[] = ["failed", "changed", "unchanged"];
+  return gravity.find((status) => feeds.some((feed) => feed.status === status)) ?? "unchanged";
+}
+
+export function errorReport({ code, message, hint }: EtlError): ErrorReport {
+  return { code, message, hint };
+}

@@ -1,0 +1,64 @@
+-- The two reports, by RPC. A trip is completed once it has a dropoff_timestamp, and belongs to that moment.
+
+create or replace function public.trips_without_charges(
+  completed_from timestamptz default '-infinity',
+  completed_before timestamptz default 'infinity'
+)
+returns setof public.trips
+language sql stable security invoker
+set search_path = ''
+as $$
+  select t.*
+  from public.trips t
+  where t.dropoff_timestamp >= completed_from
+    and t.dropoff_timestamp < completed_before
+    and not exists (select from public.charges c where c.trip_id = t.id)
+$$;
+comment on function public.trips_without_charges(timestamptz, timestamptz) is
+  'Completed trips that no charge points to. completed_from is included, completed_before is not.';
+
+create or replace function public.churned_drivers(
+  as_of timestamptz default now(),
+  inactive_for interval default '14 days'
+)
+returns table (
+  id public.drivers.id%type,
+  tlc_number public.drivers.tlc_number%type,
+  first_name public.drivers.first_name%type,
+  last_name public.drivers.last_name%type,
+  last_dropoff_timestamp timestamptz
+)
+language sql stable security invoker
+set search_path = ''
+as $$
+  select d.id, d.tlc_number, d.first_name, d.last_name, latest.dropoff_timestamp
+  from public.drivers d
+  cross join lateral (
+    select max(t.dropoff_timestamp) as dropoff_timestamp
+    from public.trips t
+    where t.driver_id = d.id and t.dropoff_timestamp <= as_of
+  ) latest
+  where latest.dropoff_timestamp < as_of - inactive_for
+$$;
+comment on function public.churned_drivers(timestamptz, interval) is
+  'Drivers who completed a trip before, and none in the window from as_of - inactive_for to as_of, both ends included.
+Trips after as_of are not seen: the answer is the one that as_of would have given.';
+
+do $$
+declare
+  report regprocedure;
+  reader text;
+begin
+  foreach report in array array[
+    'public.trips_without_charges(timestamptz, timestamptz)'::regprocedure,
+    'public.churned_drivers(timestamptz, interval)'::regprocedure
+  ] loop
+    execute format('revoke all on function %s from public', report);
+    foreach reader in array array['anon', 'authenticated', 'service_role'] loop
+      continue when not exists (select from pg_catalog.pg_roles where rolname = reader);
+      execute format('revoke all on function %s from %I', report, reader);
+      continue when reader = 'anon';
+      execute format('grant execute on function %s to %I', report, reader);
+    end loop;
+  end loop;
+end $$;
