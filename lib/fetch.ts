@@ -13,7 +13,7 @@ export interface Download {
   /** Bytes announced by the server, null where it did not say. */
   total: number | null;
   /** The body. Throws where it is cut short or stalls. `read()` pulls, so a slow database slows the sender. */
-  body: AsyncIterable<Uint8Array>;
+  body: AsyncGenerator<Uint8Array>;
 }
 
 export interface Patience {
@@ -26,13 +26,17 @@ export interface Patience {
 export const patient: Patience = { stallMs: 30_000, retryMs: [500, 2_000, 5_000] };
 
 /** Asks for the feed; null where it has not changed since the validators were stored (304). */
-export async function download(source: Source, patience: Patience = patient): Promise<Download | null> {
+export async function download(
+  source: Source,
+  patience: Patience = patient,
+  onBytes: (received: number) => void = () => {},
+): Promise<Download | null> {
   const url = checkUrl(source.url);
   const headers = new Headers({ "accept": "*/*", "user-agent": "tdc-etl" });
   if (source.etag) headers.set("if-none-match", source.etag);
   if (source.last_modified) headers.set("if-modified-since", source.last_modified);
-  const stall = new Stall(patience.stallMs, url);
-  const response = await request(url, headers, stall, patience.retryMs);
+  const clock = new StallClock(patience.stallMs, url);
+  const response = await request(url, headers, clock, patience.retryMs);
   if (response.status === 304) return null;
   if (/^text\/html\b/i.test(response.headers.get("content-type") ?? "")) {
     await response.body?.cancel();
@@ -45,7 +49,7 @@ export async function download(source: Source, patience: Patience = patient): Pr
     etag: response.headers.get("etag"),
     lastModified: response.headers.get("last-modified"),
     total,
-    body: receive(response.body, total, stall),
+    body: receive(response.body, total, clock, onBytes),
   };
 }
 
@@ -57,11 +61,11 @@ export function notData(url?: URL): EtlError {
   );
 }
 
-async function request(url: URL, headers: Headers, stall: Stall, retryMs: number[]): Promise<Response> {
+async function request(url: URL, headers: Headers, clock: StallClock, retryMs: number[]): Promise<Response> {
   for (let attempt = 0;; attempt++) {
     const last = attempt === retryMs.length;
     try {
-      const response = await stall.watch(fetch(url, { headers, signal: stall.signal }));
+      const response = await clock.during(() => fetch(url, { headers, signal: clock.signal }));
       if (response.ok || response.status === 304) return response;
       await response.body?.cancel();
       if (last || !(response.status === 429 || response.status >= 500)) throw badStatus(url, response);
@@ -73,49 +77,71 @@ async function request(url: URL, headers: Headers, stall: Stall, retryMs: number
   }
 }
 
-async function* receive(body: Response["body"], total: number | null, stall: Stall): AsyncGenerator<Uint8Array> {
-  if (!body) return;
-  const reader = body.getReader();
+async function* receive(
+  body: Response["body"],
+  total: number | null,
+  clock: StallClock,
+  onBytes: (received: number) => void,
+): AsyncGenerator<Uint8Array> {
+  const reader = body?.getReader();
   let received = 0;
   try {
-    while (true) {
-      const { done, value } = await stall.watch(reader.read());
+    clock.start();
+    while (reader) {
+      const { done, value } = await clock.during(() => reader.read());
       if (done) break;
       received += value.length;
+      onBytes(received);
       yield value;
     }
   } catch (cause) {
-    if (cause instanceof EtlError) throw cause;
-    throw cutShort(received, total, cause);
+    throw cause instanceof EtlError ? cause : cutShort(received, total, cause);
   } finally {
-    await reader.cancel().catch(() => {});
+    clock.stop();
+    await reader?.cancel().catch(() => {});
   }
   if (total !== null && received !== total) throw cutShort(received, total);
 }
 
-/** Ends a request when nothing has come for too long. */
-class Stall {
+/** Ends a request when nothing has come for too long. Time in which we do not ask for more does not count. */
+class StallClock {
   #abort = new AbortController();
+  #waitingSince: number | null = null;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #stalled = false;
   signal = this.#abort.signal;
 
   constructor(private readonly limitMs: number, private readonly url: URL) {}
 
-  async watch<T>(waiting: Promise<T>): Promise<T> {
-    let stalled = false;
-    const timer = setTimeout(() => {
-      stalled = true;
+  /** From here to `stop` one timer serves all waits; one for each chunk would cost more than the chunk. */
+  start(): void {
+    this.#timer ??= setInterval(() => {
+      if (this.#waitingSince === null || Date.now() - this.#waitingSince < this.limitMs) return;
+      this.#stalled = true;
       this.#abort.abort();
-    }, this.limitMs);
+    }, this.limitMs / 4);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  async during<T>(wait: () => Promise<T>): Promise<T> {
+    const alone = this.#timer === undefined;
+    if (alone) this.start();
+    this.#waitingSince = Date.now();
     try {
-      return await waiting;
+      return await wait();
     } catch (cause) {
-      if (!stalled) throw cause;
+      if (!this.#stalled) throw cause;
       const message = `${place(this.url)} sent nothing for ${this.limitMs / 1000} s`;
       throw new EtlError("stalled", message, "The partner's server hangs: try again later, or ask the partner.", {
         cause,
       });
     } finally {
-      clearTimeout(timer);
+      this.#waitingSince = null;
+      if (alone) this.stop();
     }
   }
 }

@@ -107,16 +107,20 @@ async function replicate(
   progress: Progress,
   tell: (step: Progress["step"]) => void,
 ): Promise<Outcome> {
-  const answer = await download(feed, options.patience);
+  const answer = await download(feed, options.patience, (received) => {
+    progress.bytes = received;
+    tell("fetching");
+  });
   if (!answer) return unchanged;
   progress.total = answer.total;
   const hash = (await xxhash()).create64();
-  const received = count(answer.body, (bytes) => {
-    progress.bytes += bytes;
-    tell("fetching");
-  });
-  const rows = await openRows(received, feed, (bytes) => hash.update(bytes));
-  await stage(client, feed, rows);
+  let rows: Rows;
+  try {
+    rows = await openRows(answer.body, feed, (bytes) => hash.update(bytes));
+    await stage(client, feed, rows);
+  } finally {
+    await answer.body.return(undefined);
+  }
   const contentHash = hash.digest().toString(16).padStart(16, "0");
   if (contentHash === feed.content_hash) {
     const records = await takeEndMark(client, rows);
@@ -147,13 +151,6 @@ async function stage(client: Client, feed: Feed, rows: Rows): Promise<void> {
 async function takeEndMark(client: Client, rows: Rows): Promise<number> {
   const { rows: [staged] } = await client.query("select etl.take_end_mark($1) as records", [!rows.header]);
   return Number(staged.records);
-}
-
-async function* count(body: AsyncIterable<Uint8Array>, onBytes: (bytes: number) => void) {
-  for await (const chunk of body) {
-    onBytes(chunk.length);
-    yield chunk;
-  }
 }
 
 /** The ledger: a row for each feed that changed or failed. */

@@ -3,6 +3,7 @@ import { EtlError } from "./errors.ts";
 import { checkQuotes, endOfHeader, readHeader } from "./csv.ts";
 import { notData } from "./fetch.ts";
 import { checkLines, cutArray } from "./json.ts";
+import { concat, Peekable } from "./peekable.ts";
 
 export type Format = "csv" | "json" | "ndjson";
 
@@ -10,12 +11,11 @@ export interface Rows {
   /** The names in the CSV header, null for JSON, whose names are in each record. */
   header: string[] | null;
   delimiter: string | null;
-  /** The rows, CSV with its header line, closed by the record that etl.merge looks for. */
+  /** The rows, CSV with its header line, closed by the record that etl.take_end_mark looks for. */
   chunks: AsyncIterable<Uint8Array>;
 }
 
 const longestHeader = 1 << 20;
-const encoder = new TextEncoder();
 
 /** Opens a body; format, delimiter and compression are found out from its first bytes where null. */
 export async function openRows(
@@ -23,79 +23,43 @@ export async function openRows(
   feed: { format: Format | null; delimiter: string | null; encoding: string },
   onBytes: (bytes: Uint8Array) => void,
 ): Promise<Rows> {
-  const unpacked = await unpack(await peek(body, (bytes) => bytes.length >= 2));
-  const start = await peek(watch(decode(unpacked, feed.encoding), onBytes), (bytes) => /\S/.test(textOf(bytes)));
-  const format = feed.format ?? sniff(start.first);
-  if (/^\s*</.test(textOf(start.first))) throw notData();
-  if (format === "csv") return await openCsv(start, feed.delimiter);
-  if (textOf(start.first).trim() === "") throw empty();
-  const lines = format === "json" ? cutArray(start.all) : checkLines(start.all);
+  const bytes = await decode(await unpack(new Peekable(body)), feed.encoding);
+  const start = textOf(await bytes.peek((first) => /\S/.test(textOf(first)))).trimStart();
+  if (start.startsWith("<")) throw notData();
+  const format = feed.format ?? (start.startsWith("[") ? "json" : start.startsWith("{") ? "ndjson" : "csv");
+  if (start === "") throw new EtlError("empty", "the body is empty", "Ask the partner whether the export failed.");
+  const watched = watch(bytes, onBytes);
+  if (format === "csv") return await openCsv(bytes, watched, feed.delimiter);
+  const lines = format === "json" ? cutArray(watched) : checkLines(watched);
   return { header: null, delimiter: null, chunks: withEndMark(lines, "\n", "\x04") };
 }
 
-async function openCsv(start: Peeked, delimiter: string | null): Promise<Rows> {
-  // Two bytes more than the line: they tell "\r\n" from "\r".
-  const { first, all } = await peek(start.all, (bytes) => {
-    const end = endOfHeader(bytes);
-    return bytes.length >= longestHeader || (end >= 0 && end + 1 < bytes.length);
+async function openCsv(bytes: Peekable, chunks: AsyncIterable<Uint8Array>, delimiter: string | null): Promise<Rows> {
+  // A byte more than the line: it tells "\r\n" from "\r".
+  const first = await bytes.peek((first) => {
+    const end = endOfHeader(first);
+    return first.length >= longestHeader || (end >= 0 && end + 1 < first.length);
   });
-  if (textOf(first).trim() === "") throw empty();
   if (first.length >= longestHeader && endOfHeader(first) < 0) {
-    throw new EtlError(
-      "header",
-      "it has no line end in its first megabyte",
-      "It does not look like CSV: check etl.feeds.format.",
-    );
+    const message = "it has no line end in its first megabyte";
+    throw new EtlError("header", message, "It does not look like CSV: check etl.feeds.format.");
   }
   const { names, delimiter: chosen, lineEnd } = readHeader(first, delimiter);
-  return {
-    header: names,
-    delimiter: chosen,
-    chunks: withEndMark(checkQuotes(all, chosen), lineEnd, "\x04" + chosen.repeat(names.length - 1)),
-  };
+  const mark = "\x04" + chosen.repeat(names.length - 1);
+  return { header: names, delimiter: chosen, chunks: withEndMark(checkQuotes(chunks, chosen), lineEnd, mark) };
 }
 
-/** Drops the line ends at the very end, then adds the record EOT: where Postgres does not see it, data was lost. */
-async function* withEndMark(
-  chunks: AsyncIterable<Uint8Array>,
-  lineEnd: string,
-  mark: string,
-): AsyncGenerator<Uint8Array> {
+/** Drops the line ends at the very end, then adds a record of its own: where Postgres does not see it, data was lost. */
+async function* withEndMark(chunks: AsyncIterable<Uint8Array>, lineEnd: string, mark: string) {
   let heldBack = new Uint8Array(0);
   for await (const chunk of chunks) {
     let end = chunk.length;
     while (end > 0 && (chunk[end - 1] === 0x0a || chunk[end - 1] === 0x0d)) end--;
     if (end > 0 && heldBack.length > 0) yield heldBack;
     if (end > 0) yield chunk.subarray(0, end);
-    heldBack = end > 0 ? chunk.slice(end) : concat([heldBack, chunk]);
+    heldBack = end > 0 ? chunk.slice(end) : concat(heldBack, chunk);
   }
-  yield encoder.encode(lineEnd + mark + lineEnd);
-}
-
-interface Peeked {
-  first: Uint8Array;
-  all: AsyncIterable<Uint8Array>;
-}
-
-/** Reads until `enough`, and gives back the bytes read so far with the whole of the stream. */
-async function peek(chunks: AsyncIterable<Uint8Array>, enough: (bytes: Uint8Array) => boolean): Promise<Peeked> {
-  const rest = chunks[Symbol.asyncIterator]();
-  let first = new Uint8Array(0);
-  while (!enough(first)) {
-    const { done, value } = await rest.next();
-    if (done) break;
-    first = concat([first, value]);
-  }
-  return { first, all: resume(first, rest) };
-}
-
-async function* resume(first: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
-  try {
-    if (first.length > 0) yield first;
-    for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
-  } finally {
-    await rest.return?.();
-  }
+  yield new TextEncoder().encode(lineEnd + mark + lineEnd);
 }
 
 async function* watch(chunks: AsyncIterable<Uint8Array>, onBytes: (bytes: Uint8Array) => void) {
@@ -105,65 +69,44 @@ async function* watch(chunks: AsyncIterable<Uint8Array>, onBytes: (bytes: Uint8A
   }
 }
 
-async function* unpack({ first, all }: Peeked): AsyncGenerator<Uint8Array> {
-  const gzipped = first[0] === 0x1f && first[1] === 0x8b;
-  if (!gzipped) return yield* all;
-  try {
-    yield* ReadableStream.from(all as AsyncIterable<Uint8Array<ArrayBuffer>>).pipeThrough(
-      new DecompressionStream("gzip"),
-    );
-  } catch (cause) {
-    if (cause instanceof EtlError) throw cause;
-    throw new EtlError("gzip", "its gzip data is broken or cut short", "Try again; if it lasts, tell the partner.", {
-      cause,
-    });
-  }
+async function unpack(bytes: Peekable): Promise<Peekable> {
+  const first = await bytes.peek((first) => first.length >= 2);
+  if (first[0] !== 0x1f || first[1] !== 0x8b) return bytes;
+  const hint = "Try again; if it lasts, the partner's file is damaged.";
+  return through(bytes, [new DecompressionStream("gzip")], "gzip", "its gzip data is broken or cut short", hint);
 }
 
-async function* decode(chunks: AsyncIterable<Uint8Array>, encoding: string): AsyncGenerator<Uint8Array> {
+async function decode(bytes: Peekable, encoding: string): Promise<Peekable> {
   let decoder: TextDecoderStream;
+  const hint = "Correct etl.feeds.encoding.";
   try {
     decoder = new TextDecoderStream(encoding, { fatal: true });
   } catch (cause) {
-    throw new EtlError("encoding", `there is no encoding ${encoding}`, "Correct etl.feeds.encoding.", { cause });
+    throw new EtlError("encoding", `there is no encoding ${encoding}`, hint, { cause });
   }
-  if (decoder.encoding === "utf-8") return yield* withoutByteOrderMark(chunks);
-  try {
-    yield* ReadableStream.from(chunks).pipeThrough(decoder).pipeThrough(new TextEncoderStream());
-  } catch (cause) {
-    if (cause instanceof EtlError) throw cause;
-    throw new EtlError("encoding", `it is not ${encoding}`, "Correct etl.feeds.encoding.", { cause });
+  if (decoder.encoding !== "utf-8") {
+    return through(bytes, [decoder, new TextEncoderStream()], "encoding", `it is not ${encoding}`, hint);
   }
+  const first = await bytes.peek((first) => first.length >= 3);
+  if (first[0] === 0xef && first[1] === 0xbb && first[2] === 0xbf) bytes.skip(3);
+  return bytes;
 }
 
-async function* withoutByteOrderMark(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const { first, all } = await peek(chunks, (bytes) => bytes.length >= 3);
-  let skip = first[0] === 0xef && first[1] === 0xbb && first[2] === 0xbf ? 3 : 0;
-  for await (const chunk of all) {
-    yield chunk.subarray(skip);
-    skip = 0;
-  }
-}
-
-function sniff(bytes: Uint8Array): Format {
-  const mark = textOf(bytes).trimStart()[0];
-  return mark === "[" ? "json" : mark === "{" ? "ndjson" : "csv";
+/** Pipes the bytes through platform streams; what these throw becomes an EtlError, what came from upstream stays. */
+function through(bytes: Peekable, steps: unknown[], code: string, message: string, hint: string): Peekable {
+  return new Peekable((async function* () {
+    try {
+      const piped = (steps as ReadableWritablePair[]).reduce(
+        (stream, step) => stream.pipeThrough(step),
+        ReadableStream.from(bytes),
+      );
+      yield* piped as ReadableStream<Uint8Array>;
+    } catch (cause) {
+      throw cause instanceof EtlError ? cause : new EtlError(code, message, hint, { cause });
+    }
+  })());
 }
 
 function textOf(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes.subarray(0, 1024));
-}
-
-function concat(parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
-  return whole;
-}
-
-function empty(): EtlError {
-  return new EtlError(
-    "empty",
-    "the body is empty",
-    "No header and no records: ask the partner whether the export failed.",
-  );
 }

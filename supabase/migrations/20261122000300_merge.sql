@@ -144,7 +144,7 @@ begin
       using errcode = 'ETL04', hint = 'Ask the partner to quote this value.';
   end if;
   if as_json then
-    delete from pg_temp.etl_staging where record is null;
+    delete from pg_temp.etl_staging where coalesce(btrim(record), '') = '';
   end if;
   select count(*) into staged from pg_temp.etl_staging;
   return staged;

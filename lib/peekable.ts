@@ -1,0 +1,42 @@
+/** A stream of bytes whose beginning can be looked at before it is read. */
+export class Peekable implements AsyncIterable<Uint8Array> {
+  #first = new Uint8Array(0);
+  #source: AsyncIterator<Uint8Array>;
+
+  constructor(chunks: AsyncIterable<Uint8Array>) {
+    this.#source = chunks[Symbol.asyncIterator]();
+  }
+
+  /** The bytes so far, once they are `enough` or the stream has ended. */
+  async peek(enough: (first: Uint8Array) => boolean): Promise<Uint8Array> {
+    while (!enough(this.#first)) {
+      const { done, value } = await this.#source.next();
+      if (done) break;
+      this.#first = concat(this.#first, value);
+    }
+    return this.#first;
+  }
+
+  skip(bytes: number): void {
+    this.#first = this.#first.slice(bytes);
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    return {
+      next: () => {
+        if (this.#first.length === 0) return this.#source.next();
+        const value = this.#first;
+        this.#first = new Uint8Array(0);
+        return Promise.resolve({ done: false, value });
+      },
+      return: async () => await this.#source.return?.() ?? { done: true, value: undefined },
+    };
+  }
+}
+
+export function concat(one: Uint8Array, other: Uint8Array): Uint8Array<ArrayBuffer> {
+  const both = new Uint8Array(one.length + other.length);
+  both.set(one);
+  both.set(other, one.length);
+  return both;
+}

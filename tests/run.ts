@@ -1,0 +1,34 @@
+/** `deno task test [deno test's arguments]`: the suite on an embedded Postgres, or on the server of DATABASE_URL. */
+import { migrate } from "../lib/local/migrate.ts";
+import { type LocalPostgres, startPostgres } from "../lib/local/postgres.ts";
+import { database, template } from "./harness.ts";
+
+const ours = !Deno.env.get("DATABASE_URL");
+const home = await Deno.makeTempDir({ prefix: "tdc-etl-tests-" });
+let postgres: LocalPostgres | undefined;
+let code = 1;
+const end = async () => {
+  await postgres?.stop();
+  await Deno.remove(home, { recursive: true });
+};
+Deno.addSignalListener("SIGINT", () => {});
+Deno.addSignalListener("SIGTERM", () => {});
+try {
+  if (ours) {
+    postgres = await startPostgres(home, ["fsync=off", "max_connections=200"]);
+    Deno.env.set("DATABASE_URL", postgres.url);
+    Deno.env.set("ADMIN_DATABASE_URL", postgres.adminUrl);
+  }
+  await using server = await database("postgres");
+  await server.query(`drop database if exists ${template} with (force)`);
+  await server.query(`create database ${template}`);
+  await migrate(server.urlOf(template));
+  const args = Deno.args.length > 0 ? Deno.args : ["tests/"];
+  const test = new Deno.Command(Deno.execPath(), { args: ["test", "-A", "--no-check", ...args], stdin: "null" })
+    .spawn();
+  code = (await test.status).code;
+  await server.query(`drop database ${template} with (force)`);
+} finally {
+  await end();
+}
+Deno.exit(code);
