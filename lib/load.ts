@@ -6,9 +6,9 @@
  */
 import xxhash from "xxhash-wasm";
 import { copyRows } from "./copy.ts";
-import { type Client, connect } from "./database.ts";
+import { type Client, connect, connectionLost } from "./database.ts";
 import { asEtlError, EtlError } from "./errors.ts";
-import { download, type Patience } from "./fetch.ts";
+import { type Download, download, type Patience } from "./fetch.ts";
 import { errorReport, type FeedReport, nothing, overall, type Report } from "./report.ts";
 import { type Format, openRows, type Rows } from "./rows.ts";
 
@@ -71,27 +71,25 @@ async function lock(client: Client): Promise<void> {
 async function loadFeed(client: Client, run: string, feed: Feed, options: LoadOptions): Promise<FeedReport> {
   const startedAt = new Date();
   const progress: Progress = { feed: feed.name, step: "fetching", bytes: 0, total: null };
-  const tell = (step: Progress["step"]) => options.onProgress?.(Object.assign(progress, { step }));
-  const report = (outcome: Outcome): FeedReport => {
-    const ms = Date.now() - startedAt.getTime();
-    return { feed: feed.name, bytes: progress.bytes, ms, ...outcome };
+  const tell = (news: Partial<Progress>) => {
+    Object.assign(progress, news);
+    options.onProgress?.(progress);
   };
   await client.query("savepoint feed");
-  tell("fetching");
-  let result: FeedReport;
-  try {
-    result = report(await replicate(client, run, feed, options, progress, tell));
-  } catch (error) {
+  tell({});
+  const outcome = await replicate(client, run, feed, options.patience, tell).catch(async (error): Promise<Outcome> => {
     await client.query("rollback to savepoint feed").catch(() => {
       throw error;
     });
-    const failure = errorReport(asEtlError(error, `Cannot load ${feed.name}`));
-    result = report({ status: "failed", ...nothing, ignored_columns: [], error: failure });
-  }
-  if (result.status !== "unchanged") await enter(client, run, startedAt, result);
+    return { ...unchanged, status: "failed", error: errorReport(asEtlError(error, `Cannot load ${feed.name}`)) };
+  });
+  const { status, ...others } = outcome;
+  const ms = Date.now() - startedAt.getTime();
+  const report = { feed: feed.name, status, bytes: progress.bytes, ...others, ms };
+  if (status !== "unchanged") await enter(client, run, startedAt, report);
   await client.query("release savepoint feed");
-  tell(result.status);
-  return result;
+  tell({ step: status });
+  return report;
 }
 
 type Outcome = Omit<FeedReport, "feed" | "bytes" | "ms">;
@@ -103,16 +101,12 @@ async function replicate(
   client: Client,
   run: string,
   feed: Feed,
-  options: LoadOptions,
-  progress: Progress,
-  tell: (step: Progress["step"]) => void,
+  patience: Patience | undefined,
+  tell: (news: Partial<Progress>) => void,
 ): Promise<Outcome> {
-  const answer = await download(feed, options.patience, (received) => {
-    progress.bytes = received;
-    tell("fetching");
-  });
+  const answer = await download(feed, patience, (bytes) => tell({ bytes }));
   if (!answer) return unchanged;
-  progress.total = answer.total;
+  tell({ total: answer.total });
   const hash = (await xxhash()).create64();
   let rows: Rows;
   try {
@@ -127,17 +121,10 @@ async function replicate(
     await client.query("rollback to savepoint feed");
     return { ...unchanged, read: records, unchanged: records };
   }
-  tell("merging");
-  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3)", [feed.name, run, !rows.header]);
-  const { changed, ignored_columns, ...counts } = merged;
-  await client.query(
-    `update etl.feeds
-      set etag = $2, last_modified = $3, content_hash = $4, definition_hash = $5
-      where name = $1 and (etag, last_modified, content_hash, definition_hash) is distinct from ($2, $3, $4, $5)`,
-    [feed.name, answer.etag, answer.lastModified, contentHash, feed.definition_hash],
-  );
-  for (const name of Object.keys(counts)) counts[name] = Number(counts[name]);
-  return { status: changed ? "changed" : "unchanged", ...counts, ignored_columns: ignored_columns ?? [], error: null };
+  tell({ step: "merging" });
+  const outcome = await merge(client, run, feed, rows);
+  await remember(client, feed, answer, contentHash);
+  return outcome;
 }
 
 async function stage(client: Client, feed: Feed, rows: Rows): Promise<void> {
@@ -145,12 +132,29 @@ async function stage(client: Client, feed: Feed, rows: Rows): Promise<void> {
     "select etl.stage($1, $2, $3) as copy",
     [feed.name, rows.header, rows.delimiter],
   );
-  await copyRows(client, staging.copy, rows.chunks);
+  await copyRows(client, staging.copy, rows.chunks, rows.header ? "line" : "record");
 }
 
 async function takeEndMark(client: Client, rows: Rows): Promise<number> {
   const { rows: [staged] } = await client.query("select etl.take_end_mark($1) as records", [!rows.header]);
   return Number(staged.records);
+}
+
+async function merge(client: Client, run: string, feed: Feed, rows: Rows): Promise<Outcome> {
+  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3)", [feed.name, run, !rows.header]);
+  const { changed, ignored_columns, ...counts } = merged;
+  for (const name of Object.keys(counts)) counts[name] = Number(counts[name]);
+  return { ...unchanged, ...counts, status: changed ? "changed" : "unchanged", ignored_columns: ignored_columns ?? [] };
+}
+
+/** Keeps what lets the next run find out that nothing is new. */
+async function remember(client: Client, feed: Feed, answer: Download, contentHash: string): Promise<void> {
+  await client.query(
+    `update etl.feeds
+      set etag = $2, last_modified = $3, content_hash = $4, definition_hash = $5
+      where name = $1 and (etag, last_modified, content_hash, definition_hash) is distinct from ($2, $3, $4, $5)`,
+    [feed.name, answer.etag, answer.lastModified, contentHash, feed.definition_hash],
+  );
 }
 
 /** The ledger: a row for each feed that changed or failed. */
@@ -166,7 +170,7 @@ async function enter(client: Client, run: string, startedAt: Date, report: FeedR
 function explain(error: unknown): EtlError {
   if (error instanceof EtlError) return error;
   const missing = /^(42P01|42883|3F000)$/.test((error as { code?: string }).code ?? "");
-  if (!missing) return asEtlError(error, "Cannot run");
+  if (!missing) return connectionLost(error) ?? asEtlError(error, "Cannot run");
   return new EtlError(
     "not_migrated",
     "Cannot run: the database lacks the schema etl",

@@ -9,13 +9,14 @@ function blocks(text: string, language: string): string[] {
   return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, "gms"))].map((match) => match[1]);
 }
 
-Deno.test("every SQL block of docs/questions.md runs", async (t) => {
-  const text = await Deno.readTextFile(new URL("docs/questions.md", root));
+Deno.test("every SQL block of the documents runs", async (t) => {
+  const files = ["docs/questions.md", "docs/operation.md"].map((file) => Deno.readTextFile(new URL(file, root)));
+  const text = (await Promise.all(files)).join("\n");
   await using db = await freshDatabase();
   await using web = serve(Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])));
   await db.query("update etl.feeds set url = $1 || regexp_replace(url, '^.*/', '/')", [web.url]);
   await db.load();
-  assert.ok(blocks(text, "sql").length >= 4);
+  assert.ok(blocks(text, "sql").length >= 7);
   for (const sql of blocks(text, "sql")) await t.step(sql.trim().split("\n")[0], async () => void await db.query(sql));
 });
 

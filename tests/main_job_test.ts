@@ -48,6 +48,8 @@ Deno.test("three feeds into an empty database, and again: nothing is written", a
       assert.deepEqual(first.feeds.map((feed) => feed.feed), tables);
       for (const feed of first.feeds) {
         assert.deepEqual(counts(feed), [records[feed.feed], records[feed.feed], 0, 0, 0, 0], feed.feed);
+        const [file] = Object.keys(samples).filter((name) => name.startsWith(feed.feed));
+        assert.equal(feed.bytes, new TextEncoder().encode(samples[file]).length);
         const [{ rows }] = await db.query(`select count(*)::int as rows from public.${feed.feed}`);
         assert.equal(rows, records[feed.feed]);
       }

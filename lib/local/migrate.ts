@@ -1,5 +1,5 @@
 /** Applies supabase/migrations, keeping the Supabase CLI's own history, so that either may follow the other. */
-import { connect } from "../database.ts";
+import { type Client, connect } from "../database.ts";
 import { EtlError } from "../errors.ts";
 
 const directory = new URL("../../supabase/migrations/", import.meta.url);
@@ -13,38 +13,46 @@ const history = `
 `;
 
 /** Brings the schema up to date, each migration in a transaction of its own; returns the versions applied. */
-export async function migrate(databaseUrl: string): Promise<string[]> {
+export async function migrate(databaseUrl: string, from: URL = directory): Promise<string[]> {
   const client = await connect(databaseUrl);
-  const applied: string[] = [];
+  client.on("notice", ({ severity, message }) => severity === "WARNING" && console.error(`warning: ${message}`));
   try {
-    await client.query("set client_min_messages = warning");
-    await client.query("select pg_advisory_lock(hashtext('tdc-etl migrations'))");
     const known = await appliedBefore(client);
-    for (const file of await migrationFiles()) {
-      const [, version, name] = /^(\d+)_(.*)\.sql$/.exec(file)!;
-      if (known.has(version)) continue;
-      const sql = await Deno.readTextFile(new URL(file, directory));
-      const entry = "insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, $2, $3)";
-      await client.query("begin");
-      try {
-        if (applied.length === 0) await client.query(history);
-        await client.query(sql);
-        await client.query(entry, [version, name, [sql]]);
-        await client.query("commit");
-      } catch (cause) {
-        const { code, message, hint } = cause as { code: string; message: string; hint?: string };
-        const doing = `Cannot apply the migration ${file}; it was rolled back`;
-        throw new EtlError(code, `${doing}: ${message}`, hint ?? "Mend what it names, then run again.", { cause });
-      }
-      applied.push(version);
+    const applied: string[] = [];
+    for (const file of await migrationFiles(from)) {
+      const version = file.slice(0, file.indexOf("_"));
+      if (!known.has(version) && await apply(client, new URL(file, from), version)) applied.push(version);
     }
+    return applied;
   } finally {
     await client.end();
   }
-  return applied;
 }
 
-async function appliedBefore(client: Awaited<ReturnType<typeof connect>>): Promise<Set<string>> {
+/** Applies one migration and enters it in the history; false where another runner was faster. */
+async function apply(client: Client, url: URL, version: string): Promise<boolean> {
+  const file = url.pathname.slice(url.pathname.lastIndexOf("/") + 1);
+  const sql = await Deno.readTextFile(url);
+  await client.query("begin");
+  try {
+    await client.query("select pg_advisory_xact_lock(hashtext('tdc-etl migrations'))");
+    await client.query("set local client_min_messages = warning");
+    await client.query(history);
+    const entry = `insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, $2, $3)
+      on conflict (version) do nothing`;
+    const name = file.slice(version.length + 1, -".sql".length);
+    const { rowCount } = await client.query(entry, [version, name, [sql]]);
+    if (rowCount === 1) await client.query(sql);
+    await client.query("commit");
+    return rowCount === 1;
+  } catch (cause) {
+    const { code, message, detail, hint } = cause as { code: string; message: string; detail?: string; hint?: string };
+    const why = `Cannot apply the migration ${file}; it was rolled back: ${message}${detail ? `: ${detail}` : ""}`;
+    throw new EtlError(code, why, hint ?? "Mend what it names, then run again.", { cause });
+  }
+}
+
+async function appliedBefore(client: Client): Promise<Set<string>> {
   const { rows: [{ exists }] } = await client.query(
     "select to_regclass('supabase_migrations.schema_migrations') is not null as exists",
   );
@@ -53,8 +61,8 @@ async function appliedBefore(client: Awaited<ReturnType<typeof connect>>): Promi
   return new Set(rows.map((row) => row.version));
 }
 
-async function migrationFiles(): Promise<string[]> {
+async function migrationFiles(from: URL): Promise<string[]> {
   const files: string[] = [];
-  for await (const { name } of Deno.readDir(directory)) if (/^\d+_.*\.sql$/.test(name)) files.push(name);
+  for await (const { name } of Deno.readDir(from)) if (/^\d+_.*\.sql$/.test(name)) files.push(name);
   return files.sort();
 }

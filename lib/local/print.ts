@@ -14,14 +14,19 @@ export function progressBars(): { show(progress: Progress): void; stop(): void }
     clearOnComplete: true,
   });
   const bar: Record<string, SingleBar> = {};
+  let stopped = false;
   return {
     show({ feed, step, bytes, total }) {
+      if (stopped) return;
       const megabytes = (bytes / 1e6).toFixed(1);
       bar[feed] ??= bars.create(total ?? 1, 0, { feed: feed.padEnd(12), step, megabytes });
       bar[feed].setTotal(Math.max(total ?? bytes, 1));
       bar[feed].update(step === "fetching" ? bytes : bar[feed].getTotal(), { step, megabytes });
     },
-    stop: () => bars.stop(),
+    stop() {
+      if (!stopped) bars.stop();
+      stopped = true;
+    },
   };
 }
 

@@ -52,7 +52,9 @@ export async function serveSamples(port: number): Promise<{ url: string; stop():
     if (request.headers.get("if-none-match") === etags[name]) return new Response(null, { status: 304, headers });
     return new Response(feeds[name], { headers });
   };
-  const serve = (port: number) => Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, answer);
+  const end = new AbortController();
+  const serve = (port: number) =>
+    Deno.serve({ hostname: "127.0.0.1", port, signal: end.signal, onListen() {} }, answer);
   let server;
   try {
     server = serve(port);
@@ -60,7 +62,15 @@ export async function serveSamples(port: number): Promise<{ url: string; stop():
     if (!(error instanceof Deno.errors.AddrInUse)) throw error;
     server = serve(0);
   }
-  return { url: `http://127.0.0.1:${server.addr.port}`, stop: () => server.shutdown() };
+  const { finished, addr } = server;
+  return {
+    url: `http://127.0.0.1:${addr.port}`,
+    // Without waiting for answers under way, which an interrupted run would never read.
+    stop: () => {
+      end.abort();
+      return finished;
+    },
+  };
 }
 
 function tripLine(n: number): string {

@@ -2,43 +2,69 @@
 -- them from the catalog. Tables that are there already keep every row and gain only what they lack.
 
 create table if not exists public.drivers (id text primary key);
+create table if not exists public.trips (id text primary key);
+create table if not exists public.charges (id text primary key);
+
+-- What refers to an older table takes the type of its id.
+do $$
+declare
+  reference record;
+begin
+  for reference in
+    select k.child, k.referrer, coalesce(format_type(a.atttypid, a.atttypmod), 'text') as type
+    from (values ('trips', 'driver_id', 'drivers'), ('charges', 'trip_id', 'trips')) as k(child, referrer, parent)
+    left join pg_catalog.pg_attribute a on a.attrelid = format('public.%I', k.parent)::regclass and a.attname = 'id'
+  loop
+    execute format('alter table public.%I add column if not exists %I %s', reference.child, reference.referrer, reference.type);
+  end loop;
+end $$;
+
 alter table public.drivers
   add column if not exists tlc_number text,
   add column if not exists first_name text,
   add column if not exists last_name text;
 
-create table if not exists public.trips (id text primary key);
 alter table public.trips
-  add column if not exists driver_id text not null,
   add column if not exists request_timestamp timestamptz,
   add column if not exists pickup_timestamp timestamptz,
   add column if not exists dropoff_timestamp timestamptz,
   add column if not exists base_fare numeric check (base_fare > '-infinity' and base_fare < 'infinity'),
   add column if not exists gratuity numeric check (gratuity > '-infinity' and gratuity < 'infinity');
 
-create table if not exists public.charges (id text primary key);
 alter table public.charges
-  add column if not exists trip_id text not null,
-  add column if not exists amount_cents bigint not null;
+  add column if not exists amount_cents bigint;
 
--- What an older script may have left out. Rows that break a foreign key or a unique index stay, with a warning.
+-- What an older script may have left out. Rows that break one of these rules stay, with a warning.
 do $$
 declare
-  missing record;
+  rule record;
 begin
-  for missing in
-    select t.name
+  for rule in
+    select format('public.%I', t.name) as target
     from unnest(array['drivers', 'trips', 'charges']) as t(name)
     where not exists (
       select from pg_catalog.pg_constraint c
       where c.conrelid = format('public.%I', t.name)::regclass and c.contype = 'p'
     )
   loop
-    execute format('alter table public.%I add primary key (id)', missing.name);
+    execute format('alter table %s add primary key (id)', rule.target);
   end loop;
 
-  for missing in
-    select k.child, k.parent, k.referrer, a.attnum
+  for rule in
+    select format('public.%I', t.name) as target, t.required
+    from (values ('trips', 'driver_id'), ('charges', 'trip_id'), ('charges', 'amount_cents')) as t(name, required)
+  loop
+    begin
+      execute format('alter table %s alter column %I set not null', rule.target, rule.required);
+    exception when not_null_violation then
+      raise warning '% holds rows without %; they stay, and it is not required', rule.target, rule.required;
+    end;
+  end loop;
+
+  for rule in
+    select
+      format('public.%I', k.child) as target, k.referrer, format('public.%I', k.parent) as parent,
+      format('%I foreign key (%I) references public.%I (id)', k.child || '_' || k.referrer || '_fkey', k.referrer, k.parent) as definition
     from (values ('trips', 'drivers', 'driver_id'), ('charges', 'trips', 'trip_id')) as k(child, parent, referrer)
     join pg_catalog.pg_attribute a on a.attrelid = format('public.%I', k.child)::regclass and a.attname = k.referrer
     where not exists (
@@ -46,22 +72,23 @@ begin
       where c.conrelid = a.attrelid and c.contype = 'f' and c.conkey = array[a.attnum]
     )
   loop
-    execute format(
-      'alter table public.%I add constraint %I foreign key (%I) references public.%I (id) not valid',
-      missing.child, missing.child || '_' || missing.referrer || '_fkey', missing.referrer, missing.parent
-    );
     begin
-      execute format(
-        'alter table public.%I validate constraint %I', missing.child, missing.child || '_' || missing.referrer || '_fkey'
-      );
-    exception when foreign_key_violation then
-      raise warning 'public.% holds rows whose % is in no row of public.%; they stay, new ones are refused',
-        missing.child, missing.referrer, missing.parent;
+      execute format('alter table %s add constraint %s', rule.target, rule.definition);
+    exception
+      when foreign_key_violation then
+        execute format('alter table %s add constraint %s not valid', rule.target, rule.definition);
+        raise warning '% holds rows whose % is in no row of %; they stay, new ones are refused',
+          rule.target, rule.referrer, rule.parent;
+      when invalid_foreign_key then
+        raise warning '%.% cannot refer to %: %', rule.target, rule.referrer, rule.parent, sqlerrm;
+      when datatype_mismatch then
+        raise exception '%.% and %.id are of different types', rule.target, rule.referrer, rule.parent
+          using errcode = 'datatype_mismatch', hint = 'Give them one type: alter table … alter column … type ….';
     end;
   end loop;
 
   begin
-    create unique index if not exists drivers_tlc_number_key on public.drivers (tlc_number) where tlc_number <> '';
+    create unique index if not exists drivers_tlc_number_key on public.drivers (tlc_number) where tlc_number::text <> '';
   exception when unique_violation then
     raise warning 'public.drivers holds a tlc_number twice; the rows stay, and it is not made unique';
   end;
@@ -81,6 +108,7 @@ declare
   reader text;
 begin
   foreach subject in array array['drivers', 'trips', 'charges'] loop
+    execute format('revoke all on public.%I from public', subject);
     foreach reader in array array['anon', 'authenticated', 'service_role'] loop
       continue when not exists (select from pg_catalog.pg_roles where rolname = reader);
       execute format('revoke all on public.%I from %I', subject, reader);

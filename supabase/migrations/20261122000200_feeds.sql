@@ -20,6 +20,8 @@ create table if not exists etl.feeds (
   definition_hash text
 );
 alter table etl.feeds enable row level security;
+drop policy if exists "the owner alone" on etl.feeds;
+create policy "the owner alone" on etl.feeds using (false);
 comment on table etl.feeds is 'One row a feed. A further feed costs a table and a row here, no code.';
 comment on column etl.feeds.url is 'http or https, without credentials.';
 comment on column etl.feeds.target is 'The table to load, as in public.trips. It must have a primary key.';
@@ -55,6 +57,8 @@ create table if not exists etl.runs (
 );
 create index if not exists runs_feed_started_at_idx on etl.runs (feed, started_at desc);
 alter table etl.runs enable row level security;
+drop policy if exists "the owner alone" on etl.runs;
+create policy "the owner alone" on etl.runs using (false);
 comment on table etl.runs is 'The ledger: a row for each feed and run that changed something or failed. A run without change leaves none.';
 comment on column etl.runs.bytes is 'Bytes of the body as received, before decompression.';
 comment on column etl.runs.read is 'Records. Always read = inserted + updated + unchanged + duplicate + rejected.';
@@ -74,6 +78,8 @@ create table if not exists etl.rejects (
   primary key (feed, record_number)
 );
 alter table etl.rejects enable row level security;
+drop policy if exists "the owner alone" on etl.rejects;
+create policy "the owner alone" on etl.rejects using (false);
 comment on table etl.rejects is 'What is wrong now: a record leaves when it loads or vanishes from its feed, and is not rewritten while it stays the same.';
 comment on column etl.rejects.record_number is 'From 1, in the order of the feed; a CSV header line is not counted.';
 comment on column etl.rejects.record is 'The record, source name -> text for CSV. Null where it could not be split: see raw.';
@@ -103,11 +109,16 @@ as $$
       select string_agg(pg_get_constraintdef(c.oid), ',' order by c.oid)
       from pg_catalog.pg_constraint c
       where c.conrelid = to_regclass(feed.target)
+    ),
+    (
+      select string_agg(pg_get_indexdef(i.indexrelid), ',' order by i.indexrelid)
+      from pg_catalog.pg_index i
+      where i.indrelid = to_regclass(feed.target) and i.indisunique
     )
   ))
 $$;
 comment on function etl.definition_hash(etl.feeds) is
-  'MD5 of everything but the body that decides what a load does: the feed''s row, the target''s columns and constraints.';
+  'MD5 of everything but the body that decides what a load does: the feed''s row, the target''s columns, constraints and unique indexes.';
 
 create or replace function etl.plan(names text[], force boolean default false)
 returns setof etl.feeds

@@ -190,7 +190,7 @@ begin
     ) w
     where w.source <> all (coalesce(keys, '{}')) and exists (
       select from pg_temp.etl_staging s
-      where (strpos(s.record, to_json(w.source)::text) > 0 or strpos(s.record, '\u') > 0)
+      where (strpos(s.record, to_json(w.source)::text) > 0 or strpos(s.record, '\') > 0)
         and case when s.record is json object with unique keys then s.record::jsonb ? w.source end
     )
   ));

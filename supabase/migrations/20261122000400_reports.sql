@@ -1,4 +1,5 @@
 -- The two reports, by RPC. A trip is completed once it has a dropoff_timestamp, and belongs to that moment.
+-- In UTC, so that 14 days are as long for every caller, and older columns without a time zone are read alike.
 
 create or replace function public.trips_without_charges(
   completed_from timestamptz default '-infinity',
@@ -7,11 +8,12 @@ create or replace function public.trips_without_charges(
 returns setof public.trips
 language sql stable security invoker
 set search_path = ''
+set timezone = 'UTC'
 as $$
   select t.*
   from public.trips t
-  where t.dropoff_timestamp >= completed_from
-    and t.dropoff_timestamp < completed_before
+  where t.dropoff_timestamp::timestamptz >= completed_from
+    and t.dropoff_timestamp::timestamptz < completed_before
     and not exists (select from public.charges c where c.trip_id = t.id)
 $$;
 comment on function public.trips_without_charges(timestamptz, timestamptz) is
@@ -30,13 +32,14 @@ returns table (
 )
 language sql stable security invoker
 set search_path = ''
+set timezone = 'UTC'
 as $$
   select d.id, d.tlc_number, d.first_name, d.last_name, latest.dropoff_timestamp
   from public.drivers d
   cross join lateral (
-    select max(t.dropoff_timestamp) as dropoff_timestamp
+    select max(t.dropoff_timestamp::timestamptz) as dropoff_timestamp
     from public.trips t
-    where t.driver_id = d.id and t.dropoff_timestamp <= as_of
+    where t.driver_id = d.id and t.dropoff_timestamp::timestamptz <= as_of
   ) latest
   where latest.dropoff_timestamp < as_of - inactive_for
 $$;

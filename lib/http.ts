@@ -1,0 +1,141 @@
+/** Request -> authentication -> load -> response: the loader as an edge function. */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { asEtlError, EtlError } from "./errors.ts";
+import { load, type LoadOptions, type Progress } from "./load.ts";
+import { errorReport, type Report } from "./report.ts";
+
+type Wanted = Pick<LoadOptions, "feeds" | "force" | "dryRun">;
+
+const longestBody = 64 * 1024;
+const heartbeatMs = 15_000;
+const statusOf: Record<string, number> = { busy: 409, ETL01: 404, request: 400, internal: 500 };
+
+/**
+ * POST /etl with `Authorization: Bearer <trigger secret>` and, optionally, `{"feeds":[…],"force":true,"dry_run":true}`.
+ *
+ * Answers the JSON report: 200 when all is well, 207 where some feeds failed, 502 where all did; where the run could
+ * not be, `{"error":{code,message,hint}}` with 400, 404, 409 or 503. With `Accept: application/x-ndjson`: 200 and a line
+ * for each step, the last one the report or the error.
+ */
+export async function handle(request: Request): Promise<Response> {
+  const path = new URL(request.url).pathname;
+  if (path !== "/etl" && path !== "/functions/v1/etl") return refuse(404, "not_found");
+  if (request.method !== "POST") return refuse(405, "method", { allow: "POST" });
+  const secrets = triggerSecrets();
+  if (secrets.length === 0) {
+    console.error("ETL_TRIGGER_SECRET is not set, or has a secret of fewer than 32 characters: every call is refused.");
+    return refuse(503, "not_configured");
+  }
+  if (!allowed(request.headers.get("authorization"), secrets)) return refuse(401, "secret_refused");
+  try {
+    const wanted = await read(request);
+    const streams = request.headers.get("accept")?.includes("application/x-ndjson");
+    return streams ? stream(wanted) : answer(await run(wanted));
+  } catch (error) {
+    return answer(asEtlError(error, "Cannot run"));
+  }
+}
+
+/** The secrets that open the door: one, or for a rotation two, separated by a comma. */
+function triggerSecrets(): string[] {
+  const secrets = (Deno.env.get("ETL_TRIGGER_SECRET") ?? "").split(",").map((secret) => secret.trim());
+  return secrets.every((secret) => secret.length >= 32) ? secrets : [];
+}
+
+/** Compared as hashes, all of them, so that the time taken tells nothing. */
+function allowed(authorization: string | null, secrets: string[]): boolean {
+  const given = /^Bearer ([\x21-\x2b\x2d-\x7e]{1,512})$/.exec(authorization ?? "")?.[1] ?? "";
+  const hash = (text: string) => createHash("sha256").update(text).digest();
+  return secrets.map((secret) => timingSafeEqual(hash(secret), hash(given))).includes(true);
+}
+
+async function read(request: Request): Promise<Wanted> {
+  const text = await limitedText(request);
+  let body;
+  try {
+    body = text.trim() === "" ? {} : JSON.parse(text);
+  } catch (cause) {
+    throw badRequest("the body is not JSON", { cause });
+  }
+  if (body === null || typeof body !== "object" || Array.isArray(body)) throw badRequest("the body is no JSON object");
+  const { feeds = [], force = false, dry_run = false, ...others } = body;
+  const isNames = Array.isArray(feeds) && feeds.every((name) => typeof name === "string");
+  if (!isNames || typeof force !== "boolean" || typeof dry_run !== "boolean" || Object.keys(others).length > 0) {
+    throw badRequest("the body holds something else than is expected");
+  }
+  return { feeds, force, dryRun: dry_run };
+}
+
+async function limitedText(request: Request): Promise<string> {
+  let text = "";
+  for await (const part of request.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+    text += part;
+    if (text.length > longestBody) throw badRequest("the body is too long");
+  }
+  return text;
+}
+
+function badRequest(message: string, options?: ErrorOptions): EtlError {
+  return new EtlError("request", message, '{"feeds":["trips"],"force":true,"dry_run":true}, each optional', options);
+}
+
+async function run(wanted: Wanted, onProgress?: (progress: Progress) => void): Promise<Report> {
+  const databaseUrl = Deno.env.get("DATABASE_URL") || Deno.env.get("SUPABASE_DB_URL");
+  if (!databaseUrl) throw new EtlError("connection", "Neither DATABASE_URL nor SUPABASE_DB_URL is set");
+  const report = await load({ ...wanted, databaseUrl, onProgress });
+  for (const { error } of report.feeds) if (error) console.error(error.message);
+  return report;
+}
+
+function answer(result: Report | EtlError): Response {
+  if (result instanceof EtlError) {
+    console.error(result.message);
+    return json(statusOf[result.code] ?? 503, { error: errorReport(result) });
+  }
+  const failed = result.feeds.filter((feed) => feed.status === "failed").length;
+  return json(failed === 0 ? 200 : failed < result.feeds.length ? 207 : 502, result);
+}
+
+/** Lines as the run goes on, and one every 15 s when nothing does: the platform ends what is silent for 150 s. */
+function stream(wanted: Wanted): Response {
+  let stop = () => {};
+  const body = new ReadableStream<string>({
+    start(controller) {
+      let last = { feed: "", step: "" };
+      let line = (value: unknown) => controller.enqueue(JSON.stringify(value) + "\n");
+      const heartbeat = setInterval(() => line({ progress: last }), heartbeatMs);
+      stop = () => {
+        clearInterval(heartbeat);
+        line = () => {};
+      };
+      const onProgress = (progress: Progress) => {
+        const news = progress.feed !== last.feed || progress.step !== last.step;
+        last = { ...progress };
+        if (news) line({ progress: last });
+      };
+      // A caller who goes away does not end the run.
+      run(wanted, onProgress).catch((error) => asEtlError(error, "Cannot run")).then((result) => {
+        line(result instanceof EtlError ? { error: errorReport(result) } : result);
+        stop();
+        controller.close();
+      }).catch(() => {});
+    },
+    cancel: () => stop(),
+  });
+  return new Response(body.pipeThrough(new TextEncoderStream()), { headers: headers("application/x-ndjson") });
+}
+
+function refuse(status: number, code: string, extra: HeadersInit = {}): Response {
+  return json(status, { error: { code } }, extra);
+}
+
+function json(status: number, value: unknown, extra: HeadersInit = {}): Response {
+  const all = headers("application/json");
+  new Headers(extra).forEach((text, name) => all.set(name, text));
+  return new Response(JSON.stringify(value) + "\n", { status, headers: all });
+}
+
+/** x-tdc-etl marks our answers among those that pg_net keeps. */
+function headers(type: string): Headers {
+  return new Headers({ "content-type": type, "cache-control": "no-store", "x-tdc-etl": "1" });
+}

@@ -1,0 +1,91 @@
+/** From the start of a command to its end: its database, what an interruption does, and an exit code for every error. */
+import { resolve } from "node:path";
+import { connect } from "../database.ts";
+import { asEtlError, EtlError } from "../errors.ts";
+import { errorReport } from "../report.ts";
+import { homeOf } from "./home.ts";
+import { migrate } from "./migrate.ts";
+import { startPostgres } from "./postgres.ts";
+import { printError } from "./print.ts";
+import { serveSamples } from "./samples.ts";
+
+export interface Session {
+  databaseUrl: string;
+  /** Called at the end, in whatever way it comes. */
+  atEnd(action: () => void): void;
+}
+
+const exitCodes: Record<string, number> = { usage: 2, ETL01: 2, SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
+const project = resolve(import.meta.dirname!, "../..");
+const samplePort = 8787;
+
+/** Runs `work` on DATABASE_URL, or on the embedded Postgres with the sample feeds; returns the exit code. */
+export async function withSession(json: boolean, work: (session: Session) => Promise<number>): Promise<number> {
+  try {
+    await using stack = new AsyncDisposableStack();
+    const session = async () => {
+      const databaseUrl = await given() ?? await embedded(stack);
+      return await work({ databaseUrl, atEnd: (action) => stack.defer(action) });
+    };
+    return await Promise.race([interruption(), session()]);
+  } catch (error) {
+    return explain(error, json);
+  }
+}
+
+/** Prints the error, without its stack, and returns its exit code. */
+export function explain(thrown: unknown, json: boolean): number {
+  const error = errorReport(thrown instanceof EtlError ? thrown : asEtlError(thrown, "Cannot run"));
+  if (json) console.log(JSON.stringify({ run: null, status: "failed", dry_run: false, feeds: [], error }));
+  else printError(error);
+  return exitCodes[error.code] ?? 1;
+}
+
+/** Rejects when the process is told to end. */
+function interruption(): Promise<never> {
+  return new Promise((_, reject) => {
+    for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"] as const) {
+      const hint = "A run is saved whole or not at all; run it again.";
+      Deno.addSignalListener(signal, () => reject(new EtlError(signal, "interrupted", hint)));
+    }
+  });
+}
+
+async function given(): Promise<string | null> {
+  const url = Deno.env.get("DATABASE_URL");
+  if (!url) return null;
+  // What cannot be read is not shown: it may hold a password.
+  const shape = "postgres://user:password@host:5432/database";
+  if (!/^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? "")) {
+    throw new EtlError("usage", "DATABASE_URL is not a Postgres URL", `It looks like ${shape}`);
+  }
+  await migrate(url);
+  return url;
+}
+
+/** The embedded Postgres, up to date, with the sample feeds; returns its URL. It all ends with `stack`. */
+export async function embedded(stack: AsyncDisposableStack): Promise<string> {
+  const postgres = await startPostgres(await homeOf(project));
+  stack.defer(postgres.stop);
+  await migrate(postgres.url);
+  const samples = await serveSamples(samplePort);
+  stack.defer(samples.stop);
+  await pointAtSamples(postgres.url, samples.url);
+  return postgres.url;
+}
+
+/** In the embedded database the shipped feeds come from the samples, unless someone has given them a URL. */
+async function pointAtSamples(databaseUrl: string, samples: string): Promise<void> {
+  const client = await connect(databaseUrl);
+  try {
+    await client.query(
+      String.raw`update etl.feeds
+        set url = $1 || regexp_replace(url, '^.*/', '/')
+        where url ~ '^(https://tdc-takehome-data-server-.*|http://127\.0\.0\.1:\d+)/(drivers\.json|trips\.csv|charges\.csv)$'
+          and url <> $1 || regexp_replace(url, '^.*/', '/')`,
+      [samples],
+    );
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,3 @@
+import { handle } from "../../../main.ts";
+
+Deno.serve(handle);

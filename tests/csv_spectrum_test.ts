@@ -1,0 +1,40 @@
+/** Every file of csv-spectrum through the whole loader: exactly the JSON that its authors expect, or a stated refusal. */
+import assert from "node:assert/strict";
+import { freshDatabase, serve } from "./harness.ts";
+
+const folder = new URL("./data/csv-spectrum/", import.meta.url);
+const names = [...Deno.readDirSync(new URL("csvs", folder))].map((file) => file.name.replace(".csv", "")).sort();
+
+/** A quote stands for seconds of arc in a field that is not quoted; its expected JSON is not what the CSV holds either. */
+const refused: Record<string, string> = {
+  location_coordinates: "Cannot load spectrum: line 2: a quote stands inside a field that is not quoted",
+};
+
+Deno.test("csv-spectrum", async (t) => {
+  await using db = await freshDatabase();
+  await using web = serve({});
+  assert.equal(names.length, 12);
+  for (const name of names) {
+    await t.step(name, async () => {
+      web.files["/spectrum"] = await Deno.readFile(new URL(`csvs/${name}.csv`, folder));
+      const json = JSON.parse(await Deno.readTextFile(new URL(`json/${name}.json`, folder)));
+      const columns = Object.keys(json[0] ?? json).map((column) => `"${column}" text`);
+      await db.query(`create table public.spectrum (${columns}, primary key (${columns.map((c) => c.slice(0, -5))}))`);
+      await db.feed("spectrum", { url: `${web.url}/spectrum` });
+
+      const report = await db.loadOne("spectrum");
+
+      const loaded = await db.query("select * from public.spectrum order by ctid");
+      if (name in refused) {
+        assert.equal(report.error?.code, "quote");
+        assert.equal(report.error?.message, refused[name]);
+        assert.deepEqual(loaded, []);
+      } else {
+        assert.equal(report.error, null);
+        assert.deepEqual(loaded.map((row) => ({ ...row })), json);
+        assert.equal((await db.loadOne("spectrum", { force: true })).unchanged, json.length);
+      }
+      await db.query("drop table public.spectrum");
+    });
+  }
+});
