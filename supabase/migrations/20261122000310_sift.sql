@@ -1,0 +1,257 @@
+-- The rules, set by set, read from the target's own columns and constraints: what breaks one is put aside in
+-- etl_rejected, with its reason. The temp tables are those of the migration before.
+
+create or replace function etl.set_aside(step text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if exists (select from pg_temp.etl_rejected) then
+    execute format('delete from pg_temp.%I t using pg_temp.etl_rejected r where r.etl_staged = t.etl_staged', step);
+  end if;
+end
+$$;
+
+create or replace function etl.cast_cells()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  carried name[] := array(select c.name from pg_temp.etl_columns c where c.name is not null order by c.position);
+  statement text;
+begin
+  execute format(
+    'create temp table etl_typed (etl_staged tid, %s) on commit drop',
+    (select string_agg(format('%I %s', c.name, c.type), ', ' order by c.position) from pg_temp.etl_columns c where c.name is not null)
+  );
+  -- The cast is to the type without its length, so that the assignment to the column raises where '::varchar(3)' cuts.
+  select format('insert into pg_temp.etl_typed select cells.etl_staged, %s from pg_temp.etl_cells cells', string_agg(
+    format(case when c.textual then 'cells.%I::%s' else 'nullif(cells.%I, '''')::%s' end, c.name, c.base_type), ', ' order by c.position
+  ))
+  into statement
+  from pg_temp.etl_columns c
+  where c.name is not null;
+  begin
+    execute statement;
+  exception when data_exception or integrity_constraint_violation then
+    perform etl.sift_cells();
+    execute statement || ' where not exists (select from pg_temp.etl_rejected r where r.etl_staged = cells.etl_staged)';
+  end;
+end
+$$;
+comment on function etl.cast_cells() is 'Fills etl_typed; puts aside the records with a cell that is no value of its column''s type.';
+
+create or replace function etl.sift_cells()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  tests text;
+begin
+  select string_agg(
+    format('when not pg_input_is_valid(%s, %L) then %L', c.cell, c.type, c.name), ' ' order by c.position
+  )
+  into tests
+  from (
+    select position, name, type, format(case when textual then '%I' else 'nullif(%I, '''')' end, name) as cell
+    from pg_temp.etl_columns
+    where name is not null
+  ) c;
+  execute format($sift$
+    insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate)
+    select bad.etl_staged, bad.name, bad.value, case why.sql_error_code
+        when '22003' then 'is out of the range of ' when '22008' then 'is out of the range of '
+        when '22001' then 'is too long for ' when '23514' then 'breaks a rule of '
+        else 'is no '
+      end || c.type,
+      why.sql_error_code
+    from (
+      select cells.etl_staged, found.name, to_jsonb(cells) ->> found.name as value
+      from pg_temp.etl_cells cells
+      cross join lateral (select case %s end as name) found
+      where found.name is not null
+    ) bad
+    join pg_temp.etl_columns c on c.name = bad.name
+    cross join pg_input_error_info(bad.value, c.type) why
+  $sift$, tests);
+end
+$$;
+
+create or replace function etl.sift_rows(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  tests text;
+begin
+  create temp table etl_rules on commit drop as
+  select
+    row_number() over () as rule, r.*
+  from (
+    select c.name::text as column_name, format('%I is null', c.name) as broken,
+      'is missing' as reason, '23502' as sqlstate, null::text as constraint_name
+    from pg_temp.etl_columns c
+    join pg_catalog.pg_attribute a on a.attrelid = target and a.attnum = c.attnum and a.attnotnull
+    union all
+    select
+      case when cardinality(k.conkey) = 1 then (select c.name from pg_temp.etl_columns c where c.attnum = k.conkey[1]) end,
+      format('(%s) is false', pg_get_expr(k.conbin, k.conrelid)),
+      'breaks the rule ' || pg_get_constraintdef(k.oid), '23514', k.conname
+    from pg_catalog.pg_constraint k
+    where k.conrelid = target and k.contype = 'c' and k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
+    union all
+    select null, string_agg(format('%I::text = %L', c.name, c.source), ' and '), 'repeats the header line', '22P04', null
+    from pg_temp.etl_columns c
+    where c.name is not null
+  ) r;
+  select string_agg(format('when %s then %s', r.broken, r.rule), ' ' order by r.rule) into tests from pg_temp.etl_rules r;
+  execute format($sift$
+    insert into pg_temp.etl_rejected
+    select bad.etl_staged, r.column_name, bad.typed ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
+    from (
+      select t.etl_staged, found.rule, to_jsonb(t) as typed
+      from pg_temp.etl_typed t
+      cross join lateral (select case %s end as rule) found
+      where found.rule is not null
+    ) bad
+    join pg_temp.etl_rules r using (rule)
+  $sift$, tests);
+  drop table pg_temp.etl_rules;
+  perform etl.set_aside('etl_typed');
+end
+$$;
+comment on function etl.sift_rows(regclass) is 'Puts aside what breaks NOT NULL or a CHECK, or is the header once more.';
+
+create or replace function etl.drop_duplicates(target regclass)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  key text := etl.names(etl.key_of(target));
+  repeated boolean;
+  dropped bigint := 0;
+begin
+  execute format('select exists (select from pg_temp.etl_typed group by %s having count(*) > 1)', key) into repeated;
+  if repeated then
+    execute format($drop$
+      delete from pg_temp.etl_typed t
+      using (select etl_staged, row_number() over (partition by %s order by etl_staged desc) as place from pg_temp.etl_typed) d
+      where d.etl_staged = t.etl_staged and d.place > 1
+    $drop$, key);
+    get diagnostics dropped = row_count;
+  end if;
+  return dropped;
+end
+$$;
+comment on function etl.drop_duplicates(regclass) is 'Of records with the same key the last one stays; returns how many went.';
+
+create or replace function etl.sift_orphans(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  fk record;
+  found bigint;
+  again boolean := true;
+begin
+  while again loop
+    again := false;
+    for fk in
+      select
+        k.conname, k.confrelid::regclass as parent,
+        string_agg(format('d.%I is not null', child.attname), ' and ') as present,
+        string_agg(format('p.%I operator(%I.%s) d.%I', parent.attname, n.nspname, o.oprname, child.attname), ' and ') as matches,
+        case when cardinality(k.conkey) = 1 then min(child.attname::text) end as column_name
+      from pg_catalog.pg_constraint k
+      cross join unnest(k.conkey, k.confkey, k.conpfeqop) as pair(child, parent, equals)
+      join pg_catalog.pg_attribute child on child.attrelid = k.conrelid and child.attnum = pair.child
+      join pg_catalog.pg_attribute parent on parent.attrelid = k.confrelid and parent.attnum = pair.parent
+      join pg_catalog.pg_operator o on o.oid = pair.equals
+      join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+      where k.conrelid = target and k.contype = 'f' and k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
+      group by k.oid, k.conname, k.confrelid, k.conkey
+      order by k.conname
+    loop
+      execute format(
+        'insert into pg_temp.etl_rejected
+        select d.etl_staged, %L, to_jsonb(d) ->> %1$L, %L, ''23503'', %L
+        from pg_temp.etl_delta d
+        where %s and not exists (select from %s p where %s)',
+        fk.column_name, 'is in no row of ' || fk.parent, fk.conname, fk.present, fk.parent, fk.matches
+      ) || case when fk.parent = target then format(' and not exists (select from pg_temp.etl_delta p where %s)', fk.matches) else '' end;
+      get diagnostics found = row_count;
+      if found > 0 then
+        again := again or fk.parent = target;
+        perform etl.set_aside('etl_delta');
+      end if;
+    end loop;
+  end loop;
+end
+$$;
+comment on function etl.sift_orphans(regclass) is
+  'Puts aside what a foreign key finds no parent for. A parent may be in the same feed; without it, its children go too.';
+
+create or replace function etl.sift_twins(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  key name[] := etl.key_of(target);
+  twin record;
+  found bigint;
+  again boolean := true;
+begin
+  while again loop
+    again := false;
+    for twin in
+      select
+        i.indexrelid::regclass::text as name,
+        array_agg(a.attname order by u.position) as columns,
+        coalesce(pg_get_expr(i.indpred, i.indrelid), 'true') as predicate,
+        i.indnullsnotdistinct as nulls_equal
+      from pg_catalog.pg_index i
+      cross join unnest(i.indkey::int2[]) with ordinality as u(attnum, position)
+      join pg_temp.etl_columns c on c.attnum = u.attnum
+      join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = u.attnum
+      where i.indrelid = target and i.indisunique and not i.indisprimary and i.indexprs is null and u.position <= i.indnkeyatts
+      group by i.indexrelid, i.indrelid, i.indpred, i.indnullsnotdistinct, i.indnkeyatts
+      having count(*) = i.indnkeyatts
+      order by 1
+    loop
+      execute format(
+        'with fresh as (select * from pg_temp.etl_delta where (%1$s) and %2$s)
+        insert into pg_temp.etl_rejected
+        select d.etl_staged, %3$L, to_jsonb(d) ->> %3$L, %4$L, ''23505'', %5$L
+        from fresh d
+        where exists (select from fresh e where %6$s and e.etl_staged < d.etl_staged)
+          or exists (
+            select from (select * from %7$s where (%1$s)) e
+            where %6$s and not (%8$s) and not exists (select from pg_temp.etl_delta r where %9$s)
+          )',
+        twin.predicate,
+        case when twin.nulls_equal then 'true' else etl.names(twin.columns, '%I is not null', ' and ') end,
+        case when cardinality(twin.columns) = 1 then twin.columns[1] end,
+        'is another row''s already', twin.name,
+        etl.names(twin.columns, 'e.%I is not distinct from d.%I', ' and '), target,
+        etl.names(key, 'e.%I = d.%I', ' and '), etl.names(key, 'r.%I = e.%I', ' and ')
+      );
+      get diagnostics found = row_count;
+      if found > 0 then
+        again := true;
+        perform etl.set_aside('etl_delta');
+      end if;
+    end loop;
+  end loop;
+end
+$$;
+comment on function etl.sift_twins(regclass) is
+  'Puts aside what a unique index has already: in an earlier record of the feed, or in a row that this run leaves as it is.';
+
+revoke all on all functions in schema etl from public;

@@ -1,0 +1,178 @@
+-- The merge: what is new or differs goes into the target, what was put aside into etl.rejects. Read it from etl.merge at
+-- the end; the steps it calls are here and in the two migrations before.
+
+create or replace function etl.find_delta(target regclass)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  key name[] := etl.key_of(target);
+  rest name[] := array(select c.name from pg_temp.etl_columns c where c.name <> all (key) order by c.position);
+  same bigint;
+begin
+  -- *<> compares what is stored, byte by byte: it needs no equality operator, and sees 1.0 become 1.00.
+  execute format(
+    'create temp table etl_delta on commit drop as
+    select t.*, o.%1$I is not null as etl_known
+    from pg_temp.etl_typed t
+    left join %2$s o on %3$s
+    where o.%1$I is null or row(%4$s)::record operator(pg_catalog.*<>) row(%5$s)::record',
+    key[1], target, etl.names(key, 'o.%I = t.%I', ' and '), etl.names(rest, 't.%I'), etl.names(rest, 'o.%I')
+  );
+  select (select count(*) from pg_temp.etl_typed) - (select count(*) from pg_temp.etl_delta) into same;
+  return same;
+end
+$$;
+comment on function etl.find_delta(regclass) is 'Keeps what is new or differs, in etl_delta; returns the number of records that are in the target already.';
+
+create or replace function etl.write_delta(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  key name[] := etl.key_of(target);
+  carried name[] := array(select c.name from pg_temp.etl_columns c where c.name is not null order by c.position);
+  rest name[] := array(select c.name from pg_temp.etl_columns c where c.name <> all (key) order by c.position);
+  expected bigint := (select count(*) from pg_temp.etl_delta);
+  written bigint;
+begin
+  if expected = 0 then
+    return;
+  end if;
+  execute format(
+    'insert into %s (%s) overriding system value select %2$s from pg_temp.etl_delta on conflict (%s) do %s',
+    target, etl.names(carried), etl.names(key),
+    coalesce('update set ' || etl.names(rest, '%I = excluded.%I'), 'nothing')
+  );
+  get diagnostics written = row_count;
+  if written <> expected then
+    raise exception '% of % rows were not written', expected - written, expected
+      using errcode = 'ETL05', hint = format('A trigger or rule on %s drops rows.', target);
+  end if;
+end
+$$;
+
+create or replace function etl.keep_rejects(loaded etl.feeds, run uuid, as_json boolean)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  as_record text := 'jsonb_object(%L::text[], array[%s]), null::text';
+  gone bigint;
+  written bigint;
+begin
+  select case when as_json
+    then 'case when r.sqlstate <> ''22032'' then s.record::jsonb end, case when r.sqlstate = ''22032'' then s.record end'
+    else format(as_record, array_agg(c.source order by c.position), string_agg('s.c' || c.position, ', ' order by c.position))
+  end
+  into as_record
+  from pg_temp.etl_columns c;
+  execute format(
+    'create temp table etl_found (record_number, record, raw, column_name, value, reason, sqlstate, constraint_name) on commit drop as
+    select s.record_number, %s, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name
+    from (select ctid, row_number() over (order by ctid) as record_number, * from pg_temp.etl_staging) s
+    join (select distinct on (etl_staged) * from pg_temp.etl_rejected) r on r.etl_staged = s.ctid',
+    as_record
+  );
+  delete from etl.rejects r
+  where r.feed = loaded.name
+    and not exists (select from pg_temp.etl_found f where f.record_number = r.record_number);
+  get diagnostics gone = row_count;
+  insert into etl.rejects as r
+  select loaded.name, f.*, run, run
+  from pg_temp.etl_found f
+  on conflict (feed, record_number) do update
+  set record = excluded.record, raw = excluded.raw, column_name = excluded.column_name, value = excluded.value,
+    reason = excluded.reason, sqlstate = excluded.sqlstate, constraint_name = excluded.constraint_name, last_run = run
+  where row(r.record, r.raw, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name) is distinct from
+    row(excluded.record, excluded.raw, excluded.column_name, excluded.value, excluded.reason, excluded.sqlstate, excluded.constraint_name);
+  get diagnostics written = row_count;
+  drop table pg_temp.etl_found;
+  return gone + written > 0;
+end
+$$;
+comment on function etl.keep_rejects(etl.feeds, uuid, boolean) is
+  'Makes etl.rejects what is wrong now, writing only what is new, other or gone; returns whether anything was.';
+
+create or replace function etl.check_limit(feed etl.feeds, read bigint, rejected bigint)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  example text;
+begin
+  if rejected <= feed.reject_limit * read then
+    return;
+  end if;
+  select concat_ws(' ', 'record', s.record_number || ',', 'column ' || r.column_name || ':', r.reason, '(' || r.constraint_name || ')')
+  into example
+  from (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) s
+  join pg_temp.etl_rejected r on r.etl_staged = s.ctid
+  order by s.record_number
+  limit 1;
+  raise exception '% of % records break a rule, more than the limit of % %%; the first is %',
+      rejected, read, round(feed.reject_limit * 100, 2)::float8, example
+    using errcode = 'ETL06', hint = 'Nothing of this feed was loaded. Have the feed mended, or raise etl.feeds.reject_limit.';
+end
+$$;
+
+create or replace function etl.merge(
+  feed_name text, run uuid, as_json boolean,
+  out read bigint, out inserted bigint, out updated bigint, out unchanged bigint, out duplicate bigint, out rejected bigint,
+  out ignored_columns text[], out changed boolean
+)
+language plpgsql
+set search_path = ''
+set datestyle = 'ISO, MDY'
+set intervalstyle = 'postgres'
+as $$
+declare
+  feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
+  target regclass := etl.target_of(feed);
+  caller_time_zone text := current_setting('timezone');
+begin
+  read := etl.take_end_mark(as_json);
+  inserted := 0;
+  updated := 0;
+  unchanged := 0;
+  duplicate := 0;
+  if as_json and read > 0 then
+    perform etl.sift_json(feed);
+  end if;
+  if exists (select from pg_temp.etl_staging s where not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid)) then
+    perform set_config('timezone', feed.time_zone, true);
+    perform etl.name_cells(as_json);
+    perform etl.cast_cells();
+    perform etl.sift_rows(target);
+    duplicate := etl.drop_duplicates(target);
+    unchanged := etl.find_delta(target);
+    perform etl.sift_orphans(target);
+    perform etl.sift_twins(target);
+    perform etl.write_delta(target);
+    select count(*) filter (where not d.etl_known), count(*) filter (where d.etl_known) into inserted, updated from pg_temp.etl_delta d;
+    perform set_config('timezone', caller_time_zone, true);
+  end if;
+  select count(distinct r.etl_staged) into rejected from pg_temp.etl_rejected r;
+  if read <> inserted + updated + unchanged + duplicate + rejected then
+    raise exception 'the counts do not add up: % read, % inserted, % updated, % unchanged, % duplicate, % rejected',
+        read, inserted, updated, unchanged, duplicate, rejected
+      using errcode = 'internal_error';
+  end if;
+  perform etl.check_limit(feed, read, rejected);
+  changed := inserted + updated > 0;
+  if read > 0 then
+    changed := etl.keep_rejects(feed, run, as_json) or changed;
+    ignored_columns := array(select c.source from pg_temp.etl_columns c where c.name is null order by c.position);
+  end if;
+end
+$$;
+comment on function etl.merge(text, uuid, boolean) is
+  'Brings the staged feed into its target: casts, puts aside what breaks a rule, drops duplicates (the last record wins),
+writes what is new or differs, and returns the counts. Nothing is written where nothing changed.
+Raises ETL04 when staging was cut at a line \., ETL05 when a trigger drops rows, ETL06 above the reject limit.';
+
+revoke all on all functions in schema etl from public;
