@@ -5,12 +5,23 @@
  * rolled back to it and reported, the others go on.
  */
 import xxhash from "xxhash-wasm";
-import { copyRows } from "./copy.ts";
 import { type Client, connect, connectionLost } from "./database.ts";
 import { asEtlError, EtlError } from "./errors.ts";
-import { type Download, download, type Patience } from "./fetch.ts";
-import { errorReport, type FeedReport, nothing, overall, type Report } from "./report.ts";
-import { type Format, openRows, type Rows } from "./rows.ts";
+import { download, type Patience } from "./fetch.ts";
+import { errorReport, type FeedReport, overall, type Report } from "./report.ts";
+import { openRows, type Rows } from "./rows.ts";
+import {
+  begin,
+  countAgain,
+  enter,
+  type Feed,
+  merge,
+  type Outcome,
+  plan,
+  remember,
+  stage,
+  unchanged,
+} from "./statements.ts";
 
 export interface LoadOptions {
   databaseUrl: string;
@@ -31,28 +42,16 @@ export interface Progress {
   total: number | null;
 }
 
-interface Feed {
-  name: string;
-  url: string;
-  format: Format | null;
-  delimiter: string | null;
-  encoding: string;
-  etag: string | null;
-  last_modified: string | null;
-  content_hash: string | null;
-  definition_hash: string;
-}
-
 /** Runs the feeds. Throws EtlError where the run as a whole cannot be: no connection, unknown feed, another run. */
 export async function load(options: LoadOptions): Promise<Report> {
   const run = crypto.randomUUID();
   const client = await connect(options.databaseUrl);
   try {
-    await client.query("begin");
-    await lock(client);
-    const plan = await client.query("select * from etl.plan($1, $2)", [options.feeds ?? [], options.force ?? false]);
+    await begin(client);
     const feeds: FeedReport[] = [];
-    for (const feed of plan.rows as Feed[]) feeds.push(await loadFeed(client, run, feed, options));
+    for (const feed of await plan(client, options.feeds ?? [], options.force ?? false)) {
+      feeds.push(await loadFeed(client, run, feed, options));
+    }
     await client.query(options.dryRun ? "rollback" : "commit");
     return { run, status: overall(feeds), dry_run: options.dryRun ?? false, feeds };
   } catch (error) {
@@ -60,12 +59,6 @@ export async function load(options: LoadOptions): Promise<Report> {
   } finally {
     await client.end();
   }
-}
-
-async function lock(client: Client): Promise<void> {
-  const { rows } = await client.query("select pg_try_advisory_xact_lock(hashtext('tdc-etl')) as free");
-  if (rows[0].free) return;
-  throw new EtlError("busy", "another run is under way", "Wait until it ends; it loads the same feeds.");
 }
 
 async function loadFeed(client: Client, run: string, feed: Feed, options: LoadOptions): Promise<FeedReport> {
@@ -92,10 +85,6 @@ async function loadFeed(client: Client, run: string, feed: Feed, options: LoadOp
   return report;
 }
 
-type Outcome = Omit<FeedReport, "feed" | "bytes" | "ms">;
-
-const unchanged: Outcome = { status: "unchanged", ...nothing, ignored_columns: [], error: null };
-
 /** Brings one feed into its table, or finds that there is nothing to do: 304, same content, same rows. */
 async function replicate(
   client: Client,
@@ -117,54 +106,14 @@ async function replicate(
   }
   const contentHash = hash.digest().toString(16).padStart(16, "0");
   if (contentHash === feed.content_hash) {
-    const records = await takeEndMark(client, rows);
+    const outcome = await countAgain(client, feed, rows);
     await client.query("rollback to savepoint feed");
-    return { ...unchanged, read: records, unchanged: records };
+    return outcome;
   }
   tell({ step: "merging" });
   const outcome = await merge(client, run, feed, rows);
   await remember(client, feed, answer, contentHash);
   return outcome;
-}
-
-async function stage(client: Client, feed: Feed, rows: Rows): Promise<void> {
-  const { rows: [staging] } = await client.query(
-    "select etl.stage($1, $2, $3) as copy",
-    [feed.name, rows.header, rows.delimiter],
-  );
-  await copyRows(client, staging.copy, rows.chunks, rows.header ? "line" : "record");
-}
-
-async function takeEndMark(client: Client, rows: Rows): Promise<number> {
-  const { rows: [staged] } = await client.query("select etl.take_end_mark($1) as records", [!rows.header]);
-  return Number(staged.records);
-}
-
-async function merge(client: Client, run: string, feed: Feed, rows: Rows): Promise<Outcome> {
-  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3)", [feed.name, run, !rows.header]);
-  const { changed, ignored_columns, ...counts } = merged;
-  for (const name of Object.keys(counts)) counts[name] = Number(counts[name]);
-  return { ...unchanged, ...counts, status: changed ? "changed" : "unchanged", ignored_columns: ignored_columns ?? [] };
-}
-
-/** Keeps what lets the next run find out that nothing is new. */
-async function remember(client: Client, feed: Feed, answer: Download, contentHash: string): Promise<void> {
-  await client.query(
-    `update etl.feeds
-      set etag = $2, last_modified = $3, content_hash = $4, definition_hash = $5
-      where name = $1 and (etag, last_modified, content_hash, definition_hash) is distinct from ($2, $3, $4, $5)`,
-    [feed.name, answer.etag, answer.lastModified, contentHash, feed.definition_hash],
-  );
-}
-
-/** The ledger: a row for each feed that changed or failed. */
-async function enter(client: Client, run: string, startedAt: Date, report: FeedReport): Promise<void> {
-  const entry = { run, started_at: startedAt, finished_at: new Date(), ...report };
-  await client.query(
-    `insert into etl.runs
-      select (r).* from (select json_populate_record(null::etl.runs, $1) as r)`,
-    [JSON.stringify({ ...entry, error: report.error?.message, error_code: report.error?.code })],
-  );
 }
 
 function explain(error: unknown): EtlError {

@@ -1,0 +1,88 @@
+/** The database's part of a run: one short statement a step. What it decides stands in supabase/migrations. */
+import { copyRows } from "./copy.ts";
+import type { Client } from "./database.ts";
+import { EtlError } from "./errors.ts";
+import type { Download } from "./fetch.ts";
+import { type Counts, type FeedReport, nothing } from "./report.ts";
+import type { Format, Rows } from "./rows.ts";
+
+/** A row of etl.plan(): the validators are null where they must not be used. */
+export interface Feed {
+  name: string;
+  url: string;
+  format: Format | null;
+  delimiter: string | null;
+  encoding: string;
+  etag: string | null;
+  last_modified: string | null;
+  content_hash: string | null;
+  definition_hash: string;
+}
+
+/** What became of a feed's records; the rest of its report is known outside. */
+export type Outcome = Omit<FeedReport, "feed" | "bytes" | "ms">;
+
+export const unchanged: Outcome = { status: "unchanged", ...nothing, ignored_columns: [], error: null };
+
+/** Begins the transaction of a run, and refuses where another one is under way. */
+export async function begin(client: Client): Promise<void> {
+  await client.query("begin");
+  // A run may stream for long, but neither waits long for a lock nor keeps one after its loader has gone.
+  await client.query("set local statement_timeout = 0; set local lock_timeout = '30s'");
+  await client.query("set local idle_in_transaction_session_timeout = '5min'");
+  const { rows } = await client.query("select pg_try_advisory_xact_lock(hashtext('tdc-etl')) as free");
+  if (rows[0].free) return;
+  throw new EtlError("busy", "another run is under way", "Wait until it ends; it loads the same feeds.");
+}
+
+/** The feeds to load, parents first. */
+export async function plan(client: Client, names: string[], force: boolean): Promise<Feed[]> {
+  const { rows } = await client.query("select * from etl.plan($1, $2)", [names, force]);
+  return rows;
+}
+
+export async function stage(client: Client, feed: Feed, rows: Rows): Promise<void> {
+  const { rows: [staging] } = await client.query(
+    "select etl.stage($1, $2, $3) as copy",
+    [feed.name, rows.header, rows.delimiter],
+  );
+  await copyRows(client, staging.copy, rows.chunks, rows.header ? "line" : "record");
+}
+
+/** The counts of a feed whose content is the last one's: what was put aside then still is. */
+export async function countAgain(client: Client, feed: Feed, rows: Rows): Promise<Outcome> {
+  const { rows: [count] } = await client.query(
+    `select etl.take_end_mark($2) as read, (select count(*) from etl.rejects where feed = $1) as rejected`,
+    [feed.name, !rows.header],
+  );
+  const [read, rejected] = [Number(count.read), Number(count.rejected)];
+  return { ...unchanged, read, rejected, unchanged: read - rejected };
+}
+
+export async function merge(client: Client, run: string, feed: Feed, rows: Rows): Promise<Outcome> {
+  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3)", [feed.name, run, !rows.header]);
+  const { changed, ignored_columns, ...bigints } = merged;
+  const counts = Object.fromEntries(Object.entries(bigints).map(([name, count]) => [name, Number(count)]));
+  const status = changed ? "changed" : "unchanged";
+  return { status, ...counts as unknown as Counts, ignored_columns: ignored_columns ?? [], error: null };
+}
+
+/** Keeps what lets the next run find out that nothing is new. */
+export async function remember(client: Client, feed: Feed, answer: Download, contentHash: string): Promise<void> {
+  await client.query(
+    `update etl.feeds
+      set etag = $2, last_modified = $3, content_hash = $4, definition_hash = $5
+      where name = $1 and (etag, last_modified, content_hash, definition_hash) is distinct from ($2, $3, $4, $5)`,
+    [feed.name, answer.etag, answer.lastModified, contentHash, feed.definition_hash],
+  );
+}
+
+/** The ledger: a row for each feed that changed or failed. */
+export async function enter(client: Client, run: string, startedAt: Date, report: FeedReport): Promise<void> {
+  const entry = { run, started_at: startedAt, finished_at: new Date(), ...report };
+  await client.query(
+    `insert into etl.runs
+      select (r).* from (select json_populate_record(null::etl.runs, $1) as r)`,
+    [JSON.stringify({ ...entry, error: report.error?.message, error_code: report.error?.code })],
+  );
+}
