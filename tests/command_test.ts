@@ -1,5 +1,6 @@
 /** The command line, as a shell sees it: exit codes, what is on standard output, and what is on standard error. */
 import assert from "node:assert/strict";
+import { parse } from "csv-parse/sync";
 import { sampleFeeds } from "../lib/local/samples.ts";
 import { type Database, freshDatabase, serve, snapshot, type Web } from "./harness.ts";
 import { copyProject, onTerminal, project, type Result, run, temporary } from "./processes.ts";
@@ -155,3 +156,35 @@ Deno.test("start, twice at once on a new machine: one loads, the other waits and
 });
 
 const waits = "Another command is using the embedded Postgres; waiting for it to end.\n";
+
+Deno.test("rejects: a summary after the run, then each of them as a table, CSV or JSON", async () => {
+  await using db = await freshDatabase();
+  await using web = serve({
+    "/trips.csv": 'id,driver_id,base_fare\nt1,d1,1\nt2,"nobody, or ""none""",2\nt3,d1,much\n',
+  });
+  await db.query("insert into public.drivers (id) values ('d1')");
+  await db.query("update etl.feeds set url = $1, reject_limit = 1 where name = 'trips'", [`${web.url}/trips.csv`]);
+  const rejects = (...args: string[]) => run(["rejects", ...args], { env: { DATABASE_URL: db.url } });
+
+  assert.equal((await rejects()).out, "Nothing is put aside.\n");
+  const loaded = await etl(db.url, "trips");
+  assert.match(
+    loaded.out,
+    /\nPut aside until mended .*\n.*\ntrips +1 +2 +driver_id +is in no row of public\.drivers *\ntrips +1 +3 +base_fare +is no numeric *\n/,
+  );
+  const shown = await rejects("trips");
+  assert.match(
+    shown.out,
+    /\ntrips +2 +driver_id +nobody, or "none" +is in no row of public\.drivers +trips_driver_id_fkey/,
+  );
+  const asCsv: Record<string, string>[] = parse((await rejects("trips", "--csv")).out, { columns: true });
+  assert.deepEqual(asCsv.map((row) => [row.record_number, row.value]), [["2", 'nobody, or "none"'], ["3", "much"]]);
+  assert.deepEqual(JSON.parse(asCsv[1].record), { id: "t3", driver_id: "d1", base_fare: "much" });
+  const asJson = JSON.parse((await rejects("--json")).out);
+  assert.deepEqual(asJson.map((row: { sqlstate: string }) => row.sqlstate), ["23503", "22P02"]);
+
+  for (const args of [["no such"], ["trips", "charges"], ["--csv", "--json"], ["--force"]]) {
+    const { code, out } = await rejects(...args);
+    assert.deepEqual([code, out], [2, ""], args.join(" "));
+  }
+});

@@ -1,9 +1,10 @@
-/** The command line: `start`, a tour on the embedded Postgres, and `etl`, one run. */
+/** The command line: `start`, a tour on the embedded Postgres; `etl`, one run; `rejects`, what was put aside. */
 import { parseArgs } from "node:util";
 import { EtlError } from "../errors.ts";
 import { load, type LoadOptions } from "../load.ts";
 import type { Report } from "../report.ts";
 import { printReport, progressBars } from "./print.ts";
+import { listRejects, printSummary } from "./rejects.ts";
 import { explain, type Session, withSession } from "./session.ts";
 import { printTour } from "./tour.ts";
 
@@ -15,6 +16,10 @@ Loads the feeds of etl.feeds (all enabled ones, or those named) into their table
   --force     load even where the server or the content says that nothing changed
   --dry-run   report what would change, write nothing
   --help      this text
+
+deno task rejects [FEED] [--csv | --json]
+
+Lists the records that were put aside, each with its reason: to send to the partner.
 
 DATABASE_URL names the database, as in postgres://user:password@host:5432/database. Without it a Postgres 17 of its
 own is started, with its data under .local/, and the sample feeds are loaded.
@@ -33,6 +38,7 @@ export async function command(args: string[]): Promise<number> {
   // A computed name: only this command downloads REST and auth.
   if (name === "dev" && rest.length === 0) return await (await import(import.meta.resolve(`./${name}.ts`))).dev();
   if (name === "etl") return await etl(rest);
+  if (name === "rejects") return await rejects(rest);
   console.error(usage);
   return 2;
 }
@@ -40,15 +46,15 @@ export async function command(args: string[]): Promise<number> {
 async function etl(args: string[]): Promise<number> {
   let options;
   try {
-    options = parse(args);
+    options = parse(args, ["json", "force", "dry-run"]);
   } catch (error) {
     return explain(error, args.includes("--json"));
   }
-  const { json, ...run } = options;
+  const { json, force, "dry-run": dryRun, feeds } = options;
   return await withSession(json, async (session) => {
-    const report = await runOnce(session, run);
+    const report = await runOnce(session, { force, dryRun, feeds });
     if (json) console.log(JSON.stringify(report));
-    else printReport(report);
+    else await printRun(session, report);
     return report.status === "failed" ? 1 : 0;
   });
 }
@@ -56,9 +62,30 @@ async function etl(args: string[]): Promise<number> {
 /** One run, the two reports, and how to go on. */
 async function start(session: Session): Promise<number> {
   const report = await runOnce(session);
-  printReport(report);
+  await printRun(session, report);
   await printTour(session.databaseUrl);
   return report.status === "failed" ? 1 : 0;
+}
+
+async function rejects(args: string[]): Promise<number> {
+  let options;
+  try {
+    options = parse(args, ["json", "csv"]);
+    if (options.feeds.length > 1 || (options.json && options.csv)) throw new EtlError("usage", "one feed, one form");
+  } catch (error) {
+    return explain(error, false);
+  }
+  const { feeds: [feed = null], json, csv } = options;
+  return await withSession(false, async ({ databaseUrl }) => {
+    await listRejects(databaseUrl, feed, json ? "json" : csv ? "csv" : "table");
+    return 0;
+  });
+}
+
+async function printRun(session: Session, report: Report): Promise<void> {
+  printReport(report);
+  const rejecting = report.feeds.filter((feed) => feed.rejected > 0).map((feed) => feed.feed);
+  if (!report.dry_run) await printSummary(session.databaseUrl, rejecting);
 }
 
 async function runOnce({ databaseUrl, atEnd }: Session, options: Partial<LoadOptions> = {}): Promise<Report> {
@@ -67,16 +94,13 @@ async function runOnce({ databaseUrl, atEnd }: Session, options: Partial<LoadOpt
   return await load({ databaseUrl, ...options, onProgress: bars.show }).finally(bars.stop);
 }
 
-function parse(args: string[]) {
+type Parsed<Flag extends string> = Record<Flag, boolean> & { feeds: string[] };
+
+function parse<Flag extends string>(args: string[], flags: Flag[]): Parsed<Flag> {
   try {
-    const flag = { type: "boolean", default: false } as const;
-    const options = { json: flag, force: flag, "dry-run": flag };
-    const { values: { json, force, "dry-run": dryRun }, positionals: feeds } = parseArgs({
-      args,
-      options,
-      allowPositionals: true,
-    });
-    return { json, force, dryRun, feeds };
+    const options = Object.fromEntries(flags.map((flag) => [flag, { type: "boolean", default: false } as const]));
+    const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
+    return { ...values as Record<Flag, boolean>, feeds: positionals };
   } catch (cause) {
     const message = (cause as Error).message.replace(/\. To specify.*/s, "");
     throw new EtlError("usage", message, "deno task etl --help", { cause });

@@ -44,11 +44,6 @@ export function printReport(report: Report): void {
     if (feed.ignored_columns.length > 0) {
       console.log(`${feed.feed}: ignored, for want of a column: ${feed.ignored_columns.join(", ")}`);
     }
-    if (feed.rejected > 0) {
-      console.log(
-        `${feed.feed}: ${feed.rejected} records put aside, with reasons: select * from etl.rejects where feed = '${feed.feed}'`,
-      );
-    }
     if (feed.error) printError(feed.error);
   }
   if (report.feeds.length === 0) console.log("No feed is enabled in etl.feeds.");

@@ -1,0 +1,80 @@
+/** What was put aside and why: a summary after a run, and the whole list for the partner. */
+// @ts-types="@types/pg-copy-streams"
+import { to as copyTo } from "pg-copy-streams";
+import { pipeline } from "node:stream/promises";
+import process from "node:process";
+import { type Client, connect } from "../database.ts";
+import { EtlError } from "../errors.ts";
+import { table } from "./print.ts";
+
+export type Form = "table" | "csv" | "json";
+
+const columns = "record_number, column_name, value, reason, constraint_name";
+
+/** Prints the feed's rejects, or all: as a table of at most 100, or whole as CSV or JSON with the records. */
+export async function listRejects(databaseUrl: string, feed: string | null, form: Form): Promise<void> {
+  const client = await connect(databaseUrl);
+  try {
+    if (feed !== null) await checkFeed(client, feed);
+    const filter = feed === null ? "true" : `feed = ${client.escapeLiteral(feed)}`;
+    const rejects = `from etl.rejects where ${filter} order by feed, record_number`;
+    if (form === "csv") {
+      await printCsv(client, `select feed, ${columns}, sqlstate, coalesce(raw, record::text) as record ${rejects}`);
+    } else if (form === "json") await printJson(client, `select feed, ${columns}, sqlstate, record, raw ${rejects}`);
+    else await printTable(client, rejects);
+  } finally {
+    await client.end();
+  }
+}
+
+/** How many of each feed's records were put aside for which reason, with the number of the first. */
+export async function printSummary(databaseUrl: string, feeds: string[]): Promise<void> {
+  const client = await connect(databaseUrl);
+  try {
+    const { rows } = await client.query({
+      text: `select feed, count(*)::text, min(record_number)::text, coalesce(column_name, ''), reason
+        from etl.rejects
+        where feed = any ($1)
+        group by feed, column_name, reason
+        order by feed, count(*) desc, min(record_number)`,
+      values: [feeds],
+      rowMode: "array",
+    });
+    if (rows.length === 0) return;
+    console.log("\nPut aside until mended (deno task rejects shows each):");
+    console.log(table(["feed", "records", "first", "column", "why"], rows.map(shorten)));
+  } finally {
+    await client.end();
+  }
+}
+
+async function checkFeed(client: Client, feed: string): Promise<void> {
+  const { rows } = await client.query("select name from etl.feeds order by name");
+  if (rows.some((row) => row.name === feed)) return;
+  const names = rows.map((row) => row.name).join(", ");
+  throw new EtlError("ETL01", `there is no feed ${feed}`, `etl.feeds has: ${names}`);
+}
+
+async function printTable(client: Client, rejects: string): Promise<void> {
+  const { rows } = await client.query({ text: `select feed, ${columns} ${rejects} limit 101`, rowMode: "array" });
+  if (rows.length === 0) return console.log("Nothing is put aside.");
+  const head = ["feed", "record", "column", "value", "why", "constraint"];
+  console.log(table(head, rows.slice(0, 100).map(shorten)));
+  if (rows.length > 100) console.log("… and more: --csv or --json give all of them.");
+}
+
+/** By Postgres' own COPY, so that what a partner opens in a spreadsheet is quoted right. */
+async function printCsv(client: Client, query: string): Promise<void> {
+  const rows = client.query(copyTo(`copy (${query}) to stdout (format csv, header)`));
+  await pipeline(rows, process.stdout, { end: false });
+}
+
+async function printJson(client: Client, query: string): Promise<void> {
+  const { rows: [{ list }] } = await client.query(`select coalesce(json_agg(r), '[]')::text as list from (${query}) r`);
+  console.log(list);
+}
+
+function shorten(row: unknown[]): string[] {
+  const text = (cell: unknown) => String(cell ?? "").replace(/\s+/g, " ");
+  return row.map((cell) => text(cell).length > 60 ? text(cell).slice(0, 59) + "…" : text(cell));
+}
