@@ -3,9 +3,9 @@ import { EtlError } from "./errors.ts";
 
 export class StallClock {
   #abort = new AbortController();
-  #waitingSince: number | null = null;
+  #waitingSince = 0;
+  #giveUp: ((error: EtlError) => void) | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
-  #stalled = false;
   signal = this.#abort.signal;
 
   constructor(private readonly limitMs: number, private readonly place: string) {}
@@ -13,8 +13,11 @@ export class StallClock {
   /** From here to `stop` one timer serves all waits; one for each chunk would cost more than the chunk. */
   start(): void {
     this.#timer ??= setInterval(() => {
-      if (this.#waitingSince === null || Date.now() - this.#waitingSince < this.limitMs) return;
-      this.#stalled = true;
+      if (this.#giveUp === null || Date.now() - this.#waitingSince < this.limitMs) return;
+      const message = `${this.place} sent nothing for ${this.limitMs / 1000} s`;
+      this.#giveUp(
+        new EtlError("stalled", message, "The partner's server hangs: try again later, or ask the partner."),
+      );
       this.#abort.abort();
     }, this.limitMs / 4);
   }
@@ -24,20 +27,18 @@ export class StallClock {
     this.#timer = undefined;
   }
 
+  /** Waits, but not longer than the limit. The signal alone would not do: once collected, a Request's own never fires. */
   async during<T>(wait: () => Promise<T>): Promise<T> {
     const alone = this.#timer === undefined;
     if (alone) this.start();
     this.#waitingSince = Date.now();
     try {
-      return await wait();
-    } catch (cause) {
-      if (!this.#stalled) throw cause;
-      const message = `${this.place} sent nothing for ${this.limitMs / 1000} s`;
-      throw new EtlError("stalled", message, "The partner's server hangs: try again later, or ask the partner.", {
-        cause,
+      return await new Promise<T>((resolve, reject) => {
+        this.#giveUp = reject;
+        wait().then(resolve, reject);
       });
     } finally {
-      this.#waitingSince = null;
+      this.#giveUp = null;
       if (alone) this.stop();
     }
   }
