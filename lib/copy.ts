@@ -60,12 +60,12 @@ function lineOf(refusal: unknown): number | null {
   return line ? Number(line) : null;
 }
 
-function explain(refusal: unknown, unit: string): EtlError {
-  const { code = "internal", message, routine } = refusal as { code?: string; message: string; routine?: string };
+function explain(refusal: unknown, unit: string): unknown {
+  const { code = "", message, routine } = refusal as { code?: string; message: string; routine?: string };
   const line = lineOf(refusal);
   const lost = connectionLost(refusal);
   if (lost) return lost;
-  if (!line || !code.startsWith("22")) return new EtlError(code, message, null, { cause: refusal });
+  if (!line || !code.startsWith("22")) return refusal;
   const hint = "Ask the partner to mend the file.";
   const fault = code === "22021"
     ? "is not UTF-8, or holds a NUL"

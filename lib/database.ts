@@ -4,17 +4,9 @@ import type { Duplex } from "node:stream";
 // @ts-types="@types/pg"
 import pg from "pg";
 import { EtlError } from "./errors.ts";
+import { refused } from "./sqlstates.ts";
 
 export type Client = pg.Client;
-
-const refused: Record<string, [message: string, hint: string]> = {
-  "28P01": ["the password is wrong", "Check the password in DATABASE_URL."],
-  "28000": ["the role may not connect", "Check the role in DATABASE_URL and the server's pg_hba.conf."],
-  "3D000": ["the database does not exist", "Check the database's name in DATABASE_URL, or create it."],
-  "53300": ["it has no connection left", "Wait, or raise max_connections."],
-  "ECONNREFUSED": ["no server answers there", "Is Postgres running, and are host and port in DATABASE_URL right?"],
-  "ENOTFOUND": ["the host is unknown", "Check the host in DATABASE_URL."],
-};
 
 /**
  * Connects to `url`, or says in words why not. Neither the URL nor its password reaches the message.
@@ -44,6 +36,7 @@ async function open(url: string, ssl?: pg.ClientConfig["ssl"]): Promise<Client> 
     application_name: "tdc-etl",
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
+    keepAliveInitialDelayMillis: 60_000,
     ...(ssl && { ssl }),
   });
   // A connection that dies between two statements is reported by the next one; unheard, it would end the process.
@@ -82,6 +75,7 @@ function notConnected(cause: Error & { code?: string }): EtlError {
 export function connectionLost(cause: unknown): EtlError | null {
   const { code = "connection", message, syscall } = cause as { code?: string; message: string; syscall?: string };
   if (!syscall && !/^57P0/.test(code) && !/^Connection terminated|connection error/.test(message)) return null;
-  const hint = "Nothing of this run was kept. Run again once the database is up.";
+  // It may have been lost after the commit was sent: whether the run was kept is then known to the database alone.
+  const hint = "A run is kept whole or not at all. Run again once the database is up.";
   return new EtlError(code, `the connection to the database was lost: ${message}`, hint, { cause });
 }

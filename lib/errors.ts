@@ -1,3 +1,5 @@
+import { troubles } from "./sqlstates.ts";
+
 /**
  * What a person is told when something fails: what failed, why, and the way out.
  *
@@ -33,5 +35,8 @@ export function asEtlError(error: unknown, doing: string): EtlError {
     return new EtlError(error.code, `${doing}: ${error.message}`, error.hint, { cause: error.cause });
   }
   const { code, message, hint } = error as { code?: string; message?: string; hint?: string };
-  return new EtlError(code ?? "internal", `${doing}: ${message ?? error}`, hint ?? null, { cause: error });
+  const [words, wayOut] = troubles[code ?? ""] ?? [];
+  return new EtlError(code ?? "internal", `${doing}: ${words || (message ?? error)}`, hint ?? wayOut ?? null, {
+    cause: error,
+  });
 }

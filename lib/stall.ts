@@ -4,7 +4,7 @@ import { EtlError } from "./errors.ts";
 export class StallClock {
   #abort = new AbortController();
   #waitingSince = 0;
-  #giveUp: ((error: EtlError) => void) | null = null;
+  #giveUp: ((stalled: EtlError) => void) | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
   signal = this.#abort.signal;
 
@@ -13,8 +13,9 @@ export class StallClock {
   /** From here to `stop` one timer serves all waits; one for each chunk would cost more than the chunk. */
   start(): void {
     this.#timer ??= setInterval(() => {
-      if (this.#giveUp === null || Date.now() - this.#waitingSince < this.limitMs) return;
+      if (!this.#giveUp || Date.now() - this.#waitingSince < this.limitMs) return;
       const message = `${this.place} sent nothing for ${this.limitMs / 1000} s`;
+      // The wait is given up here, not by the signal alone: an aborted fetch may leave a read of its body waiting for ever.
       this.#giveUp(
         new EtlError("stalled", message, "The partner's server hangs: try again later, or ask the partner."),
       );
@@ -27,7 +28,6 @@ export class StallClock {
     this.#timer = undefined;
   }
 
-  /** Waits, but not longer than the limit. The signal alone would not do: once collected, a Request's own never fires. */
   async during<T>(wait: () => Promise<T>): Promise<T> {
     const alone = this.#timer === undefined;
     if (alone) this.start();

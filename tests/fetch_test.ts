@@ -1,5 +1,6 @@
 /** What partners' servers do wrong: each fault is named, leaves nothing behind, and costs no other feed. */
 import assert from "node:assert/strict";
+import { StallClock } from "../lib/stall.ts";
 import { type Database, freshDatabase, serve, snapshot } from "./harness.ts";
 
 type Reply = (connection: Deno.TcpConn, attempt: number) => unknown;
@@ -243,4 +244,11 @@ Deno.test("an unknown feed name rejects the run, and nothing is loaded", async (
     message: /thingz/,
   });
   assert.deepEqual(await snapshot(given.db), before);
+});
+
+Deno.test("a wait that never ends is given up, whatever becomes of the request", async () => {
+  const clock = new StallClock(40, "the server");
+  clock.start();
+  await assert.rejects(clock.during(() => new Promise(() => {})), { code: "stalled" });
+  clock.stop();
 });

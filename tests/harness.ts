@@ -26,13 +26,23 @@ export interface Database extends AsyncDisposable {
   loadOne(feed: string, options?: Partial<LoadOptions>): Promise<FeedReport>;
 }
 
-/** A connection to a database of the test server, by name. */
-export async function database(name: string): Promise<Database> {
+/** Where a server is, for the loader and for a superuser. */
+export interface Server {
+  url: string;
+  adminUrl: string;
+}
+
+export function testServer(): Server {
+  const url = Deno.env.get("DATABASE_URL");
+  if (!url) throw new Error("Run the tests by: deno task test [FILE…]");
+  return { url, adminUrl: Deno.env.get("ADMIN_DATABASE_URL") ?? url };
+}
+
+/** A connection to a database, by name, on the test server or another. */
+export async function database(name: string, server = testServer()): Promise<Database> {
   const urlOf = (base: string) => (database: string) => Object.assign(new URL(base), { pathname: `/${database}` }).href;
-  const base = Deno.env.get("DATABASE_URL");
-  if (!base) throw new Error("Run the tests by: deno task test [FILE…]");
-  const url = urlOf(base)(name);
-  const adminUrl = urlOf(Deno.env.get("ADMIN_DATABASE_URL") ?? base)(name);
+  const url = urlOf(server.url)(name);
+  const adminUrl = urlOf(server.adminUrl)(name);
   const client = new pg.Client(url);
   client.on("error", () => {});
   await client.connect();
@@ -40,10 +50,14 @@ export async function database(name: string): Promise<Database> {
   const self: Database = {
     url,
     adminUrl,
-    urlOf: urlOf(base),
+    urlOf: urlOf(server.url),
     query: async (sql, values) => (await client.query(sql, values)).rows,
     admin: async (sql, values) => {
-      if (!admin) await (admin = new pg.Client(adminUrl)).connect();
+      if (!admin) {
+        admin = new pg.Client(adminUrl);
+        admin.on("error", () => {});
+        await admin.connect();
+      }
       return (await admin.query(sql, values)).rows;
     },
     feed: async (name, columns) => {
@@ -66,17 +80,17 @@ export async function database(name: string): Promise<Database> {
 }
 
 /** A fresh database with the migrations applied; without them where `from` is template1. */
-export async function freshDatabase(from = template): Promise<Database> {
+export async function freshDatabase(from = template, on = testServer()): Promise<Database> {
   const name = `tdc_etl_${crypto.randomUUID().replaceAll("-", "")}`;
   {
-    await using server = await database("postgres");
+    await using server = await database("postgres", on);
     await server.query(`create database ${name} template ${from}`);
   }
-  const fresh = await database(name);
+  const fresh = await database(name, on);
   const close = fresh[Symbol.asyncDispose];
   fresh[Symbol.asyncDispose] = async () => {
     await close();
-    await using server = await database("postgres");
+    await using server = await database("postgres", on);
     await server.query(`drop database ${name} with (force)`);
   };
   return fresh;

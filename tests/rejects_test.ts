@@ -80,7 +80,7 @@ const cases: Case[] = [
   {
     name: "with what another row has already",
     body: csv("id,badge", "1,A", "2,B", "3,A", "4,"),
-    rejects: [[3, "badge", "A", "23505", "public.children_badge_key", /^is another row's already$/]],
+    rejects: [[3, "badge", "A", "23505", "children_badge_key", /^is another row's already$/]],
     loaded: [1, 2, 4],
   },
   {

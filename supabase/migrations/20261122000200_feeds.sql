@@ -98,6 +98,7 @@ returns text
 language sql stable
 set search_path = ''
 as $$
+  -- The catalog as it is, not pg_get_constraintdef: that would wait for a lock on the table, and with it the whole run.
   select md5(concat_ws(
     e'\n', feed.url, feed.target, feed.format, feed.time_zone, feed.columns, feed.delimiter, feed.encoding,
     (
@@ -106,12 +107,17 @@ as $$
       where a.attrelid = to_regclass(feed.target) and a.attnum > 0 and not a.attisdropped
     ),
     (
-      select string_agg(pg_get_constraintdef(c.oid), ',' order by c.oid)
+      select string_agg(
+        concat_ws(' ', c.conname, c.contype, c.conkey, c.confrelid::regclass, c.confkey, c.conbin), ',' order by c.oid
+      )
       from pg_catalog.pg_constraint c
       where c.conrelid = to_regclass(feed.target)
     ),
     (
-      select string_agg(pg_get_indexdef(i.indexrelid), ',' order by i.indexrelid)
+      select string_agg(
+        concat_ws(' ', i.indexrelid::regclass, i.indkey, i.indclass, i.indnullsnotdistinct, i.indpred, i.indexprs),
+        ',' order by i.indexrelid
+      )
       from pg_catalog.pg_index i
       where i.indrelid = to_regclass(feed.target) and i.indisunique
     )

@@ -52,11 +52,11 @@ declare
   tests text;
 begin
   select string_agg(
-    format('when not pg_input_is_valid(%s, %L) then %L', c.cell, c.type, c.name), ' ' order by c.position
+    format('when not pg_input_is_valid(%s, %L) then %L', c.cell, c.type, c.name), ' ' order by c.attnum
   )
   into tests
   from (
-    select position, name, type, format(case when textual then '%I' else 'nullif(%I, '''')' end, name) as cell
+    select attnum, name, type, format(case when textual then '%I' else 'nullif(%I, '''')' end, name) as cell
     from pg_temp.etl_columns
     where name is not null
   ) c;
@@ -90,21 +90,21 @@ declare
 begin
   create temp table etl_rules on commit drop as
   select
-    row_number() over () as rule, r.*
+    row_number() over (order by r.sqlstate, r.place, r.constraint_name) as rule, r.*
   from (
-    select c.name::text as column_name, format('%I is null', c.name) as broken,
+    select c.attnum as place, c.name::text as column_name, format('%I is null', c.name) as broken,
       'is missing' as reason, '23502' as sqlstate, null::text as constraint_name
     from pg_temp.etl_columns c
     join pg_catalog.pg_attribute a on a.attrelid = target and a.attnum = c.attnum and a.attnotnull
     union all
     select
-      case when cardinality(k.conkey) = 1 then (select c.name from pg_temp.etl_columns c where c.attnum = k.conkey[1]) end,
+      null, case when cardinality(k.conkey) = 1 then (select c.name from pg_temp.etl_columns c where c.attnum = k.conkey[1]) end,
       format('(%s) is false', pg_get_expr(k.conbin, k.conrelid)),
       'breaks the rule ' || pg_get_constraintdef(k.oid), '23514', k.conname
     from pg_catalog.pg_constraint k
     where k.conrelid = target and k.contype = 'c' and k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
     union all
-    select null, string_agg(format('%I::text = %L', c.name, c.source), ' and '), 'repeats the header line', '22P04', null
+    select null, null, string_agg(format('%I::text = %L', c.name, c.source), ' and '), 'repeats the header line', '22P04', null
     from pg_temp.etl_columns c
     where c.name is not null
   ) r;
@@ -150,6 +150,35 @@ end
 $$;
 comment on function etl.drop_duplicates(regclass) is 'Of records with the same key the last one stays; returns how many went.';
 
+create or replace function etl.sift_checks(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  rule record;
+begin
+  for rule in
+    select k.conname, pg_get_expr(k.conbin, k.conrelid) as holds, 'breaks the rule ' || pg_get_constraintdef(k.oid) as reason,
+      case when cardinality(k.conkey) = 1 then a.attname end as column_name
+    from pg_catalog.pg_constraint k
+    left join pg_catalog.pg_attribute a on a.attrelid = target and a.attnum = k.conkey[1]
+    where k.conrelid = target and k.contype = 'c'
+      and not k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
+    order by k.conname
+  loop
+    execute format(
+      'insert into pg_temp.etl_rejected
+      select d.etl_staged, %1$L, to_jsonb(d) ->> %1$L, %2$L, ''23514'', %3$L from pg_temp.etl_delta d where (%4$s) is false',
+      rule.column_name, rule.reason, rule.conname, rule.holds
+    );
+    perform etl.set_aside('etl_delta');
+  end loop;
+end
+$$;
+comment on function etl.sift_checks(regclass) is
+  'Puts aside what breaks a CHECK that names a column the feed does not carry: it is tried on the row as it would be stored.';
+
 create or replace function etl.sift_orphans(target regclass)
 returns void
 language plpgsql
@@ -167,14 +196,16 @@ begin
         k.conname, k.confrelid::regclass as parent,
         string_agg(format('d.%I is not null', child.attname), ' and ') as present,
         string_agg(format('p.%I operator(%I.%s) d.%I', parent.attname, n.nspname, o.oprname, child.attname), ' and ') as matches,
-        case when cardinality(k.conkey) = 1 then min(child.attname::text) end as column_name
+        case when cardinality(k.conkey) = 1 then min(child.attname::text) end as column_name,
+        case when k.conkey && array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
+          then 'true' else 'not d.etl_known' end as touched
       from pg_catalog.pg_constraint k
       cross join unnest(k.conkey, k.confkey, k.conpfeqop) as pair(child, parent, equals)
       join pg_catalog.pg_attribute child on child.attrelid = k.conrelid and child.attnum = pair.child
       join pg_catalog.pg_attribute parent on parent.attrelid = k.confrelid and parent.attnum = pair.parent
       join pg_catalog.pg_operator o on o.oid = pair.equals
       join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
-      where k.conrelid = target and k.contype = 'f' and k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
+      where k.conrelid = target and k.contype = 'f'
       group by k.oid, k.conname, k.confrelid, k.conkey
       order by k.conname
     loop
@@ -182,14 +213,12 @@ begin
         'insert into pg_temp.etl_rejected
         select d.etl_staged, %L, to_jsonb(d) ->> %1$L, %L, ''23503'', %L
         from pg_temp.etl_delta d
-        where %s and not exists (select from %s p where %s)',
-        fk.column_name, 'is in no row of ' || fk.parent, fk.conname, fk.present, fk.parent, fk.matches
+        where %s and %s and not exists (select from %s p where %s)',
+        fk.column_name, 'is in no row of ' || fk.parent, fk.conname, fk.touched, fk.present, fk.parent, fk.matches
       ) || case when fk.parent = target then format(' and not exists (select from pg_temp.etl_delta p where %s)', fk.matches) else '' end;
       get diagnostics found = row_count;
-      if found > 0 then
-        again := again or fk.parent = target;
-        perform etl.set_aside('etl_delta');
-      end if;
+      again := again or found > 0;
+      perform etl.set_aside('etl_delta');
     end loop;
   end loop;
 end
@@ -197,61 +226,77 @@ $$;
 comment on function etl.sift_orphans(regclass) is
   'Puts aside what a foreign key finds no parent for. A parent may be in the same feed; without it, its children go too.';
 
+create or replace function etl.unique_indexes(target regclass)
+returns table (index oid, name name, columns name[], entry text, entry_names text, holds text, same text)
+language sql stable
+set search_path = ''
+as $$
+  select
+    x.oid, x.relname,
+    array_agg(a.attname order by u.position),
+    string_agg(format('(%s) as etl_%s', u.value, u.position), ', ' order by u.position),
+    string_agg('d.etl_' || u.position, ', ' order by u.position),
+    concat_ws(
+      ' and ', coalesce('(' || pg_get_expr(i.indpred, i.indrelid) || ')', 'true'),
+      case when not i.indnullsnotdistinct then string_agg(format('(%s) is not null', u.value), ' and ' order by u.position) end
+    ),
+    string_agg(
+      format(case when i.indnullsnotdistinct then 'e.etl_%1$s is not distinct from d.etl_%1$s' else 'e.etl_%1$s = d.etl_%1$s' end, u.position),
+      ' and ' order by u.position
+    )
+  from pg_catalog.pg_index i
+  join pg_catalog.pg_class x on x.oid = i.indexrelid
+  cross join lateral (
+    select position, pg_get_indexdef(i.indexrelid, position, false) as value from generate_series(1, i.indnkeyatts::int) position
+  ) u
+  left join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[u.position - 1]
+  where i.indrelid = target and i.indisunique and not i.indisprimary
+  group by x.oid, i.indexrelid, i.indrelid, i.indpred, i.indnullsnotdistinct, x.relname
+  order by x.relname
+$$;
+comment on function etl.unique_indexes(regclass) is
+  'The unique indexes beside the primary key: their columns (null for an expression), what they hold of a row, as etl_1, etl_2, …,
+of which rows (those with a null can have no twin), and when the entries e and d are the same.';
+
 create or replace function etl.sift_twins(target regclass)
-returns void
+returns boolean
 language plpgsql
 set search_path = ''
 as $$
 declare
   key name[] := etl.key_of(target);
   twin record;
-  found bigint;
-  again boolean := true;
+  rejected bigint;
+  any_rejected boolean := false;
 begin
-  while again loop
-    again := false;
-    for twin in
-      select
-        i.indexrelid::regclass::text as name,
-        array_agg(a.attname order by u.position) as columns,
-        coalesce(pg_get_expr(i.indpred, i.indrelid), 'true') as predicate,
-        i.indnullsnotdistinct as nulls_equal
-      from pg_catalog.pg_index i
-      cross join unnest(i.indkey::int2[]) with ordinality as u(attnum, position)
-      join pg_temp.etl_columns c on c.attnum = u.attnum
-      join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = u.attnum
-      where i.indrelid = target and i.indisunique and not i.indisprimary and i.indexprs is null and u.position <= i.indnkeyatts
-      group by i.indexrelid, i.indrelid, i.indpred, i.indnullsnotdistinct, i.indnkeyatts
-      having count(*) = i.indnkeyatts
-      order by 1
-    loop
-      execute format(
-        'with fresh as (select * from pg_temp.etl_delta where (%1$s) and %2$s)
-        insert into pg_temp.etl_rejected
-        select d.etl_staged, %3$L, to_jsonb(d) ->> %3$L, %4$L, ''23505'', %5$L
+  for twin in
+    select *, case when cardinality(columns) = 1 then columns[1] end as column_name from etl.unique_indexes(target)
+  loop
+    -- e: the row of the target that has the value; g: what the feed makes of that row, if anything.
+    execute format(
+      'with fresh as (select etl_staged, to_jsonb(r) ->> %1$L as etl_value, %2$s from pg_temp.etl_delta r where %3$s)
+      insert into pg_temp.etl_rejected
+      select t.etl_staged, %1$L, t.etl_value, %4$L, ''23505'', %5$L
+      from (
+        select d.*, g.etl_staged is null and e.%6$I is not null as kept,
+          row_number() over (partition by %7$s order by (g.etl_staged = d.etl_staged) is true desc, d.etl_staged) as place
         from fresh d
-        where exists (select from fresh e where %6$s and e.etl_staged < d.etl_staged)
-          or exists (
-            select from (select * from %7$s where (%1$s)) e
-            where %6$s and not (%8$s) and not exists (select from pg_temp.etl_delta r where %9$s)
-          )',
-        twin.predicate,
-        case when twin.nulls_equal then 'true' else etl.names(twin.columns, '%I is not null', ' and ') end,
-        case when cardinality(twin.columns) = 1 then twin.columns[1] end,
-        'is another row''s already', twin.name,
-        etl.names(twin.columns, 'e.%I is not distinct from d.%I', ' and '), target,
-        etl.names(key, 'e.%I = d.%I', ' and '), etl.names(key, 'r.%I = e.%I', ' and ')
-      );
-      get diagnostics found = row_count;
-      if found > 0 then
-        again := true;
-        perform etl.set_aside('etl_delta');
-      end if;
-    end loop;
+        left join (select %8$s, %2$s from %9$s where %3$s) e on %10$s
+        left join pg_temp.etl_delta g on %11$s
+      ) t
+      where t.kept or t.place > 1',
+      twin.column_name, twin.entry, twin.holds, 'is another row''s already', twin.name,
+      key[1], twin.entry_names, etl.names(key), target, twin.same, etl.names(key, 'g.%I = e.%I', ' and ')
+    );
+    get diagnostics rejected = row_count;
+    any_rejected := any_rejected or rejected > 0;
+    perform etl.set_aside('etl_delta');
   end loop;
+  return any_rejected;
 end
 $$;
 comment on function etl.sift_twins(regclass) is
-  'Puts aside what a unique index has already: in an earlier record of the feed, or in a row that this run leaves as it is.';
+  'Puts aside what a unique index has already: in a row of the target that keeps it, or in an earlier record of the feed.
+Returns whether it found any.';
 
 revoke all on all functions in schema etl from public;

@@ -9,22 +9,87 @@ as $$
 declare
   key name[] := etl.key_of(target);
   rest name[] := array(select c.name from pg_temp.etl_columns c where c.name <> all (key) order by c.position);
+  kept text;
+  computed text;
   same bigint;
 begin
+  -- A default that takes from a sequence is left out: a look at the rules must not move it.
+  select
+    string_agg(
+      format('case when o.%I is not null then o.%I else %s end as %2$I', key[1], a.attname, coalesce(
+        case when a.attidentity = '' and pg_get_expr(v.adbin, v.adrelid) !~ 'nextval\(' then pg_get_expr(v.adbin, v.adrelid) end, 'null'
+      )), ', '
+    ) filter (where a.attgenerated = ''),
+    string_agg(format('%s as %I', pg_get_expr(v.adbin, v.adrelid), a.attname), ', ') filter (where a.attgenerated <> '')
+  into kept, computed
+  from pg_catalog.pg_attribute a
+  left join pg_catalog.pg_attrdef v on v.adrelid = a.attrelid and v.adnum = a.attnum
+  where a.attrelid = target and a.attnum > 0 and not a.attisdropped
+    and not exists (select from pg_temp.etl_columns c where c.name = a.attname);
   -- *<> compares what is stored, byte by byte: it needs no equality operator, and sees 1.0 become 1.00.
   execute format(
     'create temp table etl_delta on commit drop as
-    select t.*, o.%1$I is not null as etl_known
-    from pg_temp.etl_typed t
-    left join %2$s o on %3$s
-    where o.%1$I is null or row(%4$s)::record operator(pg_catalog.*<>) row(%5$s)::record',
-    key[1], target, etl.names(key, 'o.%I = t.%I', ' and '), etl.names(rest, 't.%I'), etl.names(rest, 'o.%I')
+    select %s from (
+      select %s
+      from pg_temp.etl_typed t
+      left join %s o on %s
+      where o.%I is null or row(%s)::record operator(pg_catalog.*<>) row(%s)::record
+    ) d',
+    concat_ws(', ', 'd.*', computed), concat_ws(', ', 't.*', format('o.%I is not null as etl_known', key[1]), kept),
+    target, etl.names(key, 'o.%I = t.%I', ' and '), key[1], etl.names(rest, 't.%I'), etl.names(rest, 'o.%I')
   );
   select (select count(*) from pg_temp.etl_typed) - (select count(*) from pg_temp.etl_delta) into same;
   return same;
 end
 $$;
-comment on function etl.find_delta(regclass) is 'Keeps what is new or differs, in etl_delta; returns the number of records that are in the target already.';
+comment on function etl.find_delta(regclass) is 'Keeps what is new or differs, in etl_delta: whole rows, as they would be stored, with what the feed does not carry.
+Returns the number of records that are in the target already.';
+
+create or replace function etl.free_values(target regclass)
+returns name[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  key name[] := etl.key_of(target);
+  twin record;
+  wanted boolean;
+  loosened name[] := '{}';
+begin
+  for twin in
+    select i.*, a.attname as freed, a.attnotnull as required
+    from etl.unique_indexes(target) i
+    cross join lateral (
+      select a.attname, a.attnotnull
+      from pg_catalog.pg_attribute a
+      join pg_temp.etl_columns c on c.name = a.attname and c.name <> all (key)
+      left join pg_catalog.pg_depend p
+        on p.classid = 'pg_catalog.pg_class'::regclass and p.objid = i.index and p.refobjid = target and p.refobjsubid = a.attnum
+      where a.attrelid = target and (a.attname = any (i.columns) or p.objid is not null)
+      order by (a.attname = any (i.columns)) is true desc, a.attnotnull, a.attnum
+      limit 1
+    ) a
+  loop
+    twin.holds := format(
+      'from (select %1$s, %2$s from %3$s where %4$s) e join (select %1$s, %2$s from pg_temp.etl_delta where %4$s) d on %5$s and not (%6$s)',
+      etl.names(key), twin.entry, target, twin.holds, twin.same, etl.names(key, 'd.%I = e.%I', ' and ')
+    );
+    execute 'select exists (select ' || twin.holds || ')' into wanted;
+    if wanted then
+      if twin.required and twin.freed <> all (loosened) then
+        execute format('alter table %s alter %I drop not null', target, twin.freed);
+        loosened := loosened || twin.freed;
+      end if;
+      execute format('update %s o set %I = null %s where %s', target, twin.freed, twin.holds, etl.names(key, 'o.%I = e.%I', ' and '));
+    end if;
+  end loop;
+  return loosened;
+end
+$$;
+comment on function etl.free_values(regclass) is
+  'Sets to null each unique value that a row gives up and another takes in this run, in a column that the feed carries and so
+fills again: Postgres looks for twins row by row, so that two rows could not swap theirs. Where the column is NOT NULL that
+is lifted, and the column returned.';
 
 create or replace function etl.write_delta(target regclass)
 returns void
@@ -37,19 +102,36 @@ declare
   rest name[] := array(select c.name from pg_temp.etl_columns c where c.name <> all (key) order by c.position);
   expected bigint := (select count(*) from pg_temp.etl_delta);
   written bigint;
+  updated bigint;
+  loosened name[] := '{}';
 begin
   if expected = 0 then
     return;
   end if;
+  if exists (select from pg_temp.etl_delta d where d.etl_known) then
+    loosened := etl.free_values(target);
+  end if;
+  -- Not all by ON CONFLICT: Postgres would try the CHECKs of a known row on defaults in place of what the feed does not carry.
   execute format(
-    'insert into %s (%s) overriding system value select %2$s from pg_temp.etl_delta on conflict (%s) do %s',
+    'insert into %s (%s) overriding system value select %2$s from pg_temp.etl_delta d where not d.etl_known on conflict (%s) do %s',
     target, etl.names(carried), etl.names(key),
     coalesce('update set ' || etl.names(rest, '%I = excluded.%I'), 'nothing')
   );
   get diagnostics written = row_count;
+  if written < expected and rest <> '{}' then
+    execute format(
+      'update %s o set %s from pg_temp.etl_delta d where d.etl_known and %s',
+      target, etl.names(rest, '%I = d.%I'), etl.names(key, 'o.%I = d.%I', ' and ')
+    );
+    get diagnostics updated = row_count;
+    written := written + updated;
+  end if;
   if written <> expected then
     raise exception '% of % rows were not written', expected - written, expected
       using errcode = 'ETL05', hint = format('A trigger or rule on %s drops rows.', target);
+  end if;
+  if loosened <> '{}' then
+    execute format('alter table %s %s', target, etl.names(loosened, 'alter %I set not null'));
   end if;
 end
 $$;
@@ -150,8 +232,11 @@ begin
     perform etl.sift_rows(target);
     duplicate := etl.drop_duplicates(target);
     unchanged := etl.find_delta(target);
-    perform etl.sift_orphans(target);
-    perform etl.sift_twins(target);
+    perform etl.sift_checks(target);
+    loop
+      perform etl.sift_orphans(target);
+      exit when not etl.sift_twins(target);
+    end loop;
     perform etl.write_delta(target);
     select count(*) filter (where not d.etl_known), count(*) filter (where d.etl_known) into inserted, updated from pg_temp.etl_delta d;
     perform set_config('timezone', caller_time_zone, true);
@@ -164,7 +249,10 @@ begin
   end if;
   perform etl.check_limit(feed, read, rejected);
   changed := inserted + updated > 0;
-  if read > 0 then
+  if read = 0 then
+    delete from etl.rejects r where r.feed = feed_name;
+    changed := found;
+  else
     changed := etl.keep_rejects(feed, run, as_json) or changed;
     ignored_columns := array(select c.source from pg_temp.etl_columns c where c.name is null order by c.position);
   end if;

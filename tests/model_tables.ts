@@ -1,0 +1,125 @@
+/** The tables of the model: their types, with what Postgres makes of a text, and the conditions of their rules. */
+
+export type Type = "int" | "text" | "numeric" | "money" | "code" | "stamp" | "flag" | "day";
+
+export interface Column {
+  name: string;
+  type: Type;
+  required: boolean;
+  default: string | null;
+}
+
+export interface Condition {
+  sql: string;
+  columns: string[];
+  /** Of values that are not null. */
+  holds(...values: string[]): boolean;
+}
+
+export interface Table {
+  name: string;
+  columns: Column[];
+  key: string[];
+  checks: { name: string; condition: Condition }[];
+  uniques: { name: string; columns: string[]; nullsEqual: boolean; condition: Condition | null }[];
+  foreignKeys: { name: string; columns: string[]; parent: Table }[];
+}
+
+type Value = string | null | { error: string };
+
+export const sqlOf: Record<Type, string> = {
+  int: "int",
+  text: "text",
+  numeric: "numeric",
+  money: "numeric(10,2)",
+  code: "varchar(3)",
+  stamp: "timestamptz",
+  flag: "boolean",
+  day: "date",
+};
+
+const bad = (...texts: string[]) => (error: string) => Object.fromEntries(texts.map((text) => [text, { error }]));
+
+/** Texts of a type that is not textual, and what they become. Beside these there is null, and '' which is null too. */
+export const spellings: Record<Exclude<Type, "text" | "code">, Record<string, Exclude<Value, null>>> = {
+  int: {
+    ...Object.fromEntries(["1", "2", "3", "4", "5", "6", "7", "8"].map((n) => [n, n])),
+    " 3 ": "3",
+    "+2": "2",
+    "007": "7",
+    "-1": "-1",
+    ...bad("x", "1.5", " ", "1e1", "1,000")("22P02"),
+    ...bad("2147483648", "-99999999999999999999")("22003"),
+  },
+  numeric: {
+    ...Object.fromEntries(["1", "1.0", "1.00", "2", "2.5", "2.50", "-3", "10000000000000000999"].map((n) => [n, n])),
+    "1e1": "10",
+    NaN: "NaN",
+    ...bad("x", "1,5", "--1", "€ 5")("22P02"),
+  },
+  money: {
+    "1": "1.00",
+    "1.005": "1.01",
+    "-0.5": "-0.50",
+    "1e2": "100.00",
+    "0": "0.00",
+    "-0": "0.00",
+    "99999999.99": "99999999.99",
+    ...bad("$5", "1,5", "five")("22P02"),
+    ...bad("100000000", "99999999.995", "Infinity")("22003"),
+  },
+  stamp: {
+    "2021-07-01T10:00:00Z": "2021-07-01 10:00:00+00",
+    "2021-07-01 12:00:00+02": "2021-07-01 10:00:00+00",
+    "2021-07-01 10:00": "2021-07-01 10:00:00+00",
+    "2021-07-02": "2021-07-02 00:00:00+00",
+    "2021-07-03T00:00:00.123456Z": "2021-07-03 00:00:00.123456+00",
+    infinity: "infinity",
+    ...bad("2021-02-30", "2021-07-01 25:00")("22008"),
+    ...bad("soon", "12")("22007"),
+  },
+  flag: {
+    ...Object.fromEntries(["true", "t", "YES", "on", "1"].map((text) => [text, "true"])),
+    ...Object.fromEntries(["false", "f", "no", "off", "0"].map((text) => [text, "false"])),
+    ...bad("maybe", "2", "-")("22P02"),
+  },
+  day: {
+    "2021-07-01": "2021-07-01",
+    "20210702": "2021-07-02",
+    "07/03/2021": "2021-07-03",
+    "2021-07-04T10:00:00Z": "2021-07-04",
+    ...bad("2021-13-01", "31/01/2021")("22008"),
+    ...bad("tomorrowish")("22007"),
+  },
+};
+
+const lookUp = (type: keyof typeof spellings) => (text: string | null): Value =>
+  text === null || text === "" ? null : spellings[type][text] ?? { error: "22P02" };
+
+/** What Postgres makes of a text: a value, or an SQLSTATE. */
+export const values: Record<Type, (text: string | null) => Value> = {
+  int: lookUp("int"),
+  numeric: lookUp("numeric"),
+  money: lookUp("money"),
+  stamp: lookUp("stamp"),
+  flag: lookUp("flag"),
+  day: lookUp("day"),
+  text: (text) => text,
+  // Blanks beyond the length are cut, as the SQL standard wants it.
+  code: (text) => {
+    const characters = [...text ?? ""];
+    if (characters.slice(3).some((character) => character !== " ")) return { error: "22001" };
+    return text === null ? null : characters.slice(0, 3).join("");
+  },
+};
+
+/** Two values are equal when their meanings are: 1.0 and 1.00. */
+export function meaning(type: Type, value: string | null): string | null {
+  return type === "numeric" && value?.includes(".") ? value.replace(/\.?0+$/, "") : value;
+}
+
+/** Null where a value is, as in SQL. */
+export function truth(condition: Condition, row: Record<string, string | null>): boolean | null {
+  const values = condition.columns.map((column) => row[column]);
+  return values.some((value) => value === null) ? null : condition.holds(...values as string[]);
+}

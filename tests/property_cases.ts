@@ -1,0 +1,136 @@
+/** Random files for random tables, and schedules of runs. */
+import fc from "fast-check";
+import type { FeedRecord, File } from "./model.ts";
+import type { Column, Table } from "./model_tables.ts";
+import { goodTexts, often, table, textsOf } from "./property_tables.ts";
+
+export interface Feed {
+  file: File;
+  format: "csv" | "json" | "ndjson";
+  body: string;
+}
+
+export interface Run {
+  /** Table -> its new file; the others stay as they were. */
+  files: Record<string, Feed>;
+  feeds: string[];
+  force: boolean;
+}
+
+export interface Case {
+  tables: Table[];
+  limit: number;
+  runs: Run[];
+}
+
+const cell = (column: Column, isKey: boolean): fc.Arbitrary<string | null> =>
+  fc.oneof(
+    { weight: isKey ? 30 : 8, arbitrary: fc.constantFrom(...goodTexts(column.type).slice(0, isKey ? 5 : 11)) },
+    { weight: 1, arbitrary: fc.constantFrom(...textsOf(column.type)) },
+    { weight: 1, arbitrary: fc.constantFrom(null, "") },
+  );
+
+const noObjects = ["5", "null", "[1]", '{"k1": }', '{"k1": 1, "k1": 2}', '{"k1": "\\u0000"}'];
+
+function feed({ columns, key }: Table): fc.Arbitrary<Feed> {
+  const needed = columns.filter((c) => key.includes(c.name) || (c.required && c.default === null));
+  const optional = columns.filter((column) => !needed.includes(column));
+  const carried = fc.oneof(
+    { weight: 10, arbitrary: fc.constant(columns) },
+    { weight: 6, arbitrary: fc.subarray(optional).map((some) => [...needed, ...some]) },
+    { weight: 1, arbitrary: fc.subarray(columns, { minLength: 1 }) },
+  );
+  return fc.tuple(
+    carried,
+    fc.subarray(["extra", "Größe in m²"]),
+    fc.constantFrom<Feed["format"]>("csv", "json", "ndjson"),
+  )
+    .chain(([carried, extra, format]) => {
+      const cells = Object.fromEntries([
+        ...carried.map((column) => [column.name, cell(column, key.includes(column.name))]),
+        ...(carried.length + extra.length < 2 ? ["extra"] : extra).map((
+          name,
+        ) => [name, fc.constantFrom("1", "?", null)]),
+      ]) as Record<string, fc.Arbitrary<string | null>>;
+      const names = Object.keys(cells);
+      const whole = fc.record(cells, { noNullPrototype: true });
+      const record = format === "csv" ? whole : fc.oneof(
+        { weight: 20, arbitrary: whole },
+        { weight: 3, arbitrary: fc.record(cells, { requiredKeys: [], noNullPrototype: true }) },
+        { weight: 1, arbitrary: fc.constantFrom(...noObjects) },
+      );
+      return fc.record({
+        records: fc.array(record as fc.Arbitrary<FeedRecord>, { minLength: format === "ndjson" ? 1 : 0, maxLength: 9 })
+          .chain((records) =>
+            fc.subarray(records, { maxLength: Math.min(2, records.length) }).map((copies) => [...records, ...copies])
+          ),
+        names: fc.shuffledSubarray(names, { minLength: names.length }),
+        style: fc.record({
+          delimiter: fc.constantFrom(",", ";", "\t", "|"),
+          quoteAll: fc.boolean(),
+          lineEnd: fc.constantFrom("\n", "\r\n"),
+          bom: often(1),
+          ended: fc.boolean(),
+          bare: fc.boolean(),
+        }),
+      }).map(({ records, names, style }) => ({
+        file: { header: format === "csv" ? names : null, records },
+        format,
+        body: format === "csv" ? csv(names, records, style) : json(records, style.bare, format),
+      }));
+    });
+}
+
+interface Style {
+  delimiter: string;
+  quoteAll: boolean;
+  lineEnd: string;
+  bom: boolean;
+  ended: boolean;
+}
+
+function csv(names: string[], records: FeedRecord[], { delimiter, quoteAll, lineEnd, bom, ended }: Style): string {
+  const field = (text: string | null) => {
+    if (text === null) return "";
+    const plain = text !== "" && !quoteAll && !/["\r\n,;|\t]/.test(text);
+    return plain ? text : `"${text.replaceAll('"', '""')}"`;
+  };
+  const lines = [
+    names,
+    ...records.map((record) => names.map((name) => (record as Record<string, string | null>)[name])),
+  ];
+  return (bom ? "\ufeff" : "") + lines.map((line) => line.map(field).join(delimiter)).join(lineEnd) +
+    (ended ? lineEnd : "");
+}
+
+function json(records: FeedRecord[], bare: boolean, format: "json" | "ndjson"): string {
+  const value = (text: string | null) =>
+    bare && text !== null && /^(true|false|-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?)$/.test(text)
+      ? text
+      : JSON.stringify(text);
+  const lines = records.map((record) =>
+    typeof record === "string"
+      ? record
+      : `{${Object.entries(record).map(([name, text]) => `${JSON.stringify(name)}: ${value(text)}`).join(", ")}}`
+  );
+  return format === "json" ? `[${lines.join(",\n")}]` : lines.map((line) => line + "\n").join("");
+}
+
+export const cases: fc.Arbitrary<Case> = table("parent").chain((parent) =>
+  table("child", parent).map((child) => [parent, child])
+)
+  .chain((tables) => {
+    const files = fc.tuple(...tables.map((table) => fc.option(feed(table), { freq: 4 })));
+    const run = fc.record({
+      files: files.map((files) => Object.fromEntries(tables.flatMap((t, i) => files[i] ? [[t.name, files[i]]] : []))),
+      feeds: fc.constantFrom<string[]>(["parent", "child"], ["parent", "child"], ["parent", "child"], ["child"], [
+        "parent",
+      ]),
+      force: often(1),
+    });
+    return fc.record({
+      tables: fc.constant(tables),
+      limit: fc.constantFrom(1, 1, 1, 1, 0.25),
+      runs: fc.array(run, { minLength: 1, maxLength: 3 }),
+    });
+  });
