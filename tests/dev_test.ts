@@ -1,6 +1,6 @@
 /** `deno task dev`: what it prints works as printed, and Ctrl-C leaves nothing behind. */
 import assert from "node:assert/strict";
-import { allGone, copyProject, main, processesOf, project, run, temporary } from "./processes.ts";
+import { allGone, copyProject, interruptAll, main, processesOf, project, run, temporary } from "./processes.ts";
 
 interface Dev {
   child: Deno.ChildProcess;
@@ -50,7 +50,7 @@ Deno.test("deno task dev", async (t) => {
   await t.step("a terminal's Ctrl-C, which reaches every process, ends it whole", async () => {
     const others = (await processesOf(copy.path)).filter(({ pid }) => pid !== first.child.pid);
     assert.ok(others.length > 0, "Postgres");
-    for (const { pid } of others) Deno.kill(pid, "SIGINT");
+    interruptAll(others);
     await end(first, "SIGINT");
     await allGone(copy.path, 0);
   });

@@ -4,7 +4,7 @@ import { connect } from "../lib/database.ts";
 import { migrate } from "../lib/local/migrate.ts";
 import { startPostgres } from "../lib/local/postgres.ts";
 import { type Database, freshDatabase, serve, type Web } from "./harness.ts";
-import { allGone, copyProject, main, onTerminal, processesOf, result, temporary } from "./processes.ts";
+import { allGone, copyProject, interruptAll, main, onTerminal, processesOf, result, temporary } from "./processes.ts";
 
 const exits = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
 
@@ -26,14 +26,6 @@ function stalling(): Web & { arrived(): Promise<void> } {
       await close();
     },
   });
-}
-
-function interrupt(pid: number): void {
-  try {
-    Deno.kill(pid, "SIGINT");
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
 }
 
 async function stall(databaseUrl: string, web: Web): Promise<void> {
@@ -69,7 +61,7 @@ Deno.test("on the embedded Postgres", async (t) => {
     const arrived = web.arrived();
     const child = main(["etl", "--json"], { cwd: copy.path });
     await arrived;
-    for (const { pid } of await processesOf(copy.path)) interrupt(pid);
+    interruptAll(await processesOf(copy.path));
     const { code, out } = await result(child);
     assert.deepEqual([code, JSON.parse(out).error.code], [130, "SIGINT"]);
     await allGone(copy.path, 0);
@@ -79,9 +71,8 @@ Deno.test("on the embedded Postgres", async (t) => {
     const arrived = web.arrived();
     const shown = onTerminal(copy.path, {});
     await arrived;
-    for (const { pid, command } of await processesOf(copy.path)) {
-      if (command.startsWith(Deno.execPath())) interrupt(pid);
-    }
+    const found = await processesOf(copy.path);
+    interruptAll(found.filter(({ command }) => command.startsWith(Deno.execPath())));
     const { code, out } = await shown;
     assert.equal(code, 130, out);
     assert.match(out.slice(out.lastIndexOf("\x1b[0J")), /error: interrupted/);

@@ -81,6 +81,17 @@ async function processesByPs(directory: string): Promise<{ pid: number; command:
     .map((line) => ({ pid: parseInt(line), command: line.trim().replace(/^\d+ /, "") }));
 }
 
+/** Interrupts each, as a terminal's Ctrl-C does; one that another took down with it meanwhile is passed over. */
+export function interruptAll(processes: { pid: number }[]): void {
+  for (const { pid } of processes) {
+    try {
+      Deno.kill(pid, "SIGINT");
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+}
+
 /** Waits until no process of `directory` is left, and says which are where some stay. */
 export async function allGone(directory: string, milliseconds = 10_000): Promise<void> {
   const deadline = Date.now() + milliseconds;

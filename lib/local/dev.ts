@@ -4,6 +4,7 @@ import { EtlError } from "../errors.ts";
 import { handle } from "../http.ts";
 import { load } from "../load.ts";
 import { type Api, startApi } from "./api.ts";
+import { listen } from "./listen.ts";
 import { printReport } from "./print.ts";
 import { embedded, explain } from "./session.ts";
 
@@ -44,7 +45,7 @@ async function start(stack: AsyncDisposableStack): Promise<void> {
   const api = stack.adopt(await startApi({ databaseUrl, ...keys }), (api) => api.close());
   Deno.env.set("DATABASE_URL", databaseUrl);
   Deno.env.set("ETL_TRIGGER_SECRET", keys.triggerSecret);
-  const server = serve((request) => isForFunction(request) ? handle(request) : api.fetch(request));
+  const server = listen(usualPort, (request) => isForFunction(request) ? handle(request) : api.fetch(request));
   stack.defer(server.stop);
   printGuide(server.url, databaseUrl, keys, await signIn(api, keys));
 }
@@ -63,27 +64,6 @@ function keysOf(databaseUrl: string): Keys {
 
 function isForFunction(request: Request): boolean {
   return new URL(request.url).pathname.startsWith("/functions/");
-}
-
-function serve(answer: (request: Request) => Promise<Response>): { url: string; stop(): Promise<void> } {
-  const end = new AbortController();
-  const on = (port: number) =>
-    Deno.serve({ hostname: "127.0.0.1", port, signal: end.signal, onListen() {} }, (request) => answer(request));
-  let server;
-  try {
-    server = on(usualPort);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    server = on(0);
-  }
-  const { finished, addr } = server;
-  return {
-    url: `http://127.0.0.1:${addr.port}`,
-    stop: () => {
-      end.abort();
-      return finished;
-    },
-  };
 }
 
 /** The token of the one user there is, signed up at the first start. */

@@ -4,6 +4,7 @@
  * In them is what the two reports ask about: charges that the card processor dropped, and drivers who, as of
  * 2021-07-11, have not driven for two weeks.
  */
+import { listen } from "./listen.ts";
 
 const drivers = 300, trips = 4000;
 /** Every 25th driver stopped driving on June 20; the last three have never driven. */
@@ -52,25 +53,7 @@ export async function serveSamples(port: number): Promise<{ url: string; stop():
     if (request.headers.get("if-none-match") === etags[name]) return new Response(null, { status: 304, headers });
     return new Response(feeds[name], { headers });
   };
-  const end = new AbortController();
-  const serve = (port: number) =>
-    Deno.serve({ hostname: "127.0.0.1", port, signal: end.signal, onListen() {} }, answer);
-  let server;
-  try {
-    server = serve(port);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    server = serve(0);
-  }
-  const { finished, addr } = server;
-  return {
-    url: `http://127.0.0.1:${addr.port}`,
-    // Without waiting for answers under way, which an interrupted run would never read.
-    stop: () => {
-      end.abort();
-      return finished;
-    },
-  };
+  return listen(port, answer);
 }
 
 function tripLine(n: number): string {
