@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { parse } from "csv-parse/sync";
 import { sampleFeeds } from "../lib/local/samples.ts";
-import { type Database, freshDatabase, serve, snapshot, type Web } from "./harness.ts";
+import { freshDatabase, serve, snapshot, type Web } from "./harness.ts";
 import { copyProject, onTerminal, project, type Result, run, temporary } from "./processes.ts";
 
 const reportKeys = ["run", "status", "dry_run", "feeds"];
@@ -13,10 +13,6 @@ const charges = sampleFeeds()["charges.csv"].trim().split("\n").length - 1;
 
 function samples(): Web {
   return serve(Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])), true);
-}
-
-async function pointAt(db: Database, url: string): Promise<void> {
-  await db.query("update etl.feeds set url = $1 || regexp_replace(url, '^.*/', '/')", [url]);
 }
 
 async function etl(databaseUrl: string, ...args: string[]): Promise<Result> {
@@ -51,7 +47,7 @@ Deno.test("an empty database is brought up to date first; the table holds the co
   assert.deepEqual([refused.code, refused.out], [2, ""]);
   assert.match(refused.err, /no feed .*no such.*\n.*charges, drivers, trips\n$/);
   await using web = samples();
-  await pointAt(db, web.url);
+  await db.pointAt(web.url);
 
   const first = await etl(db.url, "drivers", "trips");
   assert.deepEqual([first.code, first.err], [0, ""], "no bar where there is no terminal");
@@ -71,7 +67,7 @@ Deno.test("an empty database is brought up to date first; the table holds the co
 Deno.test("--json: one object with the contract's keys; --dry-run and --force", async () => {
   await using db = await freshDatabase();
   await using web = samples();
-  await pointAt(db, web.url);
+  await db.pointAt(web.url);
   const json = async (code: number, ...args: string[]) => {
     const result = await etl(db.url, "--json", ...args);
     assert.deepEqual([result.code, result.err], [code, ""]);
@@ -130,7 +126,7 @@ Deno.test("a run that cannot be says why, in words or JSON, without a stack and 
 Deno.test("a terminal shows progress on standard error, which is wiped at the end", async () => {
   await using db = await freshDatabase();
   await using web = samples();
-  await pointAt(db, web.url);
+  await db.pointAt(web.url);
   const { out, code } = await onTerminal(project, { DATABASE_URL: db.url });
   assert.equal(code, 0, out);
   assert.match(out, / trips +\|[^|]*\| 0\.4 MB +(fetching|merging|changed)/);

@@ -73,7 +73,7 @@ Deno.test("the deploy guide leads from an empty project to a scheduled loader, a
 
   const samples = Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text]);
   await using web = serve(Object.fromEntries(samples));
-  await db.query("update etl.feeds set url = $1 || regexp_replace(url, '^.*/', '/')", [web.url]);
+  await db.pointAt(web.url);
 
   await t.step("the scheduled call loads the feeds", async () => {
     const { status, last } = await tick(db, api);

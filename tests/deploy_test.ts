@@ -13,7 +13,7 @@ const planted = "planted-secret";
 
 async function withSamples(db: Database) {
   const web = serve(Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])));
-  await db.query("update etl.feeds set url = $1 || regexp_replace(url, '^.*/', '/')", [web.url]);
+  await db.pointAt(web.url);
   return web;
 }
 

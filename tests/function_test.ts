@@ -34,7 +34,7 @@ function serveFunction(db: Database, secrets = secret): Function {
 
 async function withFeeds(db: Database, files: Record<string, string>) {
   const web = serve(files);
-  await db.query("update etl.feeds set url = $1 || regexp_replace(url, '^.*/', '/')", [web.url]);
+  await db.pointAt(web.url);
   return web;
 }
 

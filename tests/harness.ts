@@ -21,6 +21,8 @@ export interface Database extends AsyncDisposable {
   admin(sql: string, values?: unknown[]): Promise<any[]>;
   /** Makes or changes a row of etl.feeds. */
   feed(name: string, columns: Record<string, unknown>): Promise<void>;
+  /** Has every feed come from this server, each by its file's own name. */
+  pointAt(serverUrl: string): Promise<void>;
   load(options?: Partial<LoadOptions>): Promise<Report>;
   /** Loads one feed and returns its report. */
   loadOne(feed: string, options?: Partial<LoadOptions>): Promise<FeedReport>;
@@ -68,6 +70,9 @@ export async function database(name: string, server = testServer()): Promise<Dat
         on conflict (name) do update set (${names}) = row (${names.map((column) => `excluded.${column}`)})`,
         Object.values(all),
       );
+    },
+    pointAt: async (serverUrl) => {
+      await client.query("update etl.feeds set url = $1 || regexp_replace(url, '^.*/', '/')", [serverUrl]);
     },
     load: (options) => load({ databaseUrl: url, patience: impatient, ...options }),
     loadOne: async (feed, options) => (await self.load({ feeds: [feed], ...options })).feeds[0],

@@ -1,7 +1,7 @@
 /** The main job: three feeds over HTTP, twice; the second time nothing is written. */
 import assert from "node:assert/strict";
 import { sampleFeeds } from "../lib/local/samples.ts";
-import { type Database, freshDatabase, serve, snapshot } from "./harness.ts";
+import { freshDatabase, serve, snapshot } from "./harness.ts";
 
 const tables = ["drivers", "trips", "charges"];
 const drivers = [
@@ -18,10 +18,6 @@ function files(): Record<string, string> {
   return { "/drivers.json": JSON.stringify(drivers), "/trips.csv": trips, "/charges.csv": charges };
 }
 
-async function pointAt(db: Database, url: string): Promise<void> {
-  await db.query("update etl.feeds set url = $1 || regexp_replace(url, '^.*/', '/')", [url]);
-}
-
 const counts = (feed: object) => {
   const { read, inserted, updated, unchanged, duplicate, rejected } = feed as Record<string, number>;
   return [read, inserted, updated, unchanged, duplicate, rejected];
@@ -36,7 +32,7 @@ Deno.test("three feeds into an empty database, and again: nothing is written", a
         Object.fromEntries(Object.entries(samples).map(([name, text]) => [`/${name}`, text])),
         etags,
       );
-      await pointAt(db, web.url);
+      await db.pointAt(web.url);
       const records: Record<string, number> = {
         drivers: JSON.parse(samples["drivers.json"]).length,
         trips: samples["trips.csv"].trim().split("\n").length - 1,
@@ -80,7 +76,7 @@ Deno.test("three feeds into an empty database, and again: nothing is written", a
 Deno.test("an identical run writes no WAL for data tables, nor counts as a write in the statistics", async () => {
   await using db = await freshDatabase();
   await using web = serve(files());
-  await pointAt(db, web.url);
+  await db.pointAt(web.url);
   await db.load();
   await db.admin("create extension pg_walinspect");
   const ours =
@@ -119,7 +115,7 @@ Deno.test("an identical run writes no WAL for data tables, nor counts as a write
 Deno.test("new inputs: rows are added and updated by id, absent ones stay", async () => {
   await using db = await freshDatabase();
   await using web = serve(files());
-  await pointAt(db, web.url);
+  await db.pointAt(web.url);
   await db.load();
 
   web.files["/drivers.json"] = JSON.stringify([{ ...drivers[1], last_name: "Brown" }, {
@@ -141,7 +137,7 @@ Deno.test("new inputs: rows are added and updated by id, absent ones stay", asyn
 Deno.test("columns reordered, missing and extra: each finds its place, is left alone, or is named", async () => {
   await using db = await freshDatabase();
   await using web = serve(files());
-  await pointAt(db, web.url);
+  await db.pointAt(web.url);
   await db.load();
 
   web.files["/trips.csv"] = "mood,driver_id,base_fare,id\ngood,d1,99.5,t1\nbad,d2,,t3\n";
@@ -174,7 +170,7 @@ Deno.test("the last record of a key wins, and the others are counted", async () 
     "/drivers.json":
       '[{"id":"d1","first_name":"A"},{"id":"d2"},{"id":"d1","first_name":"B"},{"id":"d1","first_name":"C"}]',
   });
-  await pointAt(db, web.url);
+  await db.pointAt(web.url);
   assert.deepEqual(counts(await db.loadOne("drivers")), [4, 2, 0, 0, 2, 0]);
   assert.deepEqual(await db.query("select first_name from public.drivers where id = 'd1'"), [{ first_name: "C" }]);
 });
@@ -227,7 +223,7 @@ Deno.test("a feed may spell its names differently, and two feeds may fill one ta
 Deno.test("a dry run reports the counts and writes nothing", async () => {
   await using db = await freshDatabase();
   await using web = serve(files());
-  await pointAt(db, web.url);
+  await db.pointAt(web.url);
   const before = await snapshot(db);
   const dry = await db.load({ dryRun: true });
   assert.deepEqual(dry.feeds.map(counts), [[2, 2, 0, 0, 0, 0], [2, 2, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]]);
@@ -238,7 +234,7 @@ Deno.test("a dry run reports the counts and writes nothing", async () => {
 Deno.test("a new rule or column of the table is obeyed by the next run, though the feed has not changed", async () => {
   await using db = await freshDatabase();
   await using web = serve(files(), true);
-  await pointAt(db, web.url);
+  await db.pointAt(web.url);
   await db.load();
   await db.query("alter table public.drivers add column shoe_size int");
   web.files["/drivers.json"] = JSON.stringify(drivers.map((driver) => ({ ...driver, shoe_size: 38 })));
@@ -261,7 +257,7 @@ Deno.test("two runs at once: one runs, the other says so", async () => {
       return new Response("[]");
     },
   });
-  await pointAt(db, web.url);
+  await db.pointAt(web.url);
   const one = db.loadOne("drivers", { patience: { stallMs: 30_000, retryMs: [] } });
   await arrived;
   await assert.rejects(db.load(), { code: "busy", message: "another run is under way" });

@@ -23,7 +23,7 @@ export async function project(): Promise<Project> {
   await using stack = new AsyncDisposableStack();
   const db = stack.use(await freshDatabase());
   await using web = serve(Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])));
-  await db.query("update etl.feeds set url = $1 || regexp_replace(url, '^.*/', '/')", [web.url]);
+  await db.pointAt(web.url);
   await db.load();
   const anonKey = "sb_publishable_of_this_test";
   const api = stack.adopt(

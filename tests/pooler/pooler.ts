@@ -21,7 +21,7 @@ Deno.test("through a transaction pooler three feeds load, and the same again cha
   await using db = await freshDatabase();
   const samples = Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text]);
   await using web = serve(Object.fromEntries(samples));
-  await db.query("update etl.feeds set url = $1 || regexp_replace(url, '^.*/', '/')", [web.url]);
+  await db.pointAt(web.url);
   await using pooler = await startPooler(db.url, 2);
   const run = (options = {}) => load({ databaseUrl: pooler.url, patience: impatient, ...options });
 
@@ -40,7 +40,7 @@ Deno.test("through a transaction pooler three feeds load, and the same again cha
 Deno.test("what a run leaves in a pooled connection disturbs nobody: no lock, no temp table, no setting", async () => {
   await using db = await freshDatabase();
   await using web = serve({ "/drivers.json": '[{"id":"d1"}]', "/trips.csv": "no csv at all" });
-  await db.query("update etl.feeds set url = $1 || regexp_replace(url, '^.*/', '/')", [web.url]);
+  await db.pointAt(web.url);
   await using pooler = await startPooler(db.url, 1);
   const state = `select pg_backend_pid() as pid,
     (select count(*)::int from pg_locks where pid = pg_backend_pid() and locktype = 'advisory') as locks,
@@ -66,7 +66,7 @@ Deno.test("ten runs at once through two connections: one runs, the others say so
       return new Response('[{"id":"d1"}]');
     },
   });
-  await db.query("update etl.feeds set url = $1 || regexp_replace(url, '^.*/', '/')", [web.url]);
+  await db.pointAt(web.url);
   await using pooler = await startPooler(db.url, 2);
   const run = () =>
     load({ databaseUrl: pooler.url, feeds: ["drivers"], patience: { stallMs: 30_000, retryMs: [] } })
