@@ -18,17 +18,6 @@ export class EtlError extends Error {
   }
 }
 
-/** An error in a line that is not counted here, but by Postgres: it is `linesBack` before the one Postgres had come to. */
-export class LineError extends EtlError {
-  constructor(code: string, message: string, hint: string, private readonly linesBack: number) {
-    super(code, message, hint);
-  }
-
-  at(lastLine: number): EtlError {
-    return new EtlError(this.code, `line ${lastLine - this.linesBack}: ${this.message}`, this.hint, { cause: this });
-  }
-}
-
 /** An error of any origin as an `EtlError`; `doing` starts the sentence, as in "Cannot load trips". */
 export function asEtlError(error: unknown, doing: string): EtlError {
   if (error instanceof EtlError) {

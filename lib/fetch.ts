@@ -20,14 +20,27 @@ export interface Download {
   body: AsyncGenerator<Uint8Array>;
 }
 
+/** What is put up with from a partner's server. */
 export interface Patience {
   /** Milliseconds without a byte before a server counts as stalled. */
   stallMs: number;
+  /** Milliseconds for one answer as a whole. */
+  totalMs: number;
   /** Milliseconds before each further try after 429, 5xx or a network error. */
   retryMs: number[];
+  /** Bytes of a body as it arrives. */
+  bytes: number;
+  /** Times its size that a body of 64 MiB or more may unpack to. */
+  unpackRatio: number;
 }
 
-export const patient: Patience = { stallMs: 30_000, retryMs: [500, 2_000, 5_000] };
+export const patient: Patience = {
+  stallMs: 30_000,
+  totalMs: 2 * 3_600_000,
+  retryMs: [500, 2_000, 5_000],
+  bytes: 2 ** 34,
+  unpackRatio: 250,
+};
 
 /** Asks for the feed; null where it has not changed since the validators were stored (304). */
 export async function download(
@@ -40,21 +53,25 @@ export async function download(
   const headers = new Headers({ "accept": "*/*", "accept-encoding": "identity", "user-agent": "tdc-etl" });
   if (source.etag) headers.set("if-none-match", source.etag);
   if (source.last_modified) headers.set("if-modified-since", source.last_modified);
-  const clock = new StallClock(patience.stallMs, place(url));
+  const clock = new StallClock(patience.stallMs, patience.totalMs, place(url));
   const response = await request(url, headers, clock, patience.retryMs);
   if (response.status === 304) return null;
-  const refusal = notTaken(url, response.headers);
+  const length = response.headers.get("content-length");
+  const total = length === null ? null : Number(length);
+  const refusal = notTaken(url, response.headers) ?? (total !== null ? tooBig(total, patience.bytes) : null);
   if (refusal) {
     await response.body?.cancel();
     throw refusal;
   }
-  const length = response.headers.get("content-length");
-  const total = length === null ? null : Number(length);
   return {
     etag: response.headers.get("etag"),
     lastModified: response.headers.get("last-modified"),
     total,
-    body: receive(response.body, total, clock, onBytes),
+    body: receive(response.body, total, clock, (received) => {
+      const excess = tooBig(received, patience.bytes);
+      if (excess) throw excess;
+      onBytes(received);
+    }),
   };
 }
 
@@ -143,6 +160,13 @@ function checkUrl(text: string): URL {
 /** A URL as it may be shown: without its query, which may hold a key. */
 function place(url: URL): string {
   return url.origin + url.pathname;
+}
+
+function tooBig(bytes: number, limit: number): EtlError | null {
+  if (bytes <= limit) return null;
+  const hint =
+    "Ask the partner whether this is the right file, and for smaller ones, each with its own feed, if it is.";
+  return new EtlError("too_big", `the body has more than ${limit} bytes`, hint);
 }
 
 function badStatus(url: URL, { status, statusText }: Response): EtlError {

@@ -7,21 +7,11 @@
 import xxhash from "xxhash-wasm";
 import { type Client, connect, connectionLost } from "./database.ts";
 import { asEtlError, EtlError } from "./errors.ts";
-import { download, type Patience } from "./fetch.ts";
+import { type Download, download, type Patience, patient, type Source } from "./fetch.ts";
 import { errorReport, type FeedReport, overall, type Report } from "./report.ts";
-import { openRows, type Rows } from "./rows.ts";
-import {
-  begin,
-  countAgain,
-  enter,
-  type Feed,
-  merge,
-  type Outcome,
-  plan,
-  remember,
-  stage,
-  unchanged,
-} from "./statements.ts";
+import { Peekable } from "./peekable.ts";
+import { openRows, openText, type Rows } from "./rows.ts";
+import { begin, enter, type Feed, merge, type Outcome, plan, remember, stage, unchanged } from "./statements.ts";
 
 export interface LoadOptions {
   databaseUrl: string;
@@ -31,7 +21,7 @@ export interface LoadOptions {
   force?: boolean;
   /** Report what would change, and write nothing. */
   dryRun?: boolean;
-  patience?: Patience;
+  patience?: Partial<Patience>;
   onProgress?: (progress: Progress) => void;
 }
 
@@ -70,12 +60,14 @@ async function loadFeed(client: Client, run: string, feed: Feed, options: LoadOp
   };
   await client.query("savepoint feed");
   tell({});
-  const outcome = await replicate(client, run, feed, options.patience, tell).catch(async (error): Promise<Outcome> => {
-    await client.query("rollback to savepoint feed").catch(() => {
-      throw error;
-    });
-    return { ...unchanged, status: "failed", error: errorReport(asEtlError(error, `Cannot load ${feed.name}`)) };
-  });
+  const outcome = await replicate(client, run, feed, { ...patient, ...options.patience }, tell).catch(
+    async (error): Promise<Outcome> => {
+      await client.query("rollback to savepoint feed").catch(() => {
+        throw error;
+      });
+      return { ...unchanged, status: "failed", error: errorReport(asEtlError(error, `Cannot load ${feed.name}`)) };
+    },
+  );
   const { status, ...others } = outcome;
   const ms = Date.now() - startedAt.getTime();
   const report = { feed: feed.name, status, bytes: progress.bytes, ...others, ms };
@@ -90,30 +82,62 @@ async function replicate(
   client: Client,
   run: string,
   feed: Feed,
-  patience: Patience | undefined,
+  patience: Patience,
   tell: (news: Partial<Progress>) => void,
 ): Promise<Outcome> {
-  const answer = await download(feed, patience, (bytes) => tell({ bytes }));
-  if (!answer) return unchanged;
-  tell({ total: answer.total });
-  const hash = (await xxhash()).create64();
-  let rows: Rows;
-  try {
-    rows = await openRows(answer.body, feed, (bytes) => hash.update(bytes));
-    await stage(client, feed, rows);
-  } finally {
-    await answer.body.return(undefined);
+  const ask = async (source: Source) => {
+    const answer = await download(source, patience, (bytes) => tell({ bytes }));
+    tell({ total: answer?.total ?? null });
+    return answer;
+  };
+  let answer = await ask(feed);
+  if (feed.content_hash && answer?.total && answer.total === Number(feed.content_length)) {
+    // As long as the last one, so most likely the same: it is read for its hash alone, and asked for again if it is not.
+    if (await read(answer, feed, patience, ignore) === feed.content_hash) return unchanged;
+    answer = await ask({ url: feed.url, etag: null, last_modified: null });
   }
-  const contentHash = hash.digest().toString(16).padStart(16, "0");
+  if (!answer) return unchanged;
+  let rows: Rows | undefined;
+  const contentHash = await read(answer, feed, patience, async (text) => {
+    rows = await openRows(text, feed);
+    await stage(client, feed, rows);
+  });
   if (contentHash === feed.content_hash) {
-    const outcome = await countAgain(client, feed, rows);
     await client.query("rollback to savepoint feed");
-    return outcome;
+    return unchanged;
   }
   tell({ step: "merging" });
-  const outcome = await merge(client, run, feed, rows);
+  const outcome = await merge(client, run, feed, rows!);
   await remember(client, feed, answer, contentHash);
   return outcome;
+}
+
+/** Hands the text of an answer to `take`, which reads it to its end, and returns its hash. */
+async function read(
+  { body }: Download,
+  feed: Feed,
+  patience: Patience,
+  take: (text: Peekable) => Promise<void>,
+): Promise<string> {
+  const hash = (await xxhash()).create64();
+  try {
+    const text = await openText(body, feed.encoding, patience);
+    await take(
+      new Peekable(async function* () {
+        for await (const chunk of text) {
+          hash.update(chunk);
+          yield chunk;
+        }
+      }()),
+    );
+  } finally {
+    await body.return(undefined);
+  }
+  return hash.digest().toString(16).padStart(16, "0");
+}
+
+async function ignore(text: Peekable): Promise<void> {
+  for await (const _ of text);
 }
 
 function explain(error: unknown): EtlError {

@@ -1,6 +1,6 @@
 /** A stream of bytes whose beginning can be looked at before it is read. */
 export class Peekable implements AsyncIterable<Uint8Array> {
-  #first = new Uint8Array(0);
+  #first: Uint8Array = new Uint8Array(0);
   #source: AsyncIterator<Uint8Array>;
 
   constructor(chunks: AsyncIterable<Uint8Array>) {
@@ -12,7 +12,7 @@ export class Peekable implements AsyncIterable<Uint8Array> {
     while (!enough(this.#first)) {
       const { done, value } = await this.#source.next();
       if (done) break;
-      this.#first = concat(this.#first, value);
+      this.#first = concat([this.#first, value]);
     }
     return this.#first;
   }
@@ -34,9 +34,13 @@ export class Peekable implements AsyncIterable<Uint8Array> {
   }
 }
 
-export function concat(one: Uint8Array, other: Uint8Array): Uint8Array<ArrayBuffer> {
-  const both = new Uint8Array(one.length + other.length);
-  both.set(one);
-  both.set(other, one.length);
-  return both;
+export function concat(pieces: Uint8Array[]): Uint8Array {
+  if (pieces.length === 1) return pieces[0];
+  const whole = new Uint8Array(pieces.reduce((size, piece) => size + piece.length, 0));
+  let end = 0;
+  for (const piece of pieces) {
+    whole.set(piece, end);
+    end += piece.length;
+  }
+  return whole;
 }

@@ -1,12 +1,11 @@
-/** A feed's bytes -> rows as COPY takes them: unpacked, in UTF-8, checked on the way, otherwise untouched. */
+/** A feed's bytes -> rows as COPY takes them: unpacked, in UTF-8, cut into records, otherwise untouched. */
 import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { EtlError } from "./errors.ts";
 import { endOfHeader, readHeader } from "./csv.ts";
-import { notData } from "./fetch.ts";
-import { checkLines, cutArray } from "./json.ts";
-import { concat, Peekable } from "./peekable.ts";
-import { checkQuotes } from "./quotes.ts";
+import { notData, type Patience, patient } from "./fetch.ts";
+import { Peekable } from "./peekable.ts";
+import { badJson, longestRecord, Records } from "./records.ts";
 
 export type Format = "csv" | "json" | "ndjson";
 
@@ -14,76 +13,86 @@ export interface Rows {
   /** The names in the CSV header, null for JSON, whose names are in each record. */
   header: string[] | null;
   delimiter: string | null;
-  /** The rows, CSV with its header line, closed by the record that etl.take_end_mark looks for. */
+  /** The rows, without the header. */
   chunks: AsyncIterable<Uint8Array>;
+  /** What has become of the records, once the chunks are read. */
+  records: Pick<Records, "rows" | "broken" | "mark">;
 }
 
-const longestLine = 1 << 20;
-
-/** Opens a body; format, delimiter and compression are found out from its first bytes where null. */
+/** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */
 export async function openRows(
-  body: AsyncIterable<Uint8Array>,
-  feed: { format: Format | null; delimiter: string | null; encoding: string },
-  onBytes: (bytes: Uint8Array) => void,
+  text: Peekable,
+  feed: { format: Format | null; delimiter: string | null; reject_limit?: string },
 ): Promise<Rows> {
-  const bytes = await decode(await unpack(new Peekable(body)), feed.encoding);
-  const first = await bytes.peek((first) => first.length >= longestLine || first.some(isVisible));
-  const start = String.fromCharCode(first.find(isVisible) ?? 0x20);
-  if (start === " ") throw new EtlError("empty", "the body is empty", "Ask the partner whether the export failed.");
-  if (start === "<") throw notData();
-  const format = feed.format ?? (start === "[" ? "json" : start === "{" ? "ndjson" : "csv");
-  const watched = watch(bytes, onBytes);
-  if (format === "csv") return await openCsv(bytes, watched, feed.delimiter);
-  if (format === "json") return { header: null, delimiter: null, chunks: withEndMark(cutArray(watched), "\n", "\x04") };
-  const line = await bytes.peek((first) => first.length >= longestLine || first.includes(0x0a));
-  const lineEnd = line[line.indexOf(0x0a) - 1] === 0x0d ? "\r\n" : "\n";
-  return { header: null, delimiter: null, chunks: withEndMark(checkLines(watched), lineEnd, "\x04") };
+  const first = await text.peek((first) => first.length >= longestRecord || first.some(isVisible));
+  const start = first.findIndex(isVisible);
+  if (start < 0) throw new EtlError("empty", "the body is empty", "Ask the partner whether the export failed.");
+  const sign = String.fromCharCode(first[start]);
+  if (sign === "<") throw notData();
+  const format = feed.format ?? (sign === "[" ? "json" : sign === "{" ? "ndjson" : "csv");
+  if (format === "csv") return await openCsv(text, feed);
+  if (format === "json" && sign !== "[") {
+    throw badJson("it is not an array of objects", "Where it has an object a line, set etl.feeds.format to ndjson.");
+  }
+  if (format === "json") text.skip(start + 1);
+  const records = new Records({ kind: format === "json" ? "array" : "lines" }, Number(feed.reject_limit ?? 0));
+  return { header: null, delimiter: null, chunks: records.from(text), records };
 }
 
-async function openCsv(bytes: Peekable, chunks: AsyncIterable<Uint8Array>, delimiter: string | null): Promise<Rows> {
+async function openCsv(text: Peekable, feed: Parameters<typeof openRows>[1]): Promise<Rows> {
   // A byte more than the line: it tells "\r\n" from "\r".
-  const first = await bytes.peek((first) => {
+  const first = await text.peek((first) => {
     const end = endOfHeader(first);
-    return first.length >= longestLine || (end >= 0 && end + 1 < first.length);
+    return first.length >= longestRecord || (end >= 0 && end + 1 < first.length);
   });
-  if (first.length >= longestLine && endOfHeader(first) < 0) {
-    const message = "it has no line end in its first megabyte";
+  const end = endOfHeader(first);
+  if (first.length >= longestRecord && end < 0) {
+    const message = `it has no line end in its first ${longestRecord >> 20} MiB`;
     throw new EtlError("header", message, "It does not look like CSV: check etl.feeds.format.");
   }
-  const header = readHeader(first, delimiter);
-  const mark = "\x04" + header.delimiter.repeat(header.names.length - 1);
-  const marked = withEndMark(chunks, header.lineEnd, mark);
-  return { header: header.names, delimiter: header.delimiter, chunks: checkQuotes(marked, header) };
+  const header = readHeader(first, feed.delimiter);
+  text.skip(end < 0 ? first.length : end + header.lineEnd.length);
+  const { names, ...style } = header;
+  const records = new Records({ kind: "csv", columns: names.length, ...style }, Number(feed.reject_limit ?? 0));
+  return { header: names, delimiter: header.delimiter, chunks: records.from(text), records };
 }
 
-/** Drops the line ends at the very end, then adds a record of its own: where Postgres does not see it, data was lost. */
-async function* withEndMark(chunks: AsyncIterable<Uint8Array>, lineEnd: string, mark: string) {
-  let heldBack = new Uint8Array(0);
-  for await (const chunk of chunks) {
-    let end = chunk.length;
-    while (end > 0 && (chunk[end - 1] === 0x0a || chunk[end - 1] === 0x0d)) end--;
-    if (end > 0 && heldBack.length > 0) yield heldBack;
-    if (end > 0) yield chunk.subarray(0, end);
-    heldBack = end > 0 ? chunk.slice(end) : concat(heldBack, chunk);
-  }
-  yield new TextEncoder().encode(lineEnd + mark + lineEnd);
+/** The text of a body: unpacked, in UTF-8, without a byte order mark. */
+export async function openText(
+  body: AsyncIterable<Uint8Array>,
+  encoding: string,
+  { unpackRatio }: Pick<Patience, "unpackRatio"> = patient,
+): Promise<Peekable> {
+  return await decode(await unpack(new Peekable(body), unpackRatio), encoding);
 }
 
-async function* watch(chunks: AsyncIterable<Uint8Array>, onBytes: (bytes: Uint8Array) => void) {
-  for await (const chunk of chunks) {
-    onBytes(chunk);
-    yield chunk;
-  }
-}
-
-async function unpack(bytes: Peekable): Promise<Peekable> {
+async function unpack(bytes: Peekable, ratio: number): Promise<Peekable> {
   const first = await bytes.peek((first) => first.length >= 2);
   if (first[0] !== 0x1f || first[1] !== 0x8b) return bytes;
   // Not DecompressionStream: it refuses a file of several gzip members, which is legal, and takes twice the time.
   const gunzip = createGunzip({ chunkSize: 1 << 18 });
-  pipeline(Readable.from(copies(bytes)), gunzip, () => {});
+  let packed = 0, unpacked = 0;
+  const counted = async function* () {
+    for await (const chunk of copies(bytes)) {
+      packed += chunk.length;
+      yield chunk;
+    }
+  };
+  pipeline(Readable.from(counted()), gunzip, () => {});
+  const checked = async function* () {
+    for await (const chunk of gunzip) {
+      unpacked += chunk.length;
+      if (unpacked >= 1 << 26 && unpacked > packed * ratio) throw bomb(ratio);
+      yield chunk;
+    }
+  };
   const hint = "Try again; if it lasts, the partner's file is damaged.";
-  return named(gunzip, "gzip", "its gzip data is broken or cut short", hint);
+  return named(checked(), "gzip", "its gzip data is broken or cut short", hint);
+}
+
+function bomb(ratio: number): EtlError {
+  const hint = "No table packs that well. Ask the partner whether the file is damaged, or meant to do harm.";
+  return new EtlError("gzip_bomb", `its gzip data unpacks to more than ${ratio} times its size`, hint);
 }
 
 async function decode(bytes: Peekable, encoding: string): Promise<Peekable> {

@@ -1,4 +1,7 @@
-/** Ends a request when nothing has come for too long. Time in which we do not ask for more does not count. */
+/**
+ * Ends a request when nothing has come for too long, or not all after a long time. To the first limit, time in which we do
+ * not ask for more does not count.
+ */
 import { EtlError } from "./errors.ts";
 
 export class StallClock {
@@ -8,17 +11,21 @@ export class StallClock {
   #timer: ReturnType<typeof setInterval> | undefined;
   signal = this.#abort.signal;
 
-  constructor(private readonly limitMs: number, private readonly place: string) {}
+  #startedAt = Date.now();
+
+  constructor(private readonly limitMs: number, private readonly totalMs: number, private readonly place: string) {}
 
   /** From here to `stop` one timer serves all waits; one for each chunk would cost more than the chunk. */
   start(): void {
     this.#timer ??= setInterval(() => {
-      if (!this.#giveUp || Date.now() - this.#waitingSince < this.limitMs) return;
-      const message = `${this.place} sent nothing for ${this.limitMs / 1000} s`;
+      const stalled = Date.now() - this.#waitingSince >= this.limitMs;
+      if (!this.#giveUp || !(stalled || Date.now() - this.#startedAt >= this.totalMs)) return;
+      const message = stalled
+        ? `${this.place} sent nothing for ${this.limitMs / 1000} s`
+        : `${this.place} had not sent all after ${this.totalMs / 1000} s`;
+      const hint = "The partner's server hangs or is slow: try again later, or ask the partner.";
       // The wait is given up here, not by the signal alone: an aborted fetch may leave a read of its body waiting for ever.
-      this.#giveUp(
-        new EtlError("stalled", message, "The partner's server hangs: try again later, or ask the partner."),
-      );
+      this.#giveUp(new EtlError(stalled ? "stalled" : "too_slow", message, hint));
       this.#abort.abort();
     }, this.limitMs / 4);
   }

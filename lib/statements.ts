@@ -13,9 +13,13 @@ export interface Feed {
   format: Format | null;
   delimiter: string | null;
   encoding: string;
+  /** A numeric, and so a string. */
+  reject_limit: string;
   etag: string | null;
   last_modified: string | null;
   content_hash: string | null;
+  /** A bigint, and so a string. */
+  content_length: string | null;
   definition_hash: string;
 }
 
@@ -49,26 +53,29 @@ export async function plan(client: Client, names: string[], force: boolean): Pro
   return rows;
 }
 
-export async function stage(client: Client, feed: Feed, rows: Rows): Promise<void> {
-  const { rows: [staging] } = await client.query(
-    "select etl.stage($1, $2, $3) as copy",
-    [feed.name, rows.header, rows.delimiter],
+export async function stage(client: Client, feed: Feed, { header, delimiter, chunks, records }: Rows): Promise<void> {
+  const { rows: [staging] } = await client.query("select etl.stage($1, $2, $3) as copy", [
+    feed.name,
+    header,
+    delimiter,
+  ]);
+  const staged = await copyRows(client, staging.copy, chunks);
+  if (staged === records.rows) return;
+  throw new EtlError(
+    "staging",
+    `Postgres took ${staged} of its ${records.rows} records`,
+    "Please report this as a bug.",
   );
-  await copyRows(client, staging.copy, rows.chunks, rows.header ? "line" : "record");
 }
 
-/** The counts of a feed whose content is the last one's: what was put aside then still is. */
-export async function countAgain(client: Client, feed: Feed, rows: Rows): Promise<Outcome> {
-  const { rows: [count] } = await client.query(
-    `select etl.take_end_mark($2) as read, (select count(*) from etl.rejects where feed = $1) as rejected`,
-    [feed.name, !rows.header],
-  );
-  const [read, rejected] = [Number(count.read), Number(count.rejected)];
-  return { ...unchanged, read, rejected, unchanged: read - rejected };
-}
-
-export async function merge(client: Client, run: string, feed: Feed, rows: Rows): Promise<Outcome> {
-  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3)", [feed.name, run, !rows.header]);
+export async function merge(client: Client, run: string, feed: Feed, { header, records }: Rows): Promise<Outcome> {
+  const mark = records.broken > 0 ? records.mark : null;
+  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3, $4)", [
+    feed.name,
+    run,
+    !header,
+    mark,
+  ]);
   const { changed, ignored_columns, ...bigints } = merged;
   const counts = Object.fromEntries(Object.entries(bigints).map(([name, count]) => [name, Number(count)]));
   const status = changed ? "changed" : "unchanged";
@@ -79,9 +86,10 @@ export async function merge(client: Client, run: string, feed: Feed, rows: Rows)
 export async function remember(client: Client, feed: Feed, answer: Download, contentHash: string): Promise<void> {
   await client.query(
     `update etl.feeds
-      set etag = $2, last_modified = $3, content_hash = $4, definition_hash = $5
-      where name = $1 and (etag, last_modified, content_hash, definition_hash) is distinct from ($2, $3, $4, $5)`,
-    [feed.name, answer.etag, answer.lastModified, contentHash, feed.definition_hash],
+      set (etag, last_modified, content_hash, content_length, definition_hash) = row($2, $3, $4, $5, $6)
+      where name = $1
+        and (etag, last_modified, content_hash, content_length, definition_hash) is distinct from ($2, $3, $4, $5::bigint, $6)`,
+    [feed.name, answer.etag, answer.lastModified, contentHash, answer.total, feed.definition_hash],
   );
 }
 

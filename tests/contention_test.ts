@@ -90,6 +90,8 @@ Deno.test("a deadlock with another session", async () => {
   const things = web.files["/things"];
   let waiting: Promise<unknown> | undefined;
   web.files["/things"] = async () => {
+    // The body is as long as the last one, and so asked for twice.
+    if (waiting) return new Response(things as string);
     await other.admin("begin; update public.things set name = name");
     waiting = other.admin("update public.others set name = name; rollback");
     await until(

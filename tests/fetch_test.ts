@@ -247,7 +247,7 @@ Deno.test("an unknown feed name rejects the run, and nothing is loaded", async (
 });
 
 Deno.test("a wait that never ends is given up, whatever becomes of the request", async () => {
-  const clock = new StallClock(40, "the server");
+  const clock = new StallClock(40, 60_000, "the server");
   clock.start();
   await assert.rejects(clock.during(() => new Promise(() => {})), { code: "stalled" });
   clock.stop();

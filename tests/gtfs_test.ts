@@ -4,7 +4,7 @@ import { parse } from "csv-parse/sync";
 import { type Database, freshDatabase, serve, sharedData, snapshot, type Web } from "./harness.ts";
 
 const { directory, ignore } = sharedData("gtfs-caltrain");
-const files = ["agency", "calendar", "routes", "stops", "shapes", "trips", "stop_times"];
+const files = ["agency", "calendar", "calendar_dates", "routes", "stops", "shapes", "trips", "stop_times"];
 
 const migration = `
   create schema gtfs;
@@ -15,6 +15,9 @@ const migration = `
   create table gtfs.calendar (
     service_id text primary key, monday boolean, tuesday boolean, wednesday boolean, thursday boolean, friday boolean,
     saturday boolean, sunday boolean, start_date date, end_date date, check (start_date <= end_date)
+  );
+  create table gtfs.calendar_dates (
+    service_id text references gtfs.calendar, date date, exception_type smallint not null, primary key (service_id, date)
   );
   create table gtfs.routes (
     route_id text primary key, agency_id text references gtfs.agency, route_short_name text, route_long_name text,
@@ -49,10 +52,24 @@ async function readFeed(): Promise<Record<string, string>> {
 
 const recordsOf = (text: string): Records => parse(text, { columns: true });
 
-/** The services that trips name and calendar.txt lacks: real orphans of this feed. */
+/** The services that trips and calendar_dates name and calendar.txt lacks: real orphans of this feed. */
 function missingServices(feed: Record<string, string>): string[] {
   const known = new Set(recordsOf(feed.calendar).map((row) => row.service_id));
-  return [...new Set(recordsOf(feed.trips).map((row) => row.service_id))].filter((id) => !known.has(id));
+  const named = recordsOf(feed.trips).concat(recordsOf(feed.calendar_dates)).map((row) => row.service_id);
+  return [...new Set(named)].filter((id) => !known.has(id));
+}
+
+/** The rejects that the records should become whose parent is missing. */
+function orphans(records: Records, column: string, constraint: string, parents: Set<string>) {
+  return records
+    .map((row, i) => ({
+      number: i + 1,
+      column_name: column,
+      value: row[column],
+      constraint_name: constraint,
+      sqlstate: "23503",
+    }))
+    .filter(({ value }) => !parents.has(value));
 }
 
 function completed(feed: Record<string, string>): string {
@@ -70,7 +87,7 @@ async function install(db: Database, web: Web, feed: Record<string, string>): Pr
 }
 
 Deno.test(
-  { name: "GTFS: seven tables load from rows in etl.feeds, and the second run changes nothing", ignore },
+  { name: "GTFS: eight tables load from rows in etl.feeds, and the second run changes nothing", ignore },
   async () => {
     const feed = await readFeed();
     await using db = await freshDatabase();
@@ -115,32 +132,36 @@ Deno.test({ name: "GTFS: real orphans are put aside, and heal when their parent 
   await using db = await freshDatabase();
   await using web = serve({}, true);
   await install(db, web, feed);
-  await db.query("update etl.feeds set reject_limit = 0.5");
-  const missing = new Set(missingServices(feed));
-  const orphans = recordsOf(feed.trips).map((row, i) => ({ ...row, number: i + 1 } as Record<string, string | number>))
-    .filter((row) => missing.has(row.service_id as string));
+  await db.query("update etl.feeds set reject_limit = 1");
+  const services = new Set(recordsOf(feed.calendar).map((row) => row.service_id));
+  const trips = recordsOf(feed.trips);
+  const loaded = new Set(trips.filter((row) => services.has(row.service_id)).map((row) => row.trip_id));
+  const expected = {
+    calendar_dates: orphans(recordsOf(feed.calendar_dates), "service_id", "calendar_dates_service_id_fkey", services),
+    "gtfs trips": orphans(trips, "service_id", "trips_service_id_fkey", services),
+    stop_times: orphans(recordsOf(feed.stop_times), "trip_id", "stop_times_trip_id_fkey", loaded),
+  };
+  assert.deepEqual([expected["gtfs trips"].length, expected.calendar_dates.length], [43, 24]);
 
-  await db.load();
-  const rejects = await db.query(
-    "select record_number::int as number, column_name, value, constraint_name, sqlstate from etl.rejects where feed = 'gtfs trips' order by 1",
-  );
-  assert.deepEqual(
-    rejects,
-    orphans.map(({ number, service_id }) => ({
-      number,
-      column_name: "service_id",
-      value: service_id,
-      constraint_name: "trips_service_id_fkey",
-      sqlstate: "23503",
-    })),
-  );
+  const first = await db.load();
+  for (const { feed, read, inserted, rejected } of first.feeds) {
+    const rejects = await db.query(
+      `select record_number::int as number, column_name, value, constraint_name, sqlstate
+      from etl.rejects where feed = $1 order by 1`,
+      [feed],
+    );
+    assert.deepEqual(rejects, expected[feed as keyof typeof expected] ?? [], feed);
+    assert.deepEqual([rejected, inserted], [rejects.length, read - rejects.length], feed);
+  }
   const before = await snapshot(db);
   assert.equal((await db.load()).status, "unchanged", "open rejects are not rewritten");
   assert.deepEqual(await snapshot(db), before);
 
   web.files["/calendar.txt"] = completed(feed);
   const healing = await db.load();
-  assert.equal(healing.feeds.find((report) => report.feed === "gtfs trips")!.inserted, orphans.length);
+  for (const [name, rejects] of Object.entries(expected)) {
+    assert.equal(healing.feeds.find((report) => report.feed === name)!.inserted, rejects.length, name);
+  }
   assert.deepEqual(await db.query("select * from etl.rejects"), []);
   const [{ rows }] = await db.query("select count(*)::int as rows from gtfs.stop_times");
   assert.equal(rows, recordsOf(feed.stop_times).length);

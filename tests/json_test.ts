@@ -1,7 +1,7 @@
 /** JSON and NDJSON: every value arrives exact; a bad record is put aside, a bad file refused. */
 import assert from "node:assert/strict";
 import { EtlError } from "../lib/errors.ts";
-import { openRows } from "../lib/rows.ts";
+import { openRows, openText } from "../lib/rows.ts";
 import { type Database, freshDatabase, serve, type Web } from "./harness.ts";
 
 const deep = (levels: number) => `{"id":"1","doc":${"[".repeat(levels)}${"]".repeat(levels)}}`;
@@ -28,7 +28,7 @@ const loads: Record<string, { body: string; rows: Record<string, unknown>[] }> =
   },
   "a surrogate pair": { body: '[{"id":"1","name":"\\ud83d\\ude95"}]', rows: [{ id: "1", name: "🚕" }] },
   "null and absent": { body: '[{"id":"1","name":null},{"id":"2"}]', rows: [{ id: "1" }, { id: "2" }] },
-  "500 levels": { body: `[${deep(500)}]`, rows: [{ id: "1", doc: "[".repeat(500) + "]".repeat(500) }] },
+  "512 levels": { body: `[${deep(511)}]`, rows: [{ id: "1", doc: "[".repeat(511) + "]".repeat(511) }] },
   "a quote of COPY in a string, escaped": {
     body: '[{"id":"1","name":"\\u0001\\u0002"}]',
     rows: [{ id: "1", name: "\x01\x02" }],
@@ -41,12 +41,13 @@ const loads: Record<string, { body: string; rows: Record<string, unknown>[] }> =
     body: Array.from({ length: 1500 }, (_, i) => `{"id":"${10000 + i}"}\n`).join("") + '{"id":"2","km\\/h":"5"}',
     rows: [...Array.from({ length: 1500 }, (_, i) => ({ id: String(10000 + i) })), { id: "2", "km/h": "5" }],
   },
-  "10,000 levels, an object a line": {
-    body: deep(10_000),
-    rows: [{ id: "1", doc: "[".repeat(10_000) + "]".repeat(10_000) }],
-  },
   "an object a line": { body: '{"id":"1"}\n{"id":"2"}', rows: [{ id: "1" }, { id: "2" }] },
   "blank lines between objects": { body: '\n{"id":"1"}\n\n  \n{"id":"2"}\n\n', rows: [{ id: "1" }, { id: "2" }] },
+  "512 levels, an object a line": { body: deep(511), rows: [{ id: "1", doc: "[".repeat(511) + "]".repeat(511) }] },
+  "LF, then CRLF, an object a line": {
+    body: '{"id":"1"}\n{"id":"2"}\r\n{"id":"3"}',
+    rows: [{ id: "1" }, { id: "2" }, { id: "3" }],
+  },
   "an object a line, CRLF": { body: '{"id":"1"}\r\n{"id":"2"}\r\n', rows: [{ id: "1" }, { id: "2" }] },
 };
 
@@ -58,32 +59,119 @@ const refused: Record<string, { body: string; code: string; message: RegExp; for
   "an array that is not closed": { body: '[{"id":"1"},', code: "json", message: /the array is not closed/ },
   "an object that is not closed": { body: '[{"id":"1"', code: "json", message: /the array is not closed/ },
   "a string that is not closed": { body: '[{"id":"1', code: "json", message: /the array is not closed/ },
-  "no element between commas": { body: '[{"id":"1"},,{"id":"2"}]', code: "json", message: /record 2: .*missing/ },
-  "a comma after the last": { body: '[{"id":"1"},]', code: "json", message: /record 2: .*missing/ },
-  "a comma before the first": { body: '[,{"id":"1"}]', code: "json", message: /record 1: .*missing/ },
-  "a bracket too many": { body: '[{"id":"1"}}]', code: "json", message: /record 1: a bracket closes/ },
-  "a control character in a string": { body: '[{"id":"a\x02b"}]', code: "json", message: /record 1: a string holds/ },
-  "a line end in a string": { body: '[{},{"id":"a\nb"}]', code: "json", message: /record 2: a string holds/ },
-  "a control character between": { body: '[{"id":"1"},\x01{"id":"2"}]', code: "json", message: /control character/ },
-  "a NUL": { body: '[{"id":"1"},\0{"id":"2"}]', code: "json", message: /control character/ },
-  "10,000 levels": { body: `[{},${deep(10_000)}]`, code: "json", message: /record 2: .*deeper than 512/ },
-  "a million levels, an object a line": { body: deep(1_000_000), code: "54001", message: /stack depth limit exceeded/ },
-  "the quote of COPY, an object a line": { body: '{"id":"\x01"}', code: "json", message: /U\+0001/ },
-  "the delimiter of COPY, an object a line": {
-    body: '{"id":"1"}\n{"id":"\x02"}',
-    code: "22P04",
-    message: /record 2 holds a/,
+  "a bracket that closes the array early": {
+    body: '[{"id":"1"}],{"id":"2"}]',
+    code: "json",
+    message: /something follows the end of the array/,
   },
-  "LF, then CRLF, an object a line": {
-    body: '{"id":"1"}\n{"id":"2"}\r\n{}',
-    code: "22P04",
-    message: /record 2 has another line end/,
+  "a line end in a string, and no other to end it": {
+    body: '[{},{"id":"a\nb"}]',
+    code: "json",
+    message: /the array is not closed/,
   },
-  "\\. on a line of its own": { body: '{"id":"1"}\n\\.\n{"id":"2"}', code: "ETL04", message: /holds only \\\./ },
-  "\\. as an element": { body: '[{"id":"1"},\\.,{"id":"2"}]', code: "ETL04", message: /holds only \\\./ },
 };
 
-/** Records that are put aside, alone. */
+const badJson = "is not valid JSON";
+const badControl = "is not valid JSON: it holds a control character, or a string that is not closed on its line";
+const empty = "is empty: there is a comma too many";
+const tooDeep = "is nested deeper than 512 levels";
+
+/** Files with records that cannot be read: those that load, and the number, raw text and reason of those that do not. */
+const putAside: Record<
+  string,
+  { body: string | Uint8Array<ArrayBuffer>; ids: string[]; rejects: [number, string, string][] }
+> = {
+  "no element between commas": { body: '[{"id":"1"},,{"id":"2"}]', ids: ["1", "2"], rejects: [[2, "", empty]] },
+  "a comma after the last": { body: '[{"id":"1"}, ]', ids: ["1"], rejects: [[2, " ", empty]] },
+  "a comma before the first": { body: '[,{"id":"1"}]', ids: ["1"], rejects: [[1, "", empty]] },
+  "a bracket too many": { body: '[{"id":"1"}},{"id":"2"}]', ids: ["2"], rejects: [[1, '{"id":"1"}}', badJson]] },
+  "a bracket too few": {
+    body: '[{"id":"1","doc":[1},{"id":"2"}]',
+    ids: ["2"],
+    rejects: [[1, '{"id":"1","doc":[1}', badJson]],
+  },
+  "a control character in a string": {
+    body: '[{"id":"a\x02b"},{"id":"2"}]',
+    ids: ["2"],
+    rejects: [[1, '{"id":"a\x02b"}', badControl]],
+  },
+  "a tab in a string": { body: '[{"id":"a\tb"},{"id":"2"}]', ids: ["2"], rejects: [[1, '{"id":"a\tb"}', badJson]] },
+  "a control character between": {
+    body: '[{"id":"1"},\x01{"id":"2"},{"id":"3"}]',
+    ids: ["1", "3"],
+    rejects: [[2, '\x01{"id":"2"}', badControl]],
+  },
+  "a string that ends with its line, in an object of several": {
+    body: '[{\n"id":"1,\n"name":"a"\n},\n{"id":"2"}]',
+    ids: ["2"],
+    rejects: [[1, '{ "id":"1,\n"name":"a" }', badControl]],
+  },
+  "a string that is not closed, in an object on its line": {
+    body: '[\n{"id":"1},\n{"id":"2"},\n{"id":"3"}\n]',
+    ids: ["2", "3"],
+    rejects: [[1, ' {"id":"1},', badControl]],
+  },
+  "a line end in a string, in an object on its line": {
+    body: '[{"id":"1"},\n{"id":"a\nb"},\n{"id":"3"}]',
+    ids: ["1", "3"],
+    rejects: [[2, ' {"id":"a\nb"},', badControl]],
+  },
+  "a string that is not closed, in the last object": {
+    body: '[{"id":"1"},\n{"id":"2}\n]',
+    ids: ["1"],
+    rejects: [[2, ' {"id":"2}\n', badControl]],
+  },
+  "a NUL": {
+    body: '[{"id":"1"},\0{"id":"2"},{"id":"\0"}]',
+    ids: ["1"],
+    rejects: [[2, '\ufffd{"id":"2"}', badControl], [3, '{"id":"\ufffd"}', badControl]],
+  },
+  "bytes that are not UTF-8": {
+    body: Uint8Array.from('[{"id":"1"},{"id":"\xff"}]', (letter) => letter.charCodeAt(0)),
+    ids: ["1"],
+    rejects: [[2, '{"id":"\ufffd"}', "is not UTF-8"]],
+  },
+  "10,000 levels": { body: `[{"id":"1"},${deep(10_000)}]`, ids: ["1"], rejects: [[2, deep(10_000), tooDeep]] },
+  "513 levels, an object a line": { body: `${deep(512)}\n{"id":"2"}`, ids: ["2"], rejects: [[1, deep(512), tooDeep]] },
+  "a million levels, an object a line": {
+    body: `{"id":"1"}\n${deep(1_000_000)}\n`,
+    ids: ["1"],
+    rejects: [[2, deep(1_000_000), tooDeep]],
+  },
+  "the quote of COPY, an object a line": {
+    body: '{"id":"\x01"}\n{"id":"2"}',
+    ids: ["2"],
+    rejects: [[1, '{"id":"\x01"}', badControl]],
+  },
+  "the delimiter of COPY, an object a line": {
+    body: '{"id":"1"}\n{"id":"\x02"}',
+    ids: ["1"],
+    rejects: [[2, '{"id":"\x02"}', badControl]],
+  },
+  "a string cut at a line, an object a line": {
+    body: '{"id":"1\n"}\n{"id":"3"}',
+    ids: ["3"],
+    rejects: [[1, '{"id":"1', badControl], [2, '"}', badControl]],
+  },
+  "an object that is not closed, an object a line": {
+    body: '{"id":"1"\n{"id":"2"}\n{"id":"3',
+    ids: ["2"],
+    rejects: [[1, '{"id":"1"', badJson], [3, '{"id":"3', badControl]],
+  },
+  "no object at all": {
+    body: "[1,,2]",
+    ids: [],
+    rejects: [[1, "1", "is not a JSON object"], [2, "", empty], [3, "2", "is not a JSON object"]],
+  },
+  "\\. on a line of its own": {
+    body: '{"id":"1"}\n\\.\n{"id":"2"}',
+    ids: ["1", "2"],
+    rejects: [[2, "\\.", badJson]],
+  },
+  "\\. as an element": { body: '[{"id":"1"},\\.,{"id":"2"}]', ids: ["1", "2"], rejects: [[2, "\\.", badJson]] },
+};
+
+/** Records that Postgres puts aside, each alone. */
 const bad: Record<string, { record: string; reason: RegExp; lines?: boolean }> = {
   "\\u0000": { record: '{"id":"x","name":"a\\u0000b"}', reason: /\\u0000/ },
   "\\u0000 in a key": { record: '{"id":"x","na\\u0000me":"a"}', reason: /\\u0000/ },
@@ -105,7 +193,15 @@ const bad: Record<string, { record: string; reason: RegExp; lines?: boolean }> =
   "an object cut at a line": { record: '{"id":\n"x"}', reason: /not valid JSON/, lines: true },
 };
 
-async function things(): Promise<{ db: Database; web: Web; [Symbol.asyncDispose](): Promise<void> }> {
+type Given = { db: Database; web: Web } & AsyncDisposable;
+
+/** Takes away what an earlier case has left. */
+async function afresh({ db, web }: Given, feed: Record<string, unknown> = {}): Promise<void> {
+  await db.query("truncate public.things; delete from etl.feeds where name = 'things'");
+  await db.feed("things", { url: `${web.url}/things`, ...feed });
+}
+
+async function things(): Promise<Given> {
   const db = await freshDatabase();
   const web = serve({});
   await db.query(`create table public.things (id text primary key, name text, number numeric, doc json, "km/h" text)`);
@@ -125,7 +221,7 @@ Deno.test("files that load, exactly", async (t) => {
   for (const [name, { body, rows }] of Object.entries(loads)) {
     await t.step(name, async () => {
       given.web.files["/things"] = body;
-      await given.db.query("truncate public.things");
+      await afresh(given);
       const report = await given.db.loadOne("things", { force: true });
       assert.equal(report.error, null);
       assert.equal(report.read, rows.length);
@@ -143,7 +239,7 @@ Deno.test("files that are refused, with the reason and nothing of their content"
   for (const [name, { body, code, message, format }] of Object.entries(refused)) {
     await t.step(name, async () => {
       given.web.files["/things"] = body;
-      await given.db.feed("things", { url: `${given.web.url}/things`, format: format ?? null, reject_limit: 1 });
+      await afresh(given, { format: format ?? null, reject_limit: 1 });
       const { status, error } = await given.db.loadOne("things", { force: true });
       assert.equal(status, "failed");
       assert.equal(error!.code, code, error!.message);
@@ -151,6 +247,33 @@ Deno.test("files that are refused, with the reason and nothing of their content"
       assert.ok(error!.hint);
       assert.deepEqual(await given.db.query("select * from public.things"), []);
       assert.deepEqual(await given.db.query("select * from etl.rejects"), []);
+    });
+  }
+});
+
+Deno.test("records that cannot be read are put aside, while the others load", async (t) => {
+  await using given = await things();
+  const { db, web } = given;
+  for (const [name, { body, ids, rejects }] of Object.entries(putAside)) {
+    await t.step(name, async () => {
+      web.files["/things"] = body;
+      await afresh(given, { reject_limit: 1 });
+      const report = await db.loadOne("things");
+      assert.equal(report.error, null);
+      assert.deepEqual([report.read, report.inserted, report.rejected], [
+        ids.length + rejects.length,
+        ids.length,
+        rejects.length,
+      ]);
+      assert.deepEqual((await db.query("select id from public.things order by id")).map(({ id }) => id), ids);
+      const found = await db.query("select * from etl.rejects order by record_number");
+      assert.deepEqual(
+        found.map((row) => [Number(row.record_number), row.raw, row.reason, row.sqlstate]),
+        rejects.map(([number, raw, reason]) => [number, raw, reason, reason === "is not UTF-8" ? "22021" : "22032"]),
+      );
+      await afresh(given, { reject_limit: 0 });
+      assert.equal((await db.loadOne("things")).error?.code, "ETL06", "above the limit nothing loads");
+      assert.deepEqual(await db.query("select * from public.things"), []);
     });
   }
 });
@@ -164,7 +287,7 @@ Deno.test("a bad record is put aside while the rest load; above the limit all ar
         ? [...good, ...good.map((line) => line.replace("{", '{"number":1,')), record]
         : [...good, record];
       given.web.files["/things"] = lines ? records.join("\n") : `[${records}]`;
-      await given.db.query("truncate public.things");
+      await afresh(given);
       const report = await given.db.loadOne("things", { force: true });
       assert.equal(report.error, null);
       assert.equal(report.inserted, 9);
@@ -184,16 +307,15 @@ Deno.test("a bad record is put aside while the rest load; above the limit all ar
 });
 
 /** What the loader makes of a body in chunks of this size. */
-async function rowsOf(text: string, size: number, format: "json" | null): Promise<string> {
-  const body = new TextEncoder().encode(text);
+async function rowsOf(body: Uint8Array, size: number, format: "json" | null): Promise<string> {
   async function* arriving() {
     for (let i = 0; i < body.length; i += size) yield body.slice(i, i + size);
   }
   try {
-    const { chunks } = await openRows(arriving(), { format, delimiter: null, encoding: "utf-8" }, () => {});
+    const { chunks, records } = await openRows(await openText(arriving(), "utf-8"), { format, delimiter: null });
     let sent = "";
     for await (const chunk of chunks) sent += new TextDecoder("latin1").decode(chunk);
-    return sent;
+    return sent.replaceAll(records.mark, "MARK");
   } catch (error) {
     assert.ok(error instanceof EtlError, String(error));
     return `${error.code}: ${error.message}`;
@@ -201,10 +323,12 @@ async function rowsOf(text: string, size: number, format: "json" | null): Promis
 }
 
 Deno.test("how the network cuts a file does not matter", async () => {
-  for (const [name, { body, format }] of Object.entries<{ body: string; format?: string }>({ ...loads, ...refused })) {
-    const whole = await rowsOf(body, Infinity, (format ?? null) as "json" | null);
-    for (const size of body.length < 2000 ? [1, 2, 3, 7] : [997]) {
-      assert.equal(await rowsOf(body, size, (format ?? null) as "json" | null), whole, `${name}, ${size}`);
+  const all: Record<string, { body: string | Uint8Array; format?: string }> = { ...loads, ...putAside, ...refused };
+  for (const [name, { body, format = null }] of Object.entries(all)) {
+    const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
+    const whole = await rowsOf(bytes, Infinity, format as "json" | null);
+    for (const size of bytes.length < 2000 ? [1, 2, 3, 7] : bytes.length < 100_000 ? [997] : [65_537]) {
+      assert.equal(await rowsOf(bytes, size, format as "json" | null), whole, `${name}, ${size}`);
     }
   }
 });

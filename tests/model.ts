@@ -6,8 +6,9 @@ import { meaning, type Table, truth, values } from "./model_tables.ts";
 
 export type Row = Record<string, string | null>;
 
-/** A record of a feed: column -> text; or a text that is no JSON object. */
-export type FeedRecord = Row | string;
+/** A record of a feed: column -> text; or one that cannot be read, and its SQLSTATE. */
+export type FeedRecord = Row | Unread;
+export type Unread = [text: string, sqlstate: string];
 
 export interface File {
   /** The columns of a CSV file; null for JSON, where the records have them. */
@@ -40,8 +41,9 @@ export function load(table: Table, file: File, tables: Record<string, Row[]>, li
   const rejects: Reject[] = [];
   const put = (number: number, [column, sqlstate, constraint]: Fault) =>
     rejects.push([number, column, sqlstate, constraint]);
-  const header = file.header ?? [...new Set(file.records.flatMap((r) => typeof r === "string" ? [] : Object.keys(r)))];
-  if (file.records.length > 0 || file.header) {
+  const read = file.records.filter((record): record is Row => !Array.isArray(record));
+  const header = file.header ?? [...new Set(read.flatMap(Object.keys))];
+  if (read.length > 0 || file.header) {
     const needed = table.columns.filter((c) => table.key.includes(c.name) || (c.required && c.default === null));
     if (needed.some((column) => !header.includes(column.name))) return refused(tables[table.name]);
   }
@@ -50,7 +52,9 @@ export function load(table: Table, file: File, tables: Record<string, Row[]>, li
   const good: Candidate[] = [];
   file.records.forEach((record, i) => {
     const row: Row = {};
-    const fault = typeof record === "string" ? noObject : ownFault(table, carried, record, row);
+    const fault: Fault | undefined = Array.isArray(record)
+      ? [null, record[1], null]
+      : ownFault(table, carried, record, row);
     if (fault) put(i + 1, fault);
     else good.push({ number: i + 1, row });
   });
@@ -95,7 +99,6 @@ export function load(table: Table, file: File, tables: Record<string, Row[]>, li
   };
 }
 
-const noObject: Fault = [null, "22032", null];
 const refused = (rows: Row[]): Outcome => ({ rows, rejects: [], counts: null });
 const only = (columns: string[]) => columns.length === 1 ? columns[0] : null;
 const byName = <T extends { name: string }>(all: T[]) => all.toSorted((a, b) => a.name < b.name ? -1 : 1);

@@ -1,6 +1,6 @@
 /** Random files for random tables, and schedules of runs. */
 import fc from "fast-check";
-import type { FeedRecord, File } from "./model.ts";
+import type { FeedRecord, File, Unread } from "./model.ts";
 import type { Column, Table } from "./model_tables.ts";
 import { goodTexts, often, table, textsOf } from "./property_tables.ts";
 
@@ -8,6 +8,14 @@ export interface Feed {
   file: File;
   format: "csv" | "json" | "ndjson";
   body: string;
+}
+
+/** Stands for the byte 0xff. */
+const noByte = "\ue000";
+
+export function bytesOf({ body }: Feed): Uint8Array<ArrayBuffer> {
+  const parts = body.split(noByte).map((part) => new TextEncoder().encode(part));
+  return new Uint8Array(parts.flatMap((part, i) => i === 0 ? [...part] : [0xff, ...part]));
 }
 
 export interface Run {
@@ -31,6 +39,28 @@ const cell = (column: Column, isKey: boolean): fc.Arbitrary<string | null> =>
   );
 
 const noObjects = ["5", "null", "[1]", '{"k1": }', '{"k1": 1, "k1": 2}', '{"k1": "\\u0000"}'];
+const deep = "[".repeat(513) + "]".repeat(513);
+const noJson = ['{"k1": "\x01"}', '{"k1": "\0"}', "\\.", '{"k1": 1}}', '{"k1": [1}', "{\x02}", deep];
+/** Of an array, an element that is not there; of lines, one whose string is not closed. */
+const unreadJson = (format: Feed["format"]): Unread[] => [
+  ...[...noObjects, ...noJson, format === "json" ? "" : '{"k1": "1'].map((text): Unread => [text, "22032"]),
+  [`{"k1": "${noByte}"}`, "22021"],
+];
+
+/** Lines that cannot be read, by how many fields there should be. */
+const unreadLines: Record<string, (fields: number, delimiter: string) => string> = {
+  "too few": (fields, delimiter) => Array(fields - 1).fill("1").join(delimiter),
+  "too many": (fields, delimiter) => Array(fields + 1).fill('"1"').join(delimiter),
+  "blank": () => "",
+  "a stray quote": (fields, delimiter) => '1"1' + delimiter.repeat(fields - 1),
+  "text after a quote": (fields, delimiter) => '"1"1' + delimiter.repeat(fields - 1),
+  "an open quote": (fields, delimiter) => delimiter.repeat(fields - 1) + '"1',
+  "half a line end": (fields, delimiter) => "1\r1" + delimiter.repeat(fields - 1),
+  "no UTF-8": (fields, delimiter) => noByte + delimiter.repeat(fields - 1),
+  "a NUL": (fields, delimiter) => delimiter.repeat(fields - 1) + "\0",
+};
+const unreadCsv = Object.keys(unreadLines).map((kind): Unread => [kind, /UTF|NUL/.test(kind) ? "22021" : "22P04"]);
+const isNone = (record: FeedRecord | undefined) => Array.isArray(record) && (record[0] === "" || record[0] === "blank");
 
 function feed({ columns, key }: Table): fc.Arbitrary<Feed> {
   const needed = columns.filter((c) => key.includes(c.name) || (c.required && c.default === null));
@@ -54,10 +84,11 @@ function feed({ columns, key }: Table): fc.Arbitrary<Feed> {
       ]) as Record<string, fc.Arbitrary<string | null>>;
       const names = Object.keys(cells);
       const whole = fc.record(cells, { noNullPrototype: true });
-      const record = format === "csv" ? whole : fc.oneof(
+      const partial = fc.record(cells, { requiredKeys: [], noNullPrototype: true });
+      const record = fc.oneof(
         { weight: 20, arbitrary: whole },
-        { weight: 3, arbitrary: fc.record(cells, { requiredKeys: [], noNullPrototype: true }) },
-        { weight: 1, arbitrary: fc.constantFrom(...noObjects) },
+        { weight: format === "csv" ? 0 : 3, arbitrary: partial },
+        { weight: 2, arbitrary: fc.constantFrom(...(format === "csv" ? unreadCsv : unreadJson(format))) },
       );
       return fc.record({
         records: fc.array(record as fc.Arbitrary<FeedRecord>, { minLength: format === "ndjson" ? 1 : 0, maxLength: 9 })
@@ -74,11 +105,17 @@ function feed({ columns, key }: Table): fc.Arbitrary<Feed> {
           bare: fc.boolean(),
         }),
       }).map(({ records, names, style }) => ({
-        file: { header: format === "csv" ? names : null, records },
+        file: { header: format === "csv" ? names : null, records: counted(records, format) },
         format,
         body: format === "csv" ? csv(names, records, style) : json(records, style.bare, format),
       }));
     });
+}
+
+/** Blank lines at the end of a CSV file are no records, and an array with nothing in it has none. */
+function counted(records: FeedRecord[], format: Feed["format"]): FeedRecord[] {
+  if (format === "csv") return records.slice(0, records.findLastIndex((record) => !isNone(record)) + 1);
+  return format === "json" && records.length === 1 && isNone(records[0]) ? [] : records;
 }
 
 interface Style {
@@ -96,10 +133,14 @@ function csv(names: string[], records: FeedRecord[], { delimiter, quoteAll, line
     return plain ? text : `"${text.replaceAll('"', '""')}"`;
   };
   const lines = [
-    names,
-    ...records.map((record) => names.map((name) => (record as Record<string, string | null>)[name])),
+    names.map(field).join(delimiter),
+    ...records.map((record) =>
+      Array.isArray(record)
+        ? unreadLines[record[0]](names.length, delimiter)
+        : names.map((name) => field(record[name])).join(delimiter)
+    ),
   ];
-  return (bom ? "\ufeff" : "") + lines.map((line) => line.map(field).join(delimiter)).join(lineEnd) +
+  return (bom ? "\ufeff" : "") + lines.join(lineEnd) +
     (ended ? lineEnd : "");
 }
 
@@ -109,8 +150,8 @@ function json(records: FeedRecord[], bare: boolean, format: "json" | "ndjson"): 
       ? text
       : JSON.stringify(text);
   const lines = records.map((record) =>
-    typeof record === "string"
-      ? record
+    Array.isArray(record)
+      ? record[0]
       : `{${Object.entries(record).map(([name, text]) => `${JSON.stringify(name)}: ${value(text)}`).join(", ")}}`
   );
   return format === "json" ? `[${lines.join(",\n")}]` : lines.map((line) => line + "\n").join("");

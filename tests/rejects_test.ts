@@ -21,13 +21,27 @@ const tables = `
 
 interface Case {
   name: string;
-  body: string;
-  /** record number, column, value, sqlstate, constraint, and how the reason begins. */
-  rejects: [number, string | null, string | null, string, string | null, RegExp][];
+  body: string | Uint8Array<ArrayBuffer>;
+  /** record number, column, value, sqlstate, constraint, how the reason begins, and the text where it cannot be split. */
+  rejects: [number, string | null, string | null, string, string | null, RegExp, raw?: string][];
   loaded: number[];
   duplicate?: number;
+  /** The file without its faults; the rows that it brings. */
+  mended?: { body: string; loaded: number[] };
 }
 
+/** A record without columns. */
+const unread = (number: number, sqlState: string, reason: RegExp, raw: string): Case["rejects"][number] => [
+  number,
+  null,
+  null,
+  sqlState,
+  null,
+  reason,
+  raw,
+];
+
+const latin1 = (text: string) => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
 const csv = (columns: string, ...lines: string[]) => [columns, ...lines, ""].join("\n");
 
 const cases: Case[] = [
@@ -109,10 +123,90 @@ const cases: Case[] = [
     ],
     loaded: [7],
   },
+  {
+    name: "CSV with too few or too many fields, or a blank line",
+    body: csv("id,kind", "1,round", "2", "3,a,b", "", "4,flat", "5"),
+    rejects: [
+      unread(2, "22P04", /^has 1 field where the header has 2$/, "2"),
+      unread(3, "22P04", /^has 3 fields where the header has 2$/, "3,a,b"),
+      unread(4, "22P04", /^is a blank line$/, ""),
+      unread(6, "22P04", /^has 1 field where the header has 2$/, "5"),
+    ],
+    loaded: [1, 4],
+    mended: { body: csv("id,kind", "1,round", "2,x", '3,"a,b"', "4,flat", "5,x"), loaded: [1, 2, 3, 4, 5] },
+  },
+  {
+    name: "CSV with a quote where none may be",
+    body: csv("id,kind", "1,round", '2,5"', '3,"a"b', '4,"a\nb"', '5,"x', "6,flat"),
+    rejects: [
+      unread(2, "22P04", /^has a quote within a field that is not quoted$/, '2,5"'),
+      unread(3, "22P04", /^has text after a closing quote$/, '3,"a"b'),
+      unread(5, "22P04", /^has a quote that is not closed$/, '5,"x'),
+    ],
+    loaded: [1, 4, 6],
+    mended: { body: csv("id,kind", '2,"5"""', "3,ab", "5,x"), loaded: [1, 2, 3, 4, 5, 6] },
+  },
+  {
+    name: "CSV that is no text, or has half a line end",
+    body: latin1(csv("id,kind", "1,round", "2,\xff", "3,a\0b", "4,a\rb", "5,\xc3\xa9")),
+    rejects: [
+      unread(2, "22021", /^is not UTF-8$/, "2,\ufffd"),
+      unread(3, "22021", /^holds a NUL byte$/, "3,a\ufffdb"),
+      unread(4, "22P04", /^has half a line end within a field that is not quoted$/, "4,a\rb"),
+    ],
+    loaded: [1, 5],
+    mended: { body: csv("id,kind", "2,x", "3,x", "4,x"), loaded: [1, 2, 3, 4, 5] },
+  },
+  {
+    name: "CSV that cannot be read, beside what breaks a rule and what repeats a key",
+    body: csv("id,size", "1,1", "2", "3,0", "1,2", "4,x"),
+    rejects: [
+      unread(2, "22P04", /^has 1 field/, "2"),
+      [3, "size", "0.0", "23514", "size_is_positive", /^breaks the rule/],
+      [5, "size", "x", "22P02", null, /^is no numeric\(4,1\)$/],
+    ],
+    loaded: [1],
+    duplicate: 1,
+    mended: { body: csv("id,size", "1,2", "2,2", "3,1", "4,4"), loaded: [1, 2, 3, 4] },
+  },
+  {
+    name: "JSON elements that are empty, too deep, no text, or hold control characters",
+    body: latin1(
+      `[{"id": 1, "kind": "a"},,{"id": 2, "kind": "\x02"},{"id": 3, "kind": "\xff"},{"id": 4, "kind": ${
+        "[".repeat(512)
+      }${"]".repeat(512)}},\\.,{"id": 5}},{"id": 6, "kind": "f"}]`,
+    ),
+    rejects: [
+      unread(2, "22032", /^is empty: there is a comma too many$/, ""),
+      unread(3, "22032", /^is not valid JSON: it holds a control character/, '{"id": 2, "kind": "\x02"}'),
+      unread(4, "22021", /^is not UTF-8$/, '{"id": 3, "kind": "\ufffd"}'),
+      unread(
+        5,
+        "22032",
+        /^is nested deeper than 512 levels$/,
+        `{"id": 4, "kind": ${"[".repeat(512)}${"]".repeat(512)}}`,
+      ),
+      unread(6, "22032", /^is not valid JSON$/, "\\."),
+      unread(7, "22032", /^is not valid JSON$/, '{"id": 5}}'),
+    ],
+    loaded: [1, 6],
+    mended: { body: '[{"id": 2, "kind": "b"}, {"id": 3, "kind": "c"}]', loaded: [1, 2, 3, 6] },
+  },
+  {
+    name: "JSON lines that are cut, or hold a NUL",
+    body: '{"id": 1, "kind": "a"}\n{"id": 2, "kind": "b\n"}\r\n{"id": 3, "kind": "\0"}\n{"id": 4, "kind": "d"}',
+    rejects: [
+      unread(2, "22032", /^is not valid JSON: .* not closed on its line$/, '{"id": 2, "kind": "b'),
+      unread(3, "22032", /^is not valid JSON: .* not closed on its line$/, '"}'),
+      unread(4, "22032", /^is not valid JSON: it holds a control character/, '{"id": 3, "kind": "\ufffd"}'),
+    ],
+    loaded: [1, 4],
+    mended: { body: '{"id": 2, "kind": "b"}', loaded: [1, 2, 4] },
+  },
 ];
 
 async function prepare(): Promise<
-  { db: Database; load(body: string): ReturnType<Database["loadOne"]> } & AsyncDisposable
+  { db: Database; load(body: string | Uint8Array<ArrayBuffer>): ReturnType<Database["loadOne"]> } & AsyncDisposable
 > {
   const db = await freshDatabase();
   await db.query(tables);
@@ -131,7 +225,7 @@ async function prepare(): Promise<
   };
 }
 
-for (const { name, body, rejects, loaded, duplicate = 0 } of cases) {
+for (const { name, body, rejects, loaded, duplicate = 0, mended } of cases) {
   Deno.test(`a record is put aside: ${name}`, async () => {
     await using at = await prepare();
     const report = await at.load(body);
@@ -141,8 +235,12 @@ for (const { name, body, rejects, loaded, duplicate = 0 } of cases) {
       found.map((row) => [Number(row.record_number), row.column_name, row.value, row.sqlstate, row.constraint_name]),
       rejects.map((reject) => reject.slice(0, 5)),
     );
-    for (const [i, reject] of rejects.entries()) assert.match(found[i].reason, reject[5]);
-    assert.deepEqual((await at.db.query("select id from public.children order by id")).map((row) => row.id), loaded);
+    for (const [i, [, , , , , reason, raw]] of rejects.entries()) {
+      assert.match(found[i].reason, reason);
+      if (raw !== undefined) assert.deepEqual([found[i].raw, found[i].record], [raw, null]);
+    }
+    const ids = async () => (await at.db.query("select id from public.children order by id")).map((row) => row.id);
+    assert.deepEqual(await ids(), loaded);
     assert.deepEqual([report.inserted, report.duplicate, report.rejected], [loaded.length, duplicate, rejects.length]);
     assert.equal(report.read, loaded.length + duplicate + rejects.length);
 
@@ -150,6 +248,12 @@ for (const { name, body, rejects, loaded, duplicate = 0 } of cases) {
     const again = await at.db.loadOne("children", { force: true });
     assert.equal(again.status, "unchanged", "what stays wrong is not written again");
     assert.deepEqual(await snapshot(at.db), before);
+
+    if (!mended) return;
+    const healing = await at.load(mended.body);
+    assert.deepEqual([healing.error, healing.status, healing.rejected], [null, "changed", 0]);
+    assert.deepEqual(await at.db.query("select * from etl.rejects"), []);
+    assert.deepEqual(await ids(), mended.loaded);
   });
 }
 

@@ -17,6 +17,7 @@ create table if not exists etl.feeds (
   etag text,
   last_modified text,
   content_hash text,
+  content_length bigint,
   definition_hash text
 );
 alter table etl.feeds enable row level security;
@@ -35,8 +36,10 @@ comment on column etl.feeds.enabled is 'Whether a run without feed names takes t
 comment on column etl.feeds.etag is 'Validator of the last answer that was loaded, sent as If-None-Match.';
 comment on column etl.feeds.last_modified is 'Validator of the last answer that was loaded, sent as If-Modified-Since.';
 comment on column etl.feeds.content_hash is 'XXH64 of the last body that was loaded, hexadecimal.';
+comment on column etl.feeds.content_length is
+  'Content-Length of the last answer that was loaded: a body as long as that is hashed first, and loaded only if it differs.';
 comment on column etl.feeds.definition_hash is
-  'MD5 of this row''s and the target''s definition when the three validators were stored; they count only while it is the same.';
+  'MD5 of this row''s and the target''s definition when the four validators were stored; they count only while it is the same.';
 
 create table if not exists etl.runs (
   run uuid not null,
@@ -102,29 +105,33 @@ as $$
   select md5(concat_ws(
     e'\n', feed.url, feed.target, feed.format, feed.time_zone, feed.columns, feed.delimiter, feed.encoding,
     (
-      select string_agg(concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull), ',' order by a.attnum)
+      select string_agg(
+        concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, case when a.attgenerated <> '' then v.adbin end),
+        ',' order by a.attnum
+      )
       from pg_catalog.pg_attribute a
+      left join pg_catalog.pg_attrdef v on v.adrelid = a.attrelid and v.adnum = a.attnum
       where a.attrelid = to_regclass(feed.target) and a.attnum > 0 and not a.attisdropped
     ),
     (
       select string_agg(
-        concat_ws(' ', c.conname, c.contype, c.conkey, c.confrelid::regclass, c.confkey, c.conbin), ',' order by c.oid
+        concat_ws(' ', c.conname, c.contype, c.conkey, c.confrelid::regclass, c.confkey, c.conbin), ',' order by c.conname
       )
       from pg_catalog.pg_constraint c
       where c.conrelid = to_regclass(feed.target)
     ),
     (
       select string_agg(
-        concat_ws(' ', i.indexrelid::regclass, i.indkey, i.indclass, i.indnullsnotdistinct, i.indpred, i.indexprs),
-        ',' order by i.indexrelid
+        concat_ws(' ', i.indexrelid::regclass, i.indisunique, i.indkey, i.indclass, i.indnullsnotdistinct, i.indpred, i.indexprs),
+        ',' order by i.indexrelid::regclass::text
       )
       from pg_catalog.pg_index i
-      where i.indrelid = to_regclass(feed.target) and i.indisunique
+      where i.indrelid = to_regclass(feed.target)
     )
   ))
 $$;
 comment on function etl.definition_hash(etl.feeds) is
-  'MD5 of everything but the body that decides what a load does: the feed''s row, the target''s columns, constraints and unique indexes.';
+  'MD5 of everything but the body that decides what a load does: the feed''s row, the target''s columns, constraints and indexes.';
 
 create or replace function etl.plan(names text[], force boolean default false)
 returns setof etl.feeds
@@ -163,12 +170,16 @@ begin
     case when v.valid then f.etag end,
     case when v.valid then f.last_modified end,
     case when v.valid then f.content_hash end,
+    case when v.valid then f.content_length end,
     etl.definition_hash(f)
   from etl.feeds f
   cross join lateral (
     select not force
       and f.definition_hash is not distinct from etl.definition_hash(f)
-      and not exists (select from etl.rejects r where r.feed = f.name and r.sqlstate = '23503') as valid
+      and not exists (
+        select from etl.rejects r
+        where r.feed = f.name and (r.sqlstate !~ '^(22|23502|23514)' or r.reason like 'is refused by a trigger%')
+      ) as valid
   ) v
   where f.name = any (names) or (names = '{}' and f.enabled)
   order by (select max(d.depth) from depths d where d.name = f.name), f.name;
@@ -176,5 +187,7 @@ end
 $$;
 comment on function etl.plan(text[], boolean) is
   'The feeds of a run, parents before children by the foreign keys; all enabled ones where no name is given.
-Validators are null where they must not be used: when forced, when a definition has changed, while orphans wait for a parent.
+Validators are null where they must not be used: when forced, when a definition has changed, while there are rejects that
+depend on more than their record. Those alone that hold no value of a type (class 22), lack one (23502) or break a CHECK
+(23514) do not; but whatever a trigger refuses does.
 definition_hash is the present one. Raises ETL01 for a name that is not in etl.feeds.';

@@ -63,7 +63,10 @@ begin
   drop table if exists
     pg_temp.etl_staging, pg_temp.etl_columns, pg_temp.etl_rejected, pg_temp.etl_typed, pg_temp.etl_delta cascade;
   create temp table etl_rejected (
-    etl_staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text
+    etl_staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text
+  ) on commit drop;
+  create temp table etl_columns (
+    position bigint, source text, name name, attnum smallint, type text, base_type text, textual boolean
   ) on commit drop;
   if header is null then
     create temp table etl_staging (record text) on commit drop;
@@ -74,12 +77,11 @@ begin
     'create temp table etl_staging (%s) on commit drop',
     (select string_agg(format('c%s text', position), ', ' order by position) from pg_temp.etl_columns)
   );
-  return format('copy pg_temp.etl_staging from stdin (format csv, header true, delimiter %L)', delimiter);
+  return format('copy pg_temp.etl_staging from stdin (format csv, delimiter %L)', delimiter);
 end
 $$;
 comment on function etl.stage(text, text[], text) is
-  'Makes the staging table of a feed, for a CSV header or (header null) for JSON, and returns the COPY statement that fills it.
-A last record of one character, EOT (U+0004), must follow the data: etl.merge checks that it arrived.';
+  'Makes the staging table of a feed, for a CSV header or (header null) for JSON, and returns the COPY statement that fills it.';
 
 create or replace function etl.map_columns(feed etl.feeds, header text[])
 returns void
@@ -90,7 +92,7 @@ declare
   target regclass := etl.target_of(feed);
   fault text;
 begin
-  create temp table etl_columns on commit drop as
+  insert into pg_temp.etl_columns
   select
     h.position, h.source, a.attname as name, a.attnum,
     format_type(a.atttypid, a.atttypmod) as type,
@@ -126,31 +128,25 @@ comment on function etl.map_columns(etl.feeds, text[]) is
   'Fills etl_columns; name is null for a source column that the target does not have.
 Raises ETL03 where a column is named twice, or the key or a NOT NULL column without default is missing.';
 
-create or replace function etl.take_end_mark(as_json boolean)
-returns bigint
+create or replace function etl.sift_broken(mark text, as_json boolean)
+returns void
 language plpgsql
 set search_path = ''
 as $$
-declare
-  staged bigint;
 begin
   execute format(
-    'delete from pg_temp.etl_staging where %1$s = e''\x04'' and ctid = (select max(ctid) from pg_temp.etl_staging)',
+    'insert into pg_temp.etl_rejected (etl_staged, reason, sqlstate, raw)
+    select s.ctid, split_part(m.message, e''\n'', 1), substr(s.%1$I, length($1) + 1, 5), substr(m.message, strpos(m.message, e''\n'') + 1)
+    from pg_temp.etl_staging s
+    cross join lateral substr(s.%1$I, length($1) + 6) as m(message)
+    where starts_with(s.%1$I, $1)',
     case when as_json then 'record' else 'c1' end
-  );
-  get diagnostics staged = row_count;
-  if staged = 0 then
-    raise exception 'Postgres took a line that holds only \. for the end of the data'
-      using errcode = 'ETL04', hint = 'Ask the partner to quote this value.';
-  end if;
-  if as_json then
-    delete from pg_temp.etl_staging where coalesce(btrim(record), '') = '';
-  end if;
-  select count(*) into staged from pg_temp.etl_staging;
-  return staged;
+  ) using mark;
 end
 $$;
-comment on function etl.take_end_mark(boolean) is 'Proves that the whole feed was staged, and returns its number of records.';
+comment on function etl.sift_broken(text, boolean) is
+  'Puts aside the records that the loader found broken. It stages such a record as one cell: the mark, five characters of
+SQLSTATE, the reason, a line end and the record as it came.';
 
 create or replace function etl.sift_json(feed etl.feeds)
 returns void
@@ -160,7 +156,7 @@ as $$
 declare
   keys text[];
 begin
-  insert into pg_temp.etl_rejected (etl_staged, reason, sqlstate)
+  insert into pg_temp.etl_rejected (etl_staged, reason, sqlstate, raw)
   select
     s.ctid,
     case
@@ -169,9 +165,14 @@ begin
       when not pg_input_is_valid(s.record, 'jsonb') then 'has a string that holds \u0000 or half of a surrogate pair'
       else 'has a key twice'
     end,
-    '22032'
+    '22032',
+    s.record
   from pg_temp.etl_staging s
-  where not s.record is json object with unique keys;
+  where not s.record is json object with unique keys
+    and not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid);
+  if not exists (select from pg_temp.etl_staging s where s.record is json object with unique keys) then
+    return;
+  end if;
 
   select array_agg(distinct k) into keys
   from (
@@ -191,7 +192,7 @@ begin
     where w.source <> all (coalesce(keys, '{}')) and exists (
       select from pg_temp.etl_staging s
       where (strpos(s.record, to_json(w.source)::text) > 0 or strpos(s.record, '\') > 0)
-        and case when s.record is json object with unique keys then s.record::jsonb ? w.source end
+        and case when s.record is json object with unique keys then w.source in (select json_object_keys(s.record::json)) end
     )
   ));
 end
@@ -210,8 +211,10 @@ declare
 begin
   if as_json then
     select
-      string_agg(format('x.%I as %I', c.source, c.name), ', '),
-      format('pg_temp.etl_staging s, json_to_record(s.record::json) as x (%s)', string_agg(format('%I text', c.source), ', '))
+      string_agg(format('x.%I::text as %I', c.source, c.name), ', '),
+      format('pg_temp.etl_staging s, json_to_record(s.record::json) as x (%s)', string_agg(
+        format('%I %s', c.source, case when c.base_type in ('json', 'jsonb') then 'json' else 'text' end), ', '
+      ))
     into carried, origin
     from pg_temp.etl_columns c
     where c.name is not null;

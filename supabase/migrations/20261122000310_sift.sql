@@ -1,29 +1,16 @@
 -- The rules, set by set, read from the target's own columns and constraints: what breaks one is put aside in
 -- etl_rejected, with its reason. The temp tables are those of the migration before.
 
-create or replace function etl.set_aside(step text)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  if exists (select from pg_temp.etl_rejected) then
-    execute format('delete from pg_temp.%I t using pg_temp.etl_rejected r where r.etl_staged = t.etl_staged', step);
-  end if;
-end
-$$;
-
 create or replace function etl.cast_cells()
 returns void
 language plpgsql
 set search_path = ''
 as $$
 declare
-  carried name[] := array(select c.name from pg_temp.etl_columns c where c.name is not null order by c.position);
   statement text;
 begin
   execute format(
-    'create temp table etl_typed (etl_staged tid, %s) on commit drop',
+    'create temp table etl_typed (etl_staged tid, %s, etl_known boolean default false) on commit drop',
     (select string_agg(format('%I %s', c.name, c.type), ', ' order by c.position) from pg_temp.etl_columns c where c.name is not null)
   );
   -- The cast is to the type without its length, so that the assignment to the column raises where '::varchar(3)' cuts.
@@ -58,7 +45,7 @@ begin
   from (
     select attnum, name, type, format(case when textual then '%I' else 'nullif(%I, '''')' end, name) as cell
     from pg_temp.etl_columns
-    where name is not null
+    where name is not null and type <> 'text'
   ) c;
   execute format($sift$
     insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate)
@@ -79,6 +66,7 @@ begin
   $sift$, tests);
 end
 $$;
+comment on function etl.sift_cells() is 'Puts aside the records with a cell that is no value of its column''s type.';
 
 create or replace function etl.sift_rows(target regclass)
 returns void
@@ -87,6 +75,7 @@ set search_path = ''
 as $$
 declare
   tests text;
+  found bigint;
 begin
   create temp table etl_rules on commit drop as
   select
@@ -109,7 +98,7 @@ begin
     where c.name is not null
   ) r;
   select string_agg(format('when %s then %s', r.broken, r.rule), ' ' order by r.rule) into tests from pg_temp.etl_rules r;
-  execute format($sift$
+  found := etl.execute_on(target, 'etl_typed', format($sift$
     insert into pg_temp.etl_rejected
     select bad.etl_staged, r.column_name, bad.typed ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
     from (
@@ -119,9 +108,11 @@ begin
       where found.rule is not null
     ) bad
     join pg_temp.etl_rules r using (rule)
-  $sift$, tests);
+  $sift$, tests), format('select case %s end from pg_temp.etl_typed where etl_staged between $1 and $2', tests));
   drop table pg_temp.etl_rules;
-  perform etl.set_aside('etl_typed');
+  if found > 0 then
+    perform etl.set_aside('etl_typed');
+  end if;
 end
 $$;
 comment on function etl.sift_rows(regclass) is 'Puts aside what breaks NOT NULL or a CHECK, or is the header once more.';
@@ -167,10 +158,14 @@ begin
       and not k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
     order by k.conname
   loop
-    execute format(
-      'insert into pg_temp.etl_rejected
-      select d.etl_staged, %1$L, to_jsonb(d) ->> %1$L, %2$L, ''23514'', %3$L from pg_temp.etl_delta d where (%4$s) is false',
-      rule.column_name, rule.reason, rule.conname, rule.holds
+    perform etl.execute_on(
+      target, 'etl_delta',
+      format(
+        'insert into pg_temp.etl_rejected
+        select d.etl_staged, %1$L, to_jsonb(d) ->> %1$L, %2$L, ''23514'', %3$L from pg_temp.etl_delta d where (%4$s) is false',
+        rule.column_name, rule.reason, rule.conname, rule.holds
+      ),
+      format('select %s from pg_temp.etl_delta where etl_staged between $1 and $2', rule.holds)
     );
     perform etl.set_aside('etl_delta');
   end loop;
@@ -227,13 +222,14 @@ comment on function etl.sift_orphans(regclass) is
   'Puts aside what a foreign key finds no parent for. A parent may be in the same feed; without it, its children go too.';
 
 create or replace function etl.unique_indexes(target regclass)
-returns table (index oid, name name, columns name[], entry text, entry_names text, holds text, same text)
+returns table (index oid, name name, columns name[], excludes boolean, entry text, entry_names text, holds text, same text)
 language sql stable
 set search_path = ''
 as $$
   select
     x.oid, x.relname,
     array_agg(a.attname order by u.position),
+    i.indisexclusion,
     string_agg(format('(%s) as etl_%s', u.value, u.position), ', ' order by u.position),
     string_agg('d.etl_' || u.position, ', ' order by u.position),
     concat_ws(
@@ -241,7 +237,10 @@ as $$
       case when not i.indnullsnotdistinct then string_agg(format('(%s) is not null', u.value), ' and ' order by u.position) end
     ),
     string_agg(
-      format(case when i.indnullsnotdistinct then 'e.etl_%1$s is not distinct from d.etl_%1$s' else 'e.etl_%1$s = d.etl_%1$s' end, u.position),
+      format(
+        case when i.indnullsnotdistinct then 'e.etl_%1$s is not distinct from d.etl_%1$s' else 'e.etl_%1$s %2$s d.etl_%1$s' end,
+        u.position, case when i.indisexclusion then format('operator(%I.%s)', n.nspname, o.oprname) else '=' end
+      ),
       ' and ' order by u.position
     )
   from pg_catalog.pg_index i
@@ -250,13 +249,17 @@ as $$
     select position, pg_get_indexdef(i.indexrelid, position, false) as value from generate_series(1, i.indnkeyatts::int) position
   ) u
   left join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[u.position - 1]
-  where i.indrelid = target and i.indisunique and not i.indisprimary
-  group by x.oid, i.indexrelid, i.indrelid, i.indpred, i.indnullsnotdistinct, x.relname
+  left join pg_catalog.pg_constraint k on k.conindid = i.indexrelid and k.contype = 'x'
+  left join pg_catalog.pg_operator o on o.oid = k.conexclop[u.position]
+  left join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+  where i.indrelid = target and (i.indisunique or i.indisexclusion) and not i.indisprimary
+  group by x.oid, i.indexrelid, i.indrelid, i.indpred, i.indnullsnotdistinct, i.indisexclusion, x.relname
   order by x.relname
 $$;
 comment on function etl.unique_indexes(regclass) is
-  'The unique indexes beside the primary key: their columns (null for an expression), what they hold of a row, as etl_1, etl_2, …,
-of which rows (those with a null can have no twin), and when the entries e and d are the same.';
+  'The unique indexes beside the primary key, and those of exclusion constraints: their columns (null for an expression), what
+they hold of a row, as etl_1, etl_2, …, of which rows (those with a null can have no twin), and when the entries e and d are
+the same, or exclude each other.';
 
 create or replace function etl.sift_twins(target regclass)
 returns boolean
@@ -270,10 +273,10 @@ declare
   any_rejected boolean := false;
 begin
   for twin in
-    select *, case when cardinality(columns) = 1 then columns[1] end as column_name from etl.unique_indexes(target)
+    select *, case when cardinality(columns) = 1 then columns[1] end as column_name from etl.unique_indexes(target) where not excludes
   loop
     -- e: the row of the target that has the value; g: what the feed makes of that row, if anything.
-    execute format(
+    rejected := etl.execute_on(target, 'etl_delta', format(
       'with fresh as (select etl_staged, to_jsonb(r) ->> %1$L as etl_value, %2$s from pg_temp.etl_delta r where %3$s)
       insert into pg_temp.etl_rejected
       select t.etl_staged, %1$L, t.etl_value, %4$L, ''23505'', %5$L
@@ -287,8 +290,9 @@ begin
       where t.kept or t.place > 1',
       twin.column_name, twin.entry, twin.holds, 'is another row''s already', twin.name,
       key[1], twin.entry_names, etl.names(key), target, twin.same, etl.names(key, 'g.%I = e.%I', ' and ')
-    );
-    get diagnostics rejected = row_count;
+    ), format(
+      'select %s from (select * from pg_temp.etl_delta where etl_staged between $1 and $2 offset 0) d where %s', twin.entry, twin.holds
+    ));
     any_rejected := any_rejected or rejected > 0;
     perform etl.set_aside('etl_delta');
   end loop;

@@ -6,15 +6,20 @@ create or replace function public.trips_without_charges(
   completed_before timestamptz default 'infinity'
 )
 returns setof public.trips
-language sql stable security invoker
+language plpgsql stable security invoker
 set search_path = ''
 set timezone = 'UTC'
+set plan_cache_mode = force_custom_plan
 as $$
+begin
+  -- Planned for each call, by its bounds: for all trips a hash join, for those of a day the index of the charges.
+  return query
   select t.*
   from public.trips t
   where t.dropoff_timestamp::timestamptz >= completed_from
     and t.dropoff_timestamp::timestamptz < completed_before
-    and not exists (select from public.charges c where c.trip_id = t.id)
+    and not exists (select from public.charges c where c.trip_id = t.id);
+end
 $$;
 comment on function public.trips_without_charges(timestamptz, timestamptz) is
   'Completed trips that no charge points to. completed_from is included, completed_before is not.';

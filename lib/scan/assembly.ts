@@ -1,0 +1,336 @@
+// @ts-nocheck: this is AssemblyScript; `deno task scan` compiles it into binary.ts.
+// deno-lint-ignore-file
+/**
+ * Finds where records end, and the records that COPY would stumble over.
+ *
+ * It looks at 64 bytes at a time: each question ("which are quotes?") is answered by a word of 64 bits, the first byte's
+ * the lowest, and the rest is arithmetic on such words. Both scans begin at the start of a record and stop at the first
+ * one that needs attention, or (`more`) where the bytes end within one: then they want that record again, and more bytes.
+ */
+
+/** Why a scan stopped. */
+export const more = 0, blank = 1, otherLineEnd = 2, wrongFields = 3, strayQuote = 4, textAfterQuote = 5;
+export const strayLineEnd = 6, notText = 7, endOfData = 8, badControl = 9, tooDeep = 10;
+
+/** The record at which it stopped; all before it is in order. `recordEnd` is behind its line end. */
+export let recordStart: usize = 0;
+export let recordEnd: usize = 0;
+/** How many fields that record has. */
+export let fields: u32 = 0;
+/** Records in order since the module was made. */
+export let records: f64 = 0;
+/** Whether the JSON array has been closed. */
+export let arrayClosed: bool = false;
+
+/** Where memory is free: the caller puts its bytes there, with 64 more to spare behind them. */
+export function base(): usize {
+  return (__heap_base + 63) & ~63;
+}
+
+const tab: u32 = 0x09, lineFeed: u32 = 0x0a, carriageReturn: u32 = 0x0d, space: u32 = 0x20, quote: u32 = 0x22;
+const comma: u32 = 0x2c, openBracket: u32 = 0x5b, backslash: u32 = 0x5c, closeBracket: u32 = 0x5d;
+const openBrace: u32 = 0x7b, closeBrace: u32 = 0x7d;
+/** "\." on a line of its own is the end of the data to COPY. */
+const endMark: u16 = 0x2e5c;
+
+// CSV
+
+let delimiter: u32 = comma;
+let columns: u32 = 1;
+let newline: u32 = lineFeed;
+let isTwoBytes: bool = false;
+
+/** How the CSV is written: its lines end with `lastByte`, and with "\r" before it where `twoBytes`. */
+export function describe(fieldDelimiter: u32, columnCount: u32, lastByte: u32, twoBytes: bool): void {
+  delimiter = fieldDelimiter;
+  columns = columnCount;
+  newline = lastByte;
+  isTwoBytes = twoBytes;
+}
+
+export function scanCsv(from: usize, end: usize): u32 {
+  const other = newline === lineFeed ? carriageReturn : lineFeed;
+  // What each block hands to the next: is it within quotes? Was the last byte a closing quote, an "\r", a place before
+  // which a field begins?
+  let inside: u64 = 0, afterClosing: u64 = 0, afterReturn: u64 = 0, atField: u64 = 1;
+  let suspect = false;
+  recordStart = from;
+  fields = 1;
+  memory.fill(end, <u8> space, 64);
+  for (let block = from; block < end; block += 64) {
+    const a = v128.load(block), b = v128.load(block, 16), c = v128.load(block, 32), d = v128.load(block, 48);
+    const odd = mayBeNoText(a, b, c, d);
+    suspect = suspect || odd;
+    const quotes = find(a, b, c, d, quote), others = find(a, b, c, d, other);
+    let delimiters = find(a, b, c, d, delimiter), newlines = find(a, b, c, d, newline);
+    let badOpening: u64 = 0, badClosing: u64 = 0, bad: u64 = 0, closing: u64 = 0;
+    if ((quotes | others | inside | afterClosing | afterReturn) !== 0) {
+      const quoted = parity(quotes) ^ inside;
+      delimiters &= ~quoted;
+      newlines &= ~quoted;
+      closing = quotes & ~quoted;
+      const returns = others & ~quoted;
+      badOpening = quotes & quoted & ~((delimiters | newlines | closing) << 1 | atField);
+      badClosing = (closing << 1 | afterClosing) & ~(delimiters | newlines | quotes | returns);
+      bad = badOpening | badClosing | (newline === lineFeed ? (returns << 1 | afterReturn) & ~newlines : returns);
+      if (end - block < 64) bad &= (1 << (end - block)) - 1;
+      inside = 0 - (quoted >> 63);
+      afterClosing = closing >> 63;
+      afterReturn = newline === lineFeed ? returns >> 63 : 0;
+    }
+    atField = (delimiters | newlines | closing) >> 63;
+
+    for (; newlines !== 0; newlines &= newlines - 1) {
+      const upToHere = newlines ^ (newlines - 1);
+      if ((bad & upToHere) !== 0) break;
+      fields += <u32> popcnt(delimiters & upToHere);
+      delimiters &= ~upToHere;
+      const fault = endLine(block + <usize> ctz(newlines), suspect);
+      if (fault !== more) return fault;
+      suspect = odd;
+    }
+    if (bad !== 0) {
+      const first = bad & (0 - bad);
+      return faultOfLine(first & badOpening ? strayQuote : first & badClosing ? textAfterQuote : strayLineEnd, end);
+    }
+    fields += <u32> popcnt(delimiters);
+  }
+  return more;
+}
+
+function endLine(at: usize, suspect: bool): u32 {
+  recordEnd = at + 1;
+  const twoBytes = newline === lineFeed && at > recordStart && load<u8>(at - 1) === carriageReturn;
+  const length = at - recordStart - <usize> twoBytes;
+  if (length === 0) return blank;
+  if (fields !== columns) return wrongFields;
+  if (suspect && !isText(recordStart, at)) return notText;
+  if (length === 2 && load<u16>(recordStart) === endMark) return endOfData;
+  if (twoBytes !== isTwoBytes) return otherLineEnd;
+  recordStart = recordEnd;
+  fields = 1;
+  records++;
+  return more;
+}
+
+/** Where quotes are wrong nobody knows how far the record goes: the fault is laid on its first line alone. */
+function faultOfLine(fault: u32, end: usize): u32 {
+  let at = recordStart;
+  while (at < end && load<u8>(at) !== newline) at++;
+  recordEnd = at + 1;
+  return at < end ? fault : more;
+}
+
+// JSON
+
+const deepest: u32 = 512;
+/** What opened each level of an element: its first byte; how many levels there are; how many of them are braces. */
+const levels: usize = memory.data(512);
+let depth: u32 = 0;
+let braces: u32 = 0;
+let isTooDeep: bool = false;
+/** 1 where the last byte of a block is a backslash that escapes the next. */
+let escaped: u64 = 0;
+/** The line ends of a block that stand in strings. */
+let cut: u64 = 0;
+
+/** `inArray`: what follows an array's opening bracket, whose elements become lines; else: lines, an element each. */
+export function scanJson(from: usize, end: usize, inArray: bool): u32 {
+  let inside: u64 = 0, fault = more, suspect = false;
+  escaped = 0;
+  beginElement(from);
+  memory.fill(end, <u8> space, 64);
+  for (let block = from; block < end; block += 64) {
+    const a = v128.load(block), b = v128.load(block, 16), c = v128.load(block, 32), d = v128.load(block, 48);
+    const odd = mayBeNoText(a, b, c, d);
+    suspect = suspect || odd;
+    const quotes = find(a, b, c, d, quote), backslashes = find(a, b, c, d, backslash);
+    const lineFeeds = find(a, b, c, d, lineFeed), lineEnds = lineFeeds | find(a, b, c, d, carriageReturn);
+    let strings = parity(quotes) ^ inside;
+    cut = 0;
+    if ((backslashes | escaped | (lineEnds & strings)) !== 0) strings = trace(quotes, backslashes, lineEnds, inside);
+    inside = 0 - (strings >> 63);
+    let bad = cut | (findBelow(a, b, c, d, space) & ~(lineEnds | find(a, b, c, d, tab)));
+    for (let bits = inArray ? lineEnds & ~cut : lineEnds & ~cut & ~lineFeeds; bits !== 0; bits &= bits - 1) {
+      store<u8>(block + <usize> ctz(bits), <u8> space);
+    }
+    // With this bit set, a square bracket is a brace.
+    const bit = i8x16.splat(0x20), e = v128.or(a, bit), f = v128.or(b, bit), g = v128.or(c, bit), h = v128.or(d, bit);
+    let bits = (find(e, f, g, h, openBrace) | find(e, f, g, h, closeBrace)) & ~strings;
+    bits |= inArray ? (find(a, b, c, d, comma) & ~strings) | cut : lineFeeds;
+
+    for (; bits !== 0; bits &= bits - 1) {
+      const at = block + <usize> ctz(bits);
+      const byte: u32 = load<u8>(at);
+      if (byte === comma ? depth !== 0 : byte < space ? inArray && !endsBefore(at) : bracket(byte, inArray)) continue;
+      const upToHere = bits ^ (bits - 1);
+      if ((bad & upToHere) !== 0) fault = badControl;
+      bad &= ~upToHere;
+      recordEnd = at + 1;
+      arrayClosed = byte === closeBracket;
+      if (isTooDeep) fault = tooDeep;
+      if (fault === more) fault = elementFault(at, suspect);
+      if (fault !== more) return fault;
+      store<u8>(at, <u8> lineFeed);
+      records++;
+      beginElement(recordEnd);
+      if (arrayClosed) return more;
+      suspect = odd;
+    }
+    if (bad !== 0) fault = badControl;
+  }
+  return more;
+}
+
+function beginElement(at: usize): void {
+  recordStart = at;
+  depth = 0;
+  braces = 0;
+  isTooDeep = false;
+}
+
+/** Which bytes stand in strings, an opening quote included, where backslashes or line ends make it less than easy. */
+function trace(quotes: u64, backslashes: u64, lineEnds: u64, inside: u64): u64 {
+  let strings = inside, skip = escaped;
+  escaped = 0;
+  for (let bits = quotes | backslashes | lineEnds; bits !== 0; bits &= bits - 1) {
+    const here = bits & (0 - bits), onward = 0 - here;
+    const inString = (strings & here) !== 0;
+    if ((lineEnds & here) !== 0) {
+      // No string goes on behind its line: one that is not closed spoils its own element only.
+      if (inString) {
+        cut |= here;
+        strings ^= onward;
+      }
+    } else if (here === skip) continue;
+    else if ((quotes & here) !== 0) strings ^= onward;
+    else if (inString) {
+      skip = here << 1;
+      escaped = here >> 63;
+    }
+  }
+  return strings;
+}
+
+/** Takes a bracket; false where it closes the array. */
+function bracket(byte: u32, inArray: bool): bool {
+  if (byte === openBrace || byte === openBracket) {
+    if (depth < deepest) store<u8>(levels + depth, <u8> byte);
+    else isTooDeep = true;
+    if (!isTooDeep) braces += u32(byte === openBrace);
+    depth++;
+    return true;
+  }
+  if (depth === 0) return byte === closeBrace || !inArray;
+  const opener = byte === closeBrace ? openBrace : openBracket;
+  const isOpen = opener === openBrace ? braces > 0 : depth > braces;
+  // Closes what is open within it too, so that an element that lacks a bracket ends where it should. One of the wrong kind
+  // closes the innermost.
+  for (let found = false; !found;) {
+    if (--depth >= deepest) break;
+    const innermost: u32 = load<u8>(levels + depth);
+    braces -= u32(innermost === openBrace);
+    found = innermost === opener || !isOpen;
+  }
+  return true;
+}
+
+/** Whether the element ends before a line end that cuts a string: "}," there is not meant to be in the string. */
+function endsBefore(lineEnd: usize): bool {
+  let last = beforeSpaces(lineEnd);
+  const isSeparated = load<u8>(last) === <u8> comma;
+  if (isSeparated) last = beforeSpaces(last);
+  if (load<u8>(last) !== <u8> closeBrace) return false;
+  depth = 0;
+  braces = 0;
+  return isSeparated;
+}
+
+/** The last byte before this one that is no space; the element's first, at the latest. */
+function beforeSpaces(end: usize): usize {
+  let at = end - 1;
+  while (at > recordStart && load<u8>(at) <= <u8> space) at--;
+  return at;
+}
+
+function elementFault(end: usize, suspect: bool): u32 {
+  let at = recordStart;
+  while (at < end && load<u8>(at) <= <u8> space) at++;
+  if (at === end) return blank;
+  if (suspect && !isText(at, end)) return notText;
+  return end - recordStart === 2 && load<u16>(recordStart) === endMark ? endOfData : more;
+}
+
+// Words of 64 bits
+
+// @ts-ignore: decorator
+
+function find(a: v128, b: v128, c: v128, d: v128, byte: u32): u64 {
+  const wanted = i8x16.splat(<i8> byte);
+  return bitmask(i8x16.eq(a, wanted), i8x16.eq(b, wanted), i8x16.eq(c, wanted), i8x16.eq(d, wanted));
+}
+
+// @ts-ignore: decorator
+
+function findBelow(a: v128, b: v128, c: v128, d: v128, byte: u32): u64 {
+  const bound = i8x16.splat(<i8> byte);
+  return bitmask(i8x16.lt_u(a, bound), i8x16.lt_u(b, bound), i8x16.lt_u(c, bound), i8x16.lt_u(d, bound));
+}
+
+// @ts-ignore: decorator
+
+function bitmask(a: v128, b: v128, c: v128, d: v128): u64 {
+  const low = <u64> (<u32> (i8x16.bitmask(a) | (i8x16.bitmask(b) << 16)));
+  return low | (<u64> (<u32> (i8x16.bitmask(c) | (i8x16.bitmask(d) << 16))) << 32);
+}
+
+/** Each bit: whether the number of bits up to and including it is odd. */
+// @ts-ignore: decorator
+
+function parity(bits: u64): u64 {
+  if (bits === 0) return 0;
+  bits ^= bits << 1;
+  bits ^= bits << 2;
+  bits ^= bits << 4;
+  bits ^= bits << 8;
+  bits ^= bits << 16;
+  return bits ^ (bits << 32);
+}
+
+/** Whether a byte is 0 or beyond ASCII. */
+// @ts-ignore: decorator
+
+function mayBeNoText(a: v128, b: v128, c: v128, d: v128): bool {
+  const least = i8x16.min_s(i8x16.min_s(a, b), i8x16.min_s(c, d));
+  return v128.any_true(i8x16.lt_s(least, i8x16.splat(1)));
+}
+
+/** Whether it is UTF-8, and without U+0000, which Postgres cannot store. The record's end ends a cut character, too. */
+function isText(from: usize, end: usize): bool {
+  let at = from;
+  while (at < end) {
+    while (at + 8 <= end && isPlain(load<u64>(at))) at += 8;
+    if (at === end) break;
+    const first: u32 = load<u8>(at++);
+    if (first === 0) return false;
+    if (first < 0x80) continue;
+    const following = first < 0xc2 ? 0 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : first < 0xf5 ? 3 : 0;
+    if (following === 0) return false;
+    const second: u32 = load<u8>(at);
+    const least: u32 = first === 0xe0 ? 0xa0 : first === 0xf0 ? 0x90 : 0x80;
+    const most: u32 = first === 0xed ? 0x9f : first === 0xf4 ? 0x8f : 0xbf;
+    if (second < least || second > most) return false;
+    for (let i = 1; i < following; i++) {
+      if ((load<u8>(at + i) & 0xc0) !== 0x80) return false;
+    }
+    at += following;
+  }
+  return true;
+}
+
+/** Whether eight bytes are ASCII, none of them 0. Taking 1 from a byte of 0 sets its highest bit. */
+// @ts-ignore: decorator
+
+function isPlain(bytes: u64): bool {
+  return ((bytes | (bytes - 0x0101010101010101)) & 0x8080808080808080) === 0;
+}
