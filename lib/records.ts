@@ -87,7 +87,7 @@ export class Records {
       this.#respelled++;
       const spelled = stop === Stop.endOfData ? encoder.encode('"\\."') : record;
       yield* this.#pass(concat([spelled, this.#lineEnd]));
-    } else if (stop === Stop.blank && kind === "csv") this.#blanks++;
+    } else if (stop === Stop.blank && kind === "csv") this.#blanks += this.#scanner.blanks;
     else if (stop === Stop.blank && (kind === "lines" || (this.#scanner.arrayClosed && this.rows === 0))) return;
     else yield* this.#pass(this.#broken(stop, record));
   }

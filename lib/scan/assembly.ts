@@ -15,8 +15,9 @@ export const strayLineEnd = 6, notText = 7, endOfData = 8, badControl = 9, tooDe
 /** The record at which it stopped; all before it is in order. `recordEnd` is behind its line end. */
 export let recordStart: usize = 0;
 export let recordEnd: usize = 0;
-/** How many fields that record has. */
+/** How many fields that record has; how many blank lines there are, where it is the first of several. */
 export let fields: u32 = 0;
+export let blanks: f64 = 0;
 /** Records in order since the module was made. */
 export let records: f64 = 0;
 /** Whether the JSON array has been closed. */
@@ -85,7 +86,7 @@ export function scanCsv(from: usize, end: usize): u32 {
       if ((bad & upToHere) !== 0) break;
       fields += <u32> popcnt(delimiters & upToHere);
       delimiters &= ~upToHere;
-      const fault = endLine(block + <usize> ctz(newlines), suspect);
+      const fault = endLine(block + <usize> ctz(newlines), suspect, end);
       if (fault !== more) return fault;
       suspect = odd;
     }
@@ -98,11 +99,11 @@ export function scanCsv(from: usize, end: usize): u32 {
   return more;
 }
 
-function endLine(at: usize, suspect: bool): u32 {
+function endLine(at: usize, suspect: bool, end: usize): u32 {
   recordEnd = at + 1;
   const twoBytes = newline === lineFeed && at > recordStart && load<u8>(at - 1) === carriageReturn;
   const length = at - recordStart - <usize> twoBytes;
-  if (length === 0) return blank;
+  if (length === 0) return skipBlanks(end);
   if (fields !== columns) return wrongFields;
   if (suspect && !isText(recordStart, at)) return notText;
   if (length === 2 && load<u16>(recordStart) === endMark) return endOfData;
@@ -111,6 +112,17 @@ function endLine(at: usize, suspect: bool): u32 {
   fields = 1;
   records++;
   return more;
+}
+
+/** Takes the blank lines that follow as well: a call for each of millions would be dear. */
+function skipBlanks(end: usize): u32 {
+  for (blanks = 1;; blanks++) {
+    let at = recordEnd;
+    if (newline === lineFeed && at < end && load<u8>(at) === carriageReturn) at++;
+    if (at >= end || load<u8>(at) !== newline) break;
+    recordEnd = at + 1;
+  }
+  return blank;
 }
 
 /** Where quotes are wrong nobody knows how far the record goes: the fault is laid on its first line alone. */
@@ -170,6 +182,7 @@ export function scanJson(from: usize, end: usize, inArray: bool): u32 {
       arrayClosed = byte === closeBracket;
       if (isTooDeep) fault = tooDeep;
       if (fault === more) fault = elementFault(at, suspect);
+      if (fault === blank && !inArray) skipBlanks(end);
       if (fault !== more) return fault;
       store<u8>(at, <u8> lineFeed);
       records++;

@@ -31,6 +31,7 @@ interface Exports {
   recordStart: { value: number };
   recordEnd: { value: number };
   fields: { value: number };
+  blanks: { value: number };
   records: { value: number };
   arrayClosed: { value: number };
 }
@@ -62,6 +63,11 @@ export class Scanner {
 
   get fields(): number {
     return this.#wasm.fields.value;
+  }
+
+  /** Blank lines at which the scan stopped. */
+  get blanks(): number {
+    return this.#wasm.blanks.value;
   }
 
   get arrayClosed(): boolean {
