@@ -200,7 +200,7 @@ const putAside: Record<
   "\\. on a line of its own": {
     body: "id,name\n1,Ana\n\\.\n2,Bo\n",
     rows: people,
-    rejects: [[2, "\\.", "has 1 fields where the header has 2", "22P04"]],
+    rejects: [[2, "\\.", "has 1 field where the header has 2", "22P04"]],
   },
   "a blank line": {
     body: "id,name\n1,Ana\n\n2,Bo\n\n",
@@ -220,7 +220,7 @@ const putAside: Record<
   "too few fields": {
     body: "id,name\n1,Ana\n2\n",
     rows: [["1", "Ana"]],
-    rejects: [[2, "2", "has 1 fields where the header has 2", "22P04"]],
+    rejects: [[2, "2", "has 1 field where the header has 2", "22P04"]],
   },
   "too many fields, over two lines": {
     body: 'id,name\n1,Ana,"x\ny"\n2,Bo\n',
@@ -250,7 +250,7 @@ const putAside: Record<
   "every record": {
     body: "id,name\n1\n2,B\0o\n",
     rows: [],
-    rejects: [[1, "1", /fields/, "22P04"], [2, "2,B\ufffdo", /NUL/, "22021"]],
+    rejects: [[1, "1", /field/, "22P04"], [2, "2,B\ufffdo", /NUL/, "22021"]],
   },
 };
 

@@ -182,7 +182,8 @@ Deno.test("what passes is waited for: 429, 503, a closed connection, then data",
   for (const first of [429, 500, 503]) {
     await t.step(String(first), async () => {
       let tries = 0;
-      given.web.files["/things"] = () => ++tries < 3 ? status(first)() : new Response(`id,name\n${first},x\n`);
+      given.web.files["/things"] = () =>
+        ++tries < 3 ? status(first)() : new Response(`id,name\n${first},${"x".repeat(first % 7)}\n`);
       const report = await given.db.loadOne("things", { patience: { stallMs: 400, retryMs } });
       assert.equal(report.error, null);
       assert.deepEqual([tries, report.inserted], [3, 1]);

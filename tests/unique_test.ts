@@ -26,6 +26,20 @@ const moves: Record<string, [rules: string, before: string, after: string, count
   ]],
   "a partial index": ["code text not null, x int", "1,a,1 2,a,2 3,a,2", "1,a,2 2,a,1 3,a,2", [3, 0, 2, 1, 0, 0]],
   "a partial index, by its condition": ["code text not null, x int", "1,a,1 2,a,2", "1,a,2 2,a,1", [2, 0, 2, 0, 0, 0]],
+  "two rows swap where nulls are twins": [
+    "code text, x int, unique nulls not distinct (code)",
+    "1,a,1 2,b,1",
+    "1,b,1 2,a,1",
+    [
+      2,
+      0,
+      2,
+      0,
+      0,
+      0,
+    ],
+  ],
+  "an index where nulls are twins": ["code text, x int", "1,a,1 2,b,1 3,c,1", "1,b,1 2,a,1 3,c,1", [3, 0, 2, 1, 0, 0]],
   "an expression swapped": ["code text not null, x int", "1,a,1 2,b,1", "1,B,1 2,A,1", [2, 0, 2, 0, 0, 0]],
   "an expression": ["code text, x int", "1,a,1", "1,a,1 2,A,1", [2, 0, 0, 1, 0, 1]],
   "one keeps it, and an earlier new row wants it": ["code text unique, x int", "1,a,1", "2,a,1 1,a,2", [
@@ -54,6 +68,9 @@ Deno.test("unique values that move within one file", async (t) => {
     await t.step(name, async () => {
       await db.query(`drop table if exists public.codes; create table public.codes (id int primary key, ${rules})`);
       if (/partial/.test(name)) await db.query("create unique index on public.codes (code) where x = 1");
+      if (/index where nulls/.test(name)) {
+        await db.query("create unique index on public.codes (code) nulls not distinct");
+      }
       if (/expression/.test(name)) await db.query("create unique index on public.codes (lower(code))");
       const nullable =
         "select array_agg(attname::text) as columns from pg_attribute where attrelid = 'public.codes'::regclass and attnotnull";

@@ -1,18 +1,20 @@
 -- Writing etl_delta into the target: all at once, and where that is refused without the records that are at fault.
 
 create or replace function etl.free_values(target regclass)
-returns name[]
+returns text[]
 language plpgsql
 set search_path = ''
 as $$
 declare
   key name[] := etl.key_of(target);
   twin record;
+  rule pg_catalog.pg_constraint;
   wanted boolean;
   loosened name[] := '{}';
+  repairs text[] := '{}';
 begin
   if not exists (select from pg_temp.etl_delta d where d.etl_known) then
-    return loosened;
+    return repairs;
   end if;
   for twin in
     select i.*, a.attname as freed, a.attnotnull as required
@@ -37,34 +39,51 @@ begin
       else ''
     end;
     execute 'select exists (select ' || twin.holds || ')' into wanted;
-    if wanted then
-      if twin.required and twin.freed <> all (loosened) then
-        execute format('alter table %s alter %I drop not null', target, twin.freed);
-        loosened := loosened || twin.freed;
-      end if;
-      execute format('update %s o set %I = null %s where %s', target, twin.freed, twin.holds, etl.names(key, 'o.%I = e.%I', ' and '));
+    if not wanted then
+      continue;
     end if;
+    -- Two nulls would be twins to it.
+    if (select i.indnullsnotdistinct from pg_catalog.pg_index i where i.indexrelid = twin.index) then
+      rule := (select k from pg_catalog.pg_constraint k where k.conindid = twin.index and k.contype = 'u');
+      if rule.oid is null then
+        repairs := repairs || pg_get_indexdef(twin.index);
+        execute format('drop index %s', twin.index::regclass);
+      else
+        repairs := repairs || format('alter table %s add constraint %I %s', target, rule.conname, pg_get_constraintdef(rule.oid));
+        execute format('alter table %s drop constraint %I', target, rule.conname);
+      end if;
+      continue;
+    end if;
+    if twin.required and twin.freed <> all (loosened) then
+      execute format('alter table %s alter %I drop not null', target, twin.freed);
+      loosened := loosened || twin.freed;
+      repairs := repairs || format('alter table %s alter %I set not null', target, twin.freed);
+    end if;
+    execute format('update %s o set %I = null %s where %s', target, twin.freed, twin.holds, etl.names(key, 'o.%I = e.%I', ' and '));
   end loop;
-  return loosened;
+  return repairs;
 end
 $$;
 comment on function etl.free_values(regclass) is
   'Sets to null each value of a unique index or an exclusion constraint that a row gives up and another takes in this run, in a
 column that the feed carries and so fills again: Postgres looks for twins row by row, so that two rows could not swap theirs.
-Where the column is NOT NULL that is lifted, and the column returned.';
+Where the column is NOT NULL that is lifted; where nulls are twins themselves the index is dropped. Returns the statements that
+put this right again, once all is written.';
 
-create or replace function etl.require(target regclass, columns name[])
+create or replace function etl.repair(statements text[])
 returns void
 language plpgsql
 set search_path = ''
 as $$
+declare
+  statement text;
 begin
-  if columns <> '{}' then
-    execute format('alter table %s %s', target, etl.names(columns, 'alter %I set not null'));
-  end if;
+  foreach statement in array statements loop
+    execute statement;
+  end loop;
 end
 $$;
-comment on function etl.require(regclass, name[]) is 'Makes NOT NULL again what etl.free_values loosened.';
+comment on function etl.repair(text[]) is 'Executes what etl.free_values returned.';
 
 create or replace function etl.write_statements(target regclass)
 returns text[]
@@ -143,7 +162,7 @@ declare
     select k.conname from pg_catalog.pg_constraint k where k.conrelid = target and k.confrelid = target and k.conparentid = 0
   );
   statements text[] := etl.write_statements(target);
-  loosened name[];
+  repairs text[];
   faults jsonb[];
   state text;
   said text;
@@ -157,9 +176,9 @@ begin
   -- What waits for the commit would be nobody's fault there, and the end of the whole run.
   set constraints all immediate;
   begin
-    loosened := etl.free_values(target);
+    repairs := etl.free_values(target);
     perform etl.write_rows(target, statements);
-    perform etl.require(target, loosened);
+    perform etl.repair(repairs);
     return true;
   exception when others or assert_failure then
     get stacked diagnostics state = returned_sqlstate, said = message_text, rule = constraint_name,
@@ -169,14 +188,14 @@ begin
     end if;
   end;
   begin
-    loosened := etl.free_values(target);
+    repairs := etl.free_values(target);
     -- A part may hold a child without its parent. Whether there is one, etl.sift_orphans finds out; and this is undone.
     if elders <> '{}' then
       execute format('alter table %s %s', target, etl.names(elders, 'drop constraint %I'));
     end if;
     faults := etl.isolate(target, 'etl_delta', format('select etl.write_rows(%L, %L, $1, $2)', target, statements), room);
     if faults = '{}' and elders = '{}' then
-      perform etl.require(target, loosened);
+      perform etl.repair(repairs);
       return true;
     end if;
     raise exception using errcode = 'ETL00';
