@@ -1,5 +1,6 @@
 /** Trips as a partner might send them, in each format: any size, the same at every run. */
 import xxhash from "xxhash-wasm";
+import { type Change, trip } from "./trips.ts";
 
 export const formats = ["csv", "quoted", "json", "ndjson", "gzip"] as const;
 export type DataFormat = typeof formats[number];
@@ -16,19 +17,14 @@ export interface DataFile {
   hash: string;
 }
 
-export const drivers = 10_000;
-
-const names = "id,driver_id,request_timestamp,pickup_timestamp,dropoff_timestamp,base_fare,gratuity".split(",");
-const start = Date.UTC(2021, 0, 1);
-
-/** The n-th trip, counted from 1: about 100 bytes as a line of CSV. */
-function trip(n: number): string[] {
-  const requested = start + n * 7_000, pickedUp = requested + (3 + n % 12) * 60_000;
-  const stamps = [requested, pickedUp, pickedUp + (6 + n % 45) * 60_000].map((time) => new Date(time).toISOString());
-  const money = [700 + (n * 131) % 5_200, n % 3 === 0 ? 0 : 100 + (n * 17) % 900];
-  return [`trip-${n}`, `driver-${(n * 7_919) % drivers + 1}`, ...stamps]
-    .concat(money.map((cents) => (cents / 100).toFixed(2)));
+/** Whichever is reached first; one row at least. */
+export interface Extent {
+  rows?: number;
+  /** Before compression. */
+  bytes?: number;
 }
+
+export const names = "id,driver_id,request_timestamp,pickup_timestamp,dropoff_timestamp,base_fare,gratuity".split(",");
 
 interface Style {
   head: string;
@@ -53,13 +49,12 @@ const styles: Record<DataFormat, Style> = {
   },
 };
 
-/** Writes whole records up to `size` bytes before compression, at least one, into a file named for the format. */
-export async function makeFile(directory: string, format: DataFormat, size: number): Promise<DataFile> {
+/** Writes whole records into a new file. */
+export async function makeFile(path: string, format: DataFormat, extent: Extent, change?: Change): Promise<DataFile> {
   const hash = (await xxhash()).create64();
-  const path = `${directory}/${format}`;
   const made = { format, path, rows: 0, unpacked: 0 };
   const blocks = ReadableStream.from((function* () {
-    for (const block of textBlocks(styles[format], size, made)) {
+    for (const block of textBlocks(styles[format], extent, made, change)) {
       hash.update(block);
       yield block;
     }
@@ -70,11 +65,13 @@ export async function makeFile(directory: string, format: DataFormat, size: numb
   return { ...made, bytes, hash: hash.digest().toString(16).padStart(16, "0") };
 }
 
-function* textBlocks(style: Style, size: number, made: { rows: number; unpacked: number }) {
+function* textBlocks(style: Style, extent: Extent, made: { rows: number; unpacked: number }, change?: Change) {
+  const { rows = Infinity, bytes = Infinity } = extent;
   const encoder = new TextEncoder();
   let text = style.head;
-  while (made.rows === 0 || made.unpacked + text.length < size) {
-    text += (made.rows++ > 0 ? style.between : "") + style.row(trip(made.rows));
+  while (made.rows === 0 || (made.rows < rows && made.unpacked + text.length < bytes)) {
+    const fields = trip(++made.rows);
+    text += (made.rows > 1 ? style.between : "") + style.row(change?.(fields, made.rows) ?? fields);
     if (text.length < 1 << 20) continue;
     made.unpacked += text.length;
     yield encoder.encode(text);

@@ -1,0 +1,78 @@
+/** Where it is measured: a Postgres, a web server and a directory of files, all made here and gone at the end. */
+import { type Client, connect } from "../lib/database.ts";
+import { migrate } from "../lib/local/migrate.ts";
+import { startPostgres } from "../lib/local/postgres.ts";
+import { type DataFile, formats } from "./data.ts";
+import { startScript } from "./processes.ts";
+import { drivers } from "./trips.ts";
+
+export interface Place extends AsyncDisposable {
+  /** The Deno that is measured. */
+  deno: string;
+  /** The owner of the tables, as whom all that is measured connects. */
+  client: Client;
+  /** The superuser. */
+  admin: Client;
+  databaseUrl: string;
+  serverUrl: string;
+  /** What the server serves. */
+  directory: string;
+  /** What ends with the place. */
+  stack: AsyncDisposableStack;
+}
+
+/** Nothing runs in the background that would add to a time or to the WAL: who wants statistics, vacuums. */
+const settings = ["max_wal_size=4GB", "checkpoint_timeout=1h", "autovacuum=off"];
+
+export async function openPlace(deno: string): Promise<Place> {
+  await using stack = new AsyncDisposableStack();
+  const postgres = await startPostgres(await temporaryDirectory(stack), settings);
+  stack.defer(postgres.stop);
+  const directory = await temporaryDirectory(stack);
+  const serverUrl = await startScript(stack, "server.ts", directory);
+  await migrate(postgres.url);
+  const client = stack.adopt(await connect(postgres.url), (client) => client.end());
+  const admin = stack.adopt(await connect(postgres.adminUrl), (client) => client.end());
+  await addFeeds(client);
+  await addDrivers(client);
+  const rest = stack.move();
+  const end = () => rest.disposeAsync();
+  return {
+    deno,
+    client,
+    admin,
+    databaseUrl: postgres.url,
+    serverUrl,
+    directory,
+    stack: rest,
+    [Symbol.asyncDispose]: end,
+  };
+}
+
+async function temporaryDirectory(stack: AsyncDisposableStack): Promise<string> {
+  const directory = await Deno.makeTempDir({ prefix: "tdc-etl-bench-" });
+  stack.defer(() => Deno.remove(directory, { recursive: true }));
+  return directory;
+}
+
+/** One for each format, of the same name; all load trips. */
+async function addFeeds(client: Client): Promise<void> {
+  for (const format of formats) {
+    await client.query(
+      "insert into etl.feeds (name, url, target, format) values ($1, '', 'public.trips', $2)",
+      [format, /json/.test(format) ? format : "csv"],
+    );
+  }
+}
+
+async function addDrivers(client: Client): Promise<void> {
+  await client.query("insert into drivers (id) select 'driver-' || n from generate_series(1, $1) n", [drivers]);
+  await client.query("vacuum (analyze) public.drivers");
+}
+
+/** Has the file's feed come from this server, and returns its URL there. */
+export async function serveFile(place: Place, file: DataFile, withEtag = false): Promise<string> {
+  const url = place.serverUrl + file.path.slice(place.directory.length) + (withEtag ? "?etag" : "");
+  await place.client.query("update etl.feeds set url = $2 where name = $1", [file.format, url]);
+  return url;
+}

@@ -1,0 +1,61 @@
+/** The group "time": how long a whole job takes, and how much it has Postgres write. */
+import { type DataFile, makeFile } from "../data.ts";
+import { remember } from "../feeds.ts";
+import { type Place, serveFile } from "../place.ts";
+import { measure, startScript } from "../processes.ts";
+import { type Changed, changes } from "../trips.ts";
+import type { Case, Target } from "./cases.ts";
+import type { Sample } from "./results.ts";
+import { keepPlain, missing, putInto, walPosition } from "./state.ts";
+
+type Files = Record<Changed, DataFile>;
+type Surroundings = Pick<Target, "rest" | "directory">;
+
+export async function measureTime(chosen: Case[], rounds: number, rows: number, place: Place): Promise<Sample[]> {
+  const files = await makeFiles(place, rows);
+  await keepPlain(place, files.none);
+  const around = await prepareSurroundings(place);
+  const samples: Sample[] = [];
+  for (let round = 1; round <= rounds; round++) {
+    for (const one of round % 2 ? chosen : chosen.toReversed()) {
+      const sample = await measureCase(one, files, place, around);
+      samples.push(sample);
+      const { cost: { wallMs }, walBytes } = sample;
+      console.error(
+        `round ${round}: ${one.name}: ${wallMs.toFixed(0)} ms, ${walBytes.toLocaleString("en-US")} bytes of WAL`,
+      );
+    }
+  }
+  return samples;
+}
+
+async function makeFiles({ directory }: Place, rows: number): Promise<Files> {
+  const files: Partial<Files> = {};
+  for (const [name, change] of Object.entries(changes)) {
+    files[name as Changed] = await makeFile(`${directory}/${name}.csv`, "csv", { rows }, change);
+  }
+  return files as Files;
+}
+
+async function prepareSurroundings({ client, databaseUrl, stack }: Place): Promise<Surroundings> {
+  const directory = await Deno.makeTempDir({ prefix: "tdc-etl-bench-" });
+  stack.defer(() => Deno.remove(directory, { recursive: true }));
+  // In a project only the loader may write; supabase-js would have to be let in.
+  await client.query("grant insert, update on public.trips to service_role");
+  const rest = await startScript(stack, "time/rest.ts", databaseUrl);
+  return { rest: rest.split(" "), directory };
+}
+
+async function measureCase(one: Case, files: Files, place: Place, around: Surroundings): Promise<Sample> {
+  const file = files[one.file];
+  const url = await serveFile(place, file, one.memory === "etag");
+  await putInto(one.state, place);
+  await remember(place.client, file, one.memory ?? "nothing");
+  await place.admin.query("checkpoint");
+  const before = await walPosition(place);
+  const cost = await measure(place.deno, one.job({ url, databaseUrl: place.databaseUrl, ...around }));
+  const walBytes = await walPosition(place) - before;
+  const expected = one.missing ? Math.round(file.rows / one.missing) : 0, found = await missing(place);
+  if (found !== expected) throw new Error(`${one.name}: ${found} trips are missing or other, not ${expected}`);
+  return { case: one.name, rows: file.rows, cost, walBytes };
+}

@@ -1,0 +1,42 @@
+/** The table as a row of the group "time" finds it, and as it leaves it. */
+import { createReadStream } from "node:fs";
+import { pipeline } from "node:stream/promises";
+// @ts-types="@types/pg-copy-streams"
+import { from as copyFrom } from "pg-copy-streams";
+import type { DataFile } from "../data.ts";
+import type { Place } from "../place.ts";
+import type { State } from "./cases.ts";
+import { columns } from "./upsert.ts";
+
+/** Keeps the trips of the plain file aside, to put them in again before each re-run. */
+export async function keepPlain({ admin }: Place, file: DataFile): Promise<void> {
+  await admin.query("create unlogged table plain (like public.trips)");
+  const copy = admin.query(copyFrom(`copy plain (${columns}) from stdin (format csv, header)`));
+  await pipeline(createReadStream(file.path), copy);
+  await admin.query("analyze plain");
+}
+
+export async function putInto(state: State, { admin }: Place): Promise<void> {
+  await admin.query("truncate public.trips, public.charges, etl.runs, etl.rejects");
+  if (state === "loaded") {
+    // The foreign key is not checked again: the same trips were loaded with it.
+    await admin.query("set session_replication_role = replica");
+    await admin.query("insert into public.trips select * from plain");
+    await admin.query("reset session_replication_role");
+  }
+  await admin.query("vacuum (analyze) public.trips");
+}
+
+/** How many trips of the plain file are not in the table as they stand there. */
+export async function missing({ admin }: Place): Promise<number> {
+  const { rows: [{ count }] } = await admin.query(
+    "select count(*) from plain p left join public.trips t using (id) where t is distinct from p",
+  );
+  return Number(count);
+}
+
+/** Bytes of WAL since the cluster was made. */
+export async function walPosition({ admin }: Place): Promise<number> {
+  const { rows: [{ bytes }] } = await admin.query("select pg_current_wal_insert_lsn() - '0/0' as bytes");
+  return Number(bytes);
+}
