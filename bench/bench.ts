@@ -9,14 +9,14 @@ import { measureTime } from "./time/measure.ts";
 import { resultTable as timeTable, summarize as summarizeTime } from "./time/results.ts";
 
 const usage =
-  `deno task bench [--group cpu|time] [--megabytes N] [--rows N] [--rounds N] [--only WORD] [--deno PATH] [--json FILE]
+  `deno task bench [--group cpu|time] [--megabytes N] [--rows N] [--rounds N] [--only PATTERN] [--deno PATH] [--json FILE]
 
   --group      cpu: CPU of the loader's process by megabyte, for each format;
                time: wall time and WAL of whole jobs, beside COPY by hand and other tools (both)
   --megabytes  cpu: size of each file before compression, in 10^6 bytes (200)
   --rows       time: trips in each file (200000)
   --rounds     times that everything is measured; the order turns with each (3)
-  --only       only the cases whose name holds WORD
+  --only       only the cases whose name matches this regular expression
   --deno       the Deno that is measured (this one)
   --json       where to write samples and medians; bench/plot.ts draws them
 
@@ -32,7 +32,7 @@ async function main(): Promise<void> {
   if (values.help) return console.log(usage);
   if (!/^(cpu|time)?$/.test(values.group ?? "")) throw new Error(`there is no group ${values.group}`);
   const inGroup = (group: string) => (values.group ?? group) === group;
-  const isChosen = ({ name }: { name: string }) => name.includes(values.only ?? "");
+  const isChosen = ({ name }: { name: string }) => new RegExp(values.only ?? "").test(name);
   const chosenCpu = inGroup("cpu") ? cpuCases.filter(isChosen) : [];
   const chosenTime = inGroup("time") ? timeCases.filter(isChosen) : [];
   const rounds = Number(values.rounds ?? 3);

@@ -1,16 +1,17 @@
 -- Finding the record at fault where a statement on all of them has raised, and putting it aside in etl_rejected.
 
-create or replace function etl.set_aside(step text)
+create or replace function etl.set_aside(step text, offenders bigint)
 returns void
 language plpgsql
 set search_path = ''
 as $$
 begin
-  if exists (select from pg_temp.etl_rejected) then
+  if offenders > 0 then
     execute format('delete from pg_temp.%I t using pg_temp.etl_rejected r where r.etl_staged = t.etl_staged', step);
   end if;
 end
 $$;
+comment on function etl.set_aside(text, bigint) is 'Takes the records that were found to break a rule, if any, out of a step.';
 
 create or replace function etl.put_aside(step text, faults jsonb[])
 returns void
@@ -27,7 +28,7 @@ begin
     step
   )
   using faults;
-  perform etl.set_aside(step);
+  perform etl.set_aside(step, cardinality(faults));
 end
 $$;
 comment on function etl.put_aside(text, jsonb[]) is 'Moves what etl.isolate found to etl_rejected.';

@@ -110,9 +110,7 @@ begin
     join pg_temp.etl_rules r using (rule)
   $sift$, tests), format('select case %s end from pg_temp.etl_typed where etl_staged between $1 and $2', tests));
   drop table pg_temp.etl_rules;
-  if found > 0 then
-    perform etl.set_aside('etl_typed');
-  end if;
+  perform etl.set_aside('etl_typed', found);
 end
 $$;
 comment on function etl.sift_rows(regclass) is 'Puts aside what breaks NOT NULL or a CHECK, or is the header once more.';
@@ -148,6 +146,7 @@ set search_path = ''
 as $$
 declare
   rule record;
+  found bigint;
 begin
   for rule in
     select k.conname, pg_get_expr(k.conbin, k.conrelid) as holds, 'breaks the rule ' || pg_get_constraintdef(k.oid) as reason,
@@ -158,7 +157,7 @@ begin
       and not k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
     order by k.conname
   loop
-    perform etl.execute_on(
+    found := etl.execute_on(
       target, 'etl_delta',
       format(
         'insert into pg_temp.etl_rejected
@@ -167,7 +166,7 @@ begin
       ),
       format('select %s from pg_temp.etl_delta where etl_staged between $1 and $2', rule.holds)
     );
-    perform etl.set_aside('etl_delta');
+    perform etl.set_aside('etl_delta', found);
   end loop;
 end
 $$;
@@ -183,6 +182,7 @@ declare
   fk record;
   found bigint;
   again boolean := true;
+  has_elders boolean := exists (select from pg_catalog.pg_constraint k where k.conrelid = target and k.confrelid = target);
 begin
   while again loop
     again := false;
@@ -212,8 +212,8 @@ begin
         fk.column_name, 'is in no row of ' || fk.parent, fk.conname, fk.touched, fk.present, fk.parent, fk.matches
       ) || case when fk.parent = target then format(' and not exists (select from pg_temp.etl_delta p where %s)', fk.matches) else '' end;
       get diagnostics found = row_count;
-      again := again or found > 0;
-      perform etl.set_aside('etl_delta');
+      perform etl.set_aside('etl_delta', found);
+      again := again or (found > 0 and has_elders);
     end loop;
   end loop;
 end
@@ -294,7 +294,7 @@ begin
       'select %s from (select * from pg_temp.etl_delta where etl_staged between $1 and $2 offset 0) d where %s', twin.entry, twin.holds
     ));
     any_rejected := any_rejected or rejected > 0;
-    perform etl.set_aside('etl_delta');
+    perform etl.set_aside('etl_delta', rejected);
   end loop;
   return any_rejected;
 end
