@@ -20,7 +20,6 @@ export interface Feed {
   content_hash: string | null;
   /** A bigint, and so a string. */
   content_length: string | null;
-  definition_hash: string;
 }
 
 /** What became of a feed's records; the rest of its report is known outside. */
@@ -82,14 +81,19 @@ export async function merge(client: Client, run: string, feed: Feed, { header, r
   return { status, ...counts as unknown as Counts, ignored_columns: ignored_columns ?? [], error: null };
 }
 
-/** Keeps what lets the next run find out that nothing is new. */
+/** Keeps what lets the next run find out that nothing is new; nothing where the feed was redefined meanwhile. */
 export async function remember(client: Client, feed: Feed, answer: Download, contentHash: string): Promise<void> {
+  // The target's definition is what it is now, under the lock of the merge: the one that was obeyed.
   await client.query(
-    `update etl.feeds
-      set (etag, last_modified, content_hash, content_length, definition_hash) = row($2, $3, $4, $5, $6)
-      where name = $1
-        and (etag, last_modified, content_hash, content_length, definition_hash) is distinct from ($2, $3, $4, $5::bigint, $6)`,
-    [feed.name, answer.etag, answer.lastModified, contentHash, answer.total, feed.definition_hash],
+    `update etl.feeds f
+      set (etag, last_modified, content_hash, content_length, definition_hash) = row($2, $3, $4, $5, etl.definition_hash(f))
+      from json_populate_record(null::etl.feeds, $1) as planned
+      where f.name = planned.name
+        and (f.url, f.target, f.format, f.time_zone, f.columns, f.delimiter, f.encoding) is not distinct from
+          (planned.url, planned.target, planned.format, planned.time_zone, planned.columns, planned.delimiter, planned.encoding)
+        and (f.etag, f.last_modified, f.content_hash, f.content_length, f.definition_hash)
+          is distinct from ($2, $3, $4, $5::bigint, etl.definition_hash(f))`,
+    [JSON.stringify(feed), answer.etag, answer.lastModified, contentHash, answer.total],
   );
 }
 

@@ -224,3 +224,19 @@ Deno.test("a table that is altered while its feed is fetched", async (t) => {
     });
   }
 });
+
+Deno.test("a feed that is redefined while it is fetched is loaded again", async () => {
+  await using here = await given();
+  const { db, other, web } = here;
+  const things = "id,name,parent_id\n1,caf\u00e9,1\n";
+  await db.query("update etl.feeds set encoding = 'windows-1252' where name = 'things'");
+  web.files["/things"] = async ({ headers }) => {
+    if (headers.get("if-none-match") === '"1"') return new Response(null, { status: 304 });
+    await other.query("update etl.feeds set encoding = 'utf-8' where name = 'things'");
+    return new Response(things, { headers: { etag: '"1"' } });
+  };
+  for (const [status, name] of [["changed", "caf\u00c3\u00a9"], ["changed", "caf\u00e9"], ["unchanged", "caf\u00e9"]]) {
+    assert.equal((await db.load({ feeds })).status, status);
+    assert.equal((await names(here)).things, name);
+  }
+});
