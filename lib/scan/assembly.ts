@@ -276,21 +276,15 @@ function elementFault(end: usize, suspect: bool): u32 {
 
 // Words of 64 bits
 
-// @ts-ignore: decorator
-
 function find(a: v128, b: v128, c: v128, d: v128, byte: u32): u64 {
   const wanted = i8x16.splat(<i8> byte);
   return bitmask(i8x16.eq(a, wanted), i8x16.eq(b, wanted), i8x16.eq(c, wanted), i8x16.eq(d, wanted));
 }
 
-// @ts-ignore: decorator
-
 function findBelow(a: v128, b: v128, c: v128, d: v128, byte: u32): u64 {
   const bound = i8x16.splat(<i8> byte);
   return bitmask(i8x16.lt_u(a, bound), i8x16.lt_u(b, bound), i8x16.lt_u(c, bound), i8x16.lt_u(d, bound));
 }
-
-// @ts-ignore: decorator
 
 function bitmask(a: v128, b: v128, c: v128, d: v128): u64 {
   const low = <u64> (<u32> (i8x16.bitmask(a) | (i8x16.bitmask(b) << 16)));
@@ -298,8 +292,6 @@ function bitmask(a: v128, b: v128, c: v128, d: v128): u64 {
 }
 
 /** Each bit: whether the number of bits up to and including it is odd. */
-// @ts-ignore: decorator
-
 function parity(bits: u64): u64 {
   if (bits === 0) return 0;
   bits ^= bits << 1;
@@ -311,8 +303,6 @@ function parity(bits: u64): u64 {
 }
 
 /** Whether a byte is 0 or beyond ASCII. */
-// @ts-ignore: decorator
-
 function mayBeNoText(a: v128, b: v128, c: v128, d: v128): bool {
   const least = i8x16.min_s(i8x16.min_s(a, b), i8x16.min_s(c, d));
   return v128.any_true(i8x16.lt_s(least, i8x16.splat(1)));
@@ -342,8 +332,6 @@ function isText(from: usize, end: usize): bool {
 }
 
 /** Whether eight bytes are ASCII, none of them 0. Taking 1 from a byte of 0 sets its highest bit. */
-// @ts-ignore: decorator
-
 function isPlain(bytes: u64): bool {
   return ((bytes | (bytes - 0x0101010101010101)) & 0x8080808080808080) === 0;
 }
