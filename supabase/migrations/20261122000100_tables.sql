@@ -95,6 +95,8 @@ begin
 end $$;
 
 create index if not exists trips_driver_id_dropoff_timestamp_idx on public.trips (driver_id, dropoff_timestamp);
+-- Trips come about in the order of their time, so that a block range index of a few pages finds those of a day.
+create index if not exists trips_dropoff_timestamp_idx on public.trips using brin (dropoff_timestamp) with (autosummarize = on);
 create index if not exists charges_trip_id_idx on public.charges (trip_id);
 
 -- Readable by signed-in users, written by the loader (the owner) alone. Supabase's roles may be absent elsewhere.

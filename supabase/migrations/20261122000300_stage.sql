@@ -4,7 +4,7 @@
 --   etl_columns  which source column feeds which column of the target
 --   etl_rejected the records put aside, by the ctid of their staged row
 --   etl_cells    a view: the staged records that are whole, under the target's names, still text
---   etl_typed    the same with the target's types
+--   etl_typed    the same with the target's types, without what the target has already
 --   etl_delta    what is new or differs from the target
 
 create or replace function etl.target_of(feed etl.feeds)
@@ -224,13 +224,13 @@ begin
     from pg_temp.etl_columns c
     where c.name is not null;
   end if;
-  execute format('create temp view etl_cells as select s.ctid as etl_staged, %s from %s', carried, origin) || case
+  execute format('create or replace temp view etl_cells as select s.ctid as etl_staged, %s from %s', carried, origin) || case
     when exists (select from pg_temp.etl_rejected)
       then ' where not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid)'
     else ''
   end;
 end
 $$;
-comment on function etl.name_cells(boolean) is 'Makes the view etl_cells.';
+comment on function etl.name_cells(boolean) is 'Makes the view etl_cells, or makes it anew without what has been put aside since.';
 
 revoke all on all functions in schema etl from public;

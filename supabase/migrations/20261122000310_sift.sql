@@ -1,34 +1,60 @@
 -- The rules, set by set, read from the target's own columns and constraints: what breaks one is put aside in
 -- etl_rejected, with its reason. The temp tables are those of the migration before.
 
-create or replace function etl.cast_cells()
+create or replace function etl.cast_cells(target regclass, as_json boolean)
 returns void
 language plpgsql
 set search_path = ''
 as $$
 declare
+  key name[] := etl.key_of(target);
+  rest name[] := array(select c.name from pg_temp.etl_columns c where c.name <> all (key) order by c.position);
   statement text;
+  all_new boolean;
 begin
   execute format(
-    'create temp table etl_typed (etl_staged tid, %s, etl_known boolean default false) on commit drop',
+    'create temp table etl_typed (etl_staged tid, %s, etl_known boolean) on commit drop',
     (select string_agg(format('%I %s', c.name, c.type), ', ' order by c.position) from pg_temp.etl_columns c where c.name is not null)
   );
   -- The cast is to the type without its length, so that the assignment to the column raises where '::varchar(3)' cuts.
-  select format('insert into pg_temp.etl_typed select cells.etl_staged, %s from pg_temp.etl_cells cells', string_agg(
-    format(case when c.textual then 'cells.%I::%s' else 'nullif(cells.%I, '''')::%s' end, c.name, c.base_type), ', ' order by c.position
+  select format('select cells.etl_staged, %s from pg_temp.etl_cells cells', string_agg(
+    format(case when c.textual then 'cells.%I::%s' else 'nullif(cells.%I, '''')::%s' end || ' as %1$I', c.name, c.base_type),
+    ', ' order by c.position
   ))
   into statement
   from pg_temp.etl_columns c
   where c.name is not null;
+  execute format('select not exists (select from %s)', target) into all_new;
+  if all_new then
+    statement := format('insert into pg_temp.etl_typed select t.*, false from (%s) t', statement);
+  else
+    -- *<> compares what is stored, byte by byte: it needs no equality operator, and sees 1.0 become 1.00.
+    statement := format(
+      'with typed as materialized (%1$s), repeats as (select exists (select from typed group by %2$s having count(*) > 1) as found)
+      insert into pg_temp.etl_typed
+      select t.*, case when %3$L and not r.found then o.%4$I is not null end
+      from typed t
+      cross join repeats r
+      left join %5$s o on %6$s
+      where r.found or o.%4$I is null or row(%7$s)::record operator(pg_catalog.*<>) row(%8$s)::record',
+      statement, etl.names(key),
+      not exists (select from pg_temp.etl_columns c where c.name is not null and c.type <> c.base_type), key[1],
+      target, etl.names(key, 'o.%I = t.%I', ' and '), etl.names(rest, 't.%I'), etl.names(rest, 'o.%I')
+    );
+  end if;
   begin
     execute statement;
   exception when data_exception or integrity_constraint_violation then
     perform etl.sift_cells();
-    execute statement || ' where not exists (select from pg_temp.etl_rejected r where r.etl_staged = cells.etl_staged)';
+    perform etl.name_cells(as_json);
+    execute statement;
   end;
 end
 $$;
-comment on function etl.cast_cells() is 'Fills etl_typed; puts aside the records with a cell that is no value of its column''s type.';
+comment on function etl.cast_cells(regclass, boolean) is
+  'Fills etl_typed; puts aside the records with a cell that is no value of its column''s type. What the target has already is
+left out, unless a key comes twice: which record then counts, the rules decide. etl_known: whether the target has the key; null
+where the record may still turn out to be the same.';
 
 create or replace function etl.sift_cells()
 returns void

@@ -14,7 +14,6 @@ declare
   computed text;
   delta text;
   same bigint;
-  empty boolean;
 begin
   -- A default that takes from a sequence is left out: a look at the rules must not move it.
   select
@@ -29,13 +28,11 @@ begin
   left join pg_catalog.pg_attrdef v on v.adrelid = a.attrelid and v.adnum = a.attnum
   where a.attrelid = target and a.attnum > 0 and not a.attisdropped
     and not exists (select from pg_temp.etl_columns c where c.name = a.attname);
-  execute format('select not exists (select from %s)', target) into empty;
-  if empty and kept is null and computed is null then
-    -- All is new and whole: no second copy of the feed.
+  if kept is null and computed is null and not exists (select from pg_temp.etl_typed t where t.etl_known is null) then
+    -- All of it differs, and is whole: no second copy of it.
     alter table pg_temp.etl_typed rename to etl_delta;
     return 0;
   end if;
-  -- *<> compares what is stored, byte by byte: it needs no equality operator, and sees 1.0 become 1.00.
   delta := format(
     'select %s from (
       select %s
@@ -158,10 +155,11 @@ begin
   if exists (select from pg_temp.etl_staging s where not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid)) then
     perform set_config('timezone', feed.time_zone, true);
     perform etl.name_cells(as_json);
-    perform etl.cast_cells();
+    perform etl.cast_cells(target, as_json);
+    unchanged := read - (select count(distinct r.etl_staged) from pg_temp.etl_rejected r) - (select count(*) from pg_temp.etl_typed);
     perform etl.sift_rows(target);
     duplicate := etl.drop_duplicates(target);
-    unchanged := etl.find_delta(target);
+    unchanged := unchanged + etl.find_delta(target);
     perform etl.sift_checks(target);
     loop
       loop
