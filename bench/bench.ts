@@ -3,18 +3,21 @@ import { parseArgs } from "node:util";
 import { cases as cpuCases, legend as cpuLegend } from "./cpu/cases.ts";
 import { measureCpu } from "./cpu/measure.ts";
 import { resultTable as cpuTable, summarize as summarizeCpu } from "./cpu/results.ts";
+import { measureReports } from "./reports/measure.ts";
+import { resultTable as reportTable } from "./reports/results.ts";
 import { openPlace } from "./place.ts";
 import { cases as timeCases, legend as timeLegend } from "./time/cases.ts";
 import { measureTime } from "./time/measure.ts";
 import { resultTable as timeTable, summarize as summarizeTime } from "./time/results.ts";
 
 const usage =
-  `deno task bench [--group cpu|time] [--megabytes N] [--rows N] [--rounds N] [--only PATTERN] [--deno PATH] [--json FILE]
+  `deno task bench [--group cpu|time|reports] [--megabytes N] [--rows N] [--rounds N] [--only PATTERN] [--deno PATH] [--json FILE]
 
   --group      cpu: CPU of the loader's process by megabyte, for each format;
-               time: wall time and WAL of whole jobs, beside COPY by hand and other tools (both)
+               time: wall time and WAL of whole jobs, beside COPY by hand and other tools;
+               reports: the two reports by RPC, beside SQL by hand, with its plans (all)
   --megabytes  cpu: size of each file before compression, in 10^6 bytes (200)
-  --rows       time: trips in each file (200000)
+  --rows       time, reports: trips in each file (200000)
   --rounds     times that everything is measured; the order turns with each (3)
   --only       only the cases whose name matches this regular expression
   --deno       the Deno that is measured (this one)
@@ -30,30 +33,31 @@ async function main(): Promise<void> {
     options: { ...sizes, group: text, only: text, deno: text, json: text, help: { type: "boolean" } },
   });
   if (values.help) return console.log(usage);
-  if (!/^(cpu|time)?$/.test(values.group ?? "")) throw new Error(`there is no group ${values.group}`);
+  if (!/^(cpu|time|reports)?$/.test(values.group ?? "")) throw new Error(`there is no group ${values.group}`);
   const inGroup = (group: string) => (values.group ?? group) === group;
   const isChosen = ({ name }: { name: string }) => new RegExp(values.only ?? "").test(name);
   const chosenCpu = inGroup("cpu") ? cpuCases.filter(isChosen) : [];
   const chosenTime = inGroup("time") ? timeCases.filter(isChosen) : [];
-  const rounds = Number(values.rounds ?? 3);
+  const rounds = Number(values.rounds ?? 3), rows = Number(values.rows ?? 200_000);
   // Ctrl-C ends the measured process too; its failure leads to the end of the place.
   Deno.addSignalListener("SIGINT", () => {});
   await using place = await openPlace(values.deno ?? Deno.execPath());
   const cpu = chosenCpu.length > 0
     ? await measureCpu(chosenCpu, rounds, Number(values.megabytes ?? 200) * 1e6, place)
     : [];
-  const time = chosenTime.length > 0
-    ? await measureTime(chosenTime, rounds, Number(values.rows ?? 200_000), place)
-    : [];
+  const time = chosenTime.length > 0 ? await measureTime(chosenTime, rounds, rows, place) : [];
+  const reports = inGroup("reports") ? await measureReports(isChosen, rounds, rows, place) : [];
   const { os, arch } = Deno.build;
   const deno = [...cpu.map(({ whole }) => whole), ...time.map(({ cost }) => cost)][0]?.deno;
   const groups = {
     cpu: { results: summarizeCpu(cpu), samples: cpu },
     time: { results: summarizeTime(time), samples: time },
+    reports: { results: reports },
   };
-  console.log(`Deno ${deno}`);
+  if (deno) console.log(`Deno ${deno}`);
   if (cpu.length > 0) console.log(`${cpuTable(groups.cpu.results)}\n${cpuLegend}`);
   if (time.length > 0) console.log(`${timeTable(groups.time.results)}\n${timeLegend}`);
+  if (reports.length > 0) console.log(reportTable(reports));
   if (values.json) await Deno.writeTextFile(values.json, JSON.stringify({ deno, os, arch, ...groups }, null, 2) + "\n");
 }
 

@@ -3,9 +3,14 @@ export const drivers = 10_000;
 
 const start = Date.UTC(2021, 0, 1);
 
+/** When the n-th trip is requested. */
+export function timeOf(n: number): number {
+  return start + n * 7_000;
+}
+
 /** The n-th trip, counted from 1, in the order of the table's columns: about 100 bytes as a line of CSV. */
 export function trip(n: number): string[] {
-  const requested = start + n * 7_000, pickedUp = requested + (3 + n % 12) * 60_000;
+  const requested = timeOf(n), pickedUp = requested + (3 + n % 12) * 60_000;
   const stamps = [requested, pickedUp, pickedUp + (6 + n % 45) * 60_000].map((time) => new Date(time).toISOString());
   const money = [700 + (n * 131) % 5_200, n % 3 === 0 ? 0 : 100 + (n * 17) % 900];
   return [`trip-${n}`, `driver-${(n * 7_919) % drivers + 1}`, ...stamps]

@@ -32,11 +32,14 @@ const again = (name: string, format: DataFormat, memory: Memory): Case => ({
   bodiless: memory === "etag",
 });
 
-/** The loader in full but for the merge, during which it only waits for the server. */
-const staged = (format: DataFormat, name: string) => again(`${name} *`, format, "hash");
+/** As the edge function, in full but for the merge, during which it only waits for the server. */
+const staged = (format: DataFormat, name: string): Case => ({
+  ...again(`${name} *`, format, "hash"),
+  job: (_, databaseUrl) => ["serve", databaseUrl, format, "unchanged"],
+});
 
-export const legend = `* The same content as before, of a length not known before: fetched, checked, hashed, copied into
-  the staging table; no merge. Of the same length as before it is hashed only.`;
+export const legend = `* By a request to the edge function: the same content as before, of a length not known before, is
+  fetched, checked, hashed, copied into the staging table; no merge. Of the same length as before it is hashed only.`;
 
 export const cases: Case[] = [
   { name: passThrough, format: "csv", job: (url) => ["read", url] },

@@ -12,7 +12,7 @@ type Files = Record<Changed, DataFile>;
 type Surroundings = Pick<Target, "rest" | "directory">;
 
 export async function measureTime(chosen: Case[], rounds: number, rows: number, place: Place): Promise<Sample[]> {
-  const files = await makeFiles(place, rows);
+  const files = await makeFiles(chosen, place, rows);
   await keepPlain(place, files.none);
   const around = await prepareSurroundings(place);
   const samples: Sample[] = [];
@@ -29,9 +29,10 @@ export async function measureTime(chosen: Case[], rounds: number, rows: number, 
   return samples;
 }
 
-async function makeFiles({ directory }: Place, rows: number): Promise<Files> {
+async function makeFiles(chosen: Case[], { directory }: Place, rows: number): Promise<Files> {
   const files: Partial<Files> = {};
   for (const [name, change] of Object.entries(changes)) {
+    if (name !== "none" && !chosen.some(({ file }) => file === name)) continue;
     files[name as Changed] = await makeFile(`${directory}/${name}.csv`, "csv", { rows }, change);
   }
   return files as Files;

@@ -10,7 +10,7 @@ import { columns } from "./upsert.ts";
 
 /** Keeps the trips of the plain file aside, to put them in again before each re-run. */
 export async function keepPlain({ admin }: Place, file: DataFile): Promise<void> {
-  await admin.query("create unlogged table plain (like public.trips)");
+  await admin.query("drop table if exists plain; create unlogged table plain (like public.trips)");
   const copy = admin.query(copyFrom(`copy plain (${columns}) from stdin (format csv, header)`));
   await pipeline(createReadStream(file.path), copy);
   await admin.query("analyze plain");

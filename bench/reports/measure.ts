@@ -1,0 +1,77 @@
+/** The group "reports": how long the two reports take, beside the same by hand, and how Postgres goes about it. */
+import { makeFile } from "../data.ts";
+import { type Spread, spread } from "../medians.ts";
+import type { Place } from "../place.ts";
+import { keepPlain, putInto } from "../time/state.ts";
+import { type Case, casesFor, endOf } from "./cases.ts";
+
+export interface Result {
+  case: string;
+  trips: number;
+  rounds: number;
+  /** Of the answer. */
+  rows: number;
+  wallMs: Spread;
+  /** Of the fastest way. */
+  byHandMs: Spread;
+  toByHand: number;
+  /** EXPLAIN ANALYZE of the fastest way by hand, a line each. */
+  plan: string[];
+}
+
+export async function measureReports(
+  isChosen: (one: Case) => boolean,
+  rounds: number,
+  trips: number,
+  place: Place,
+): Promise<Result[]> {
+  const chosen = casesFor(trips).filter(isChosen);
+  if (chosen.length > 0) await fill(place, trips);
+  const results: Result[] = [];
+  for (const one of chosen) results.push(await measureReport(one, rounds, trips, place));
+  return results;
+}
+
+/** The same trips as in the group "time". One in a hundred has no charge; one driver in twenty stops 20 days before the end. */
+async function fill(place: Place, trips: number): Promise<void> {
+  await keepPlain(place, await makeFile(`${place.directory}/reports.csv`, "csv", { rows: trips }));
+  await putInto("loaded", place);
+  await place.admin.query(`
+    delete from public.trips
+    where hashtext(driver_id) % 20 = 0 and dropoff_timestamp > ${endOf(trips)} - interval '20 days';
+    set session_replication_role = replica;
+    insert into public.charges (id, trip_id, amount_cents)
+    select 'charge-' || id, id, 100 from public.trips where hashtext(id) % 100 <> 0;
+    reset session_replication_role`);
+  for (const table of ["trips", "charges"]) await place.admin.query(`vacuum (analyze) public.${table}`);
+}
+
+async function measureReport(one: Case, rounds: number, trips: number, { client }: Place): Promise<Result> {
+  const ways = [one.report, ...one.byHand];
+  const times: number[][] = ways.map(() => []);
+  const answers = new Set<number>();
+  // Round 0 warms up, and does not count.
+  for (let round = 0; round <= rounds; round++) {
+    for (const way of round % 2 ? ways.keys() : [...ways.keys()].reverse()) {
+      const started = performance.now();
+      const { rows: [{ count }] } = await client.query(`select count(q) from (${ways[way]}) q`);
+      if (round > 0) times[way].push(performance.now() - started);
+      answers.add(Number(count));
+    }
+  }
+  if (answers.size > 1) throw new Error(`${one.name}: the ways differ: ${[...answers].join(", ")} rows`);
+  const [wallMs, ...others] = times.map(spread);
+  const byHandMs = others.toSorted((a, b) => a.median - b.median)[0];
+  const fastest = one.byHand[others.indexOf(byHandMs)];
+  const { rows: plan } = await client.query(`explain (analyze, timing off, costs off) ${fastest}`);
+  return {
+    case: one.name,
+    trips,
+    rounds,
+    rows: [...answers][0],
+    wallMs,
+    byHandMs,
+    toByHand: wallMs.median / byHandMs.median,
+    plan: plan.map((line) => line["QUERY PLAN"]),
+  };
+}

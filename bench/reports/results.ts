@@ -1,0 +1,18 @@
+/** For people. */
+import { table } from "../../lib/local/print.ts";
+import type { Result } from "./measure.ts";
+
+export function resultTable(results: Result[]): string {
+  const trips = results[0].trips.toLocaleString("en-US");
+  const rows = results.map(({ wallMs, byHandMs, ...result }) => [
+    result.case,
+    wallMs.median.toFixed(0),
+    `${wallMs.lowest.toFixed(0)}–${wallMs.highest.toFixed(0)}`,
+    byHandMs.median.toFixed(0),
+    result.toByHand.toFixed(2),
+    result.rows.toLocaleString("en-US"),
+  ]);
+  const plans = results.map(({ plan, ...result }) => [`${result.case}, by hand:`, ...plan].join("\n  "));
+  const head = [`${trips} trips`, "wall ms", "lowest–highest", "by hand ms", "to by hand", "rows"];
+  return [table(head, rows, 1), "", ...plans].join("\n");
+}
