@@ -156,7 +156,7 @@ const waits = "Another command is using the embedded Postgres; waiting for it to
 Deno.test("rejects: a summary after the run, then each of them as a table, CSV or JSON", async () => {
   await using db = await freshDatabase();
   await using web = serve({
-    "/trips.csv": 'id,driver_id,base_fare\nt1,d1,1\nt2,"nobody, or ""none""",2\nt3,d1,much\n',
+    "/trips.csv": 'id,driver_id,base_fare\nt1,d1,1\nt2,"nobody, or ""none""",2\nt3,d1,much\nt4,d1\n',
   });
   await db.query("insert into public.drivers (id) values ('d1')");
   await db.query("update etl.feeds set url = $1, reject_limit = 1 where name = 'trips'", [`${web.url}/trips.csv`]);
@@ -171,13 +171,17 @@ Deno.test("rejects: a summary after the run, then each of them as a table, CSV o
   const shown = await rejects("trips");
   assert.match(
     shown.out,
-    /\ntrips +2 +driver_id +nobody, or "none" +is in no row of public\.drivers +trips_driver_id_fkey/,
+    /\ntrips +2 +driver_id +nobody, or "none" +is in no row of public\.drivers +trips_driver_id_fkey *\n(.*\n)+trips +4 +t4,d1 +has 2 fields/,
   );
   const asCsv: Record<string, string>[] = parse((await rejects("trips", "--csv")).out, { columns: true });
-  assert.deepEqual(asCsv.map((row) => [row.record_number, row.value]), [["2", 'nobody, or "none"'], ["3", "much"]]);
+  assert.deepEqual(
+    asCsv.map((row) => [row.record_number, row.value]),
+    [["2", 'nobody, or "none"'], ["3", "much"], ["4", ""]],
+  );
   assert.deepEqual(JSON.parse(asCsv[1].record), { id: "t3", driver_id: "d1", base_fare: "much" });
+  assert.equal(asCsv[2].record, "t4,d1");
   const asJson = JSON.parse((await rejects("--json")).out);
-  assert.deepEqual(asJson.map((row: { sqlstate: string }) => row.sqlstate), ["23503", "22P02"]);
+  assert.deepEqual(asJson.map((row: { sqlstate: string }) => row.sqlstate), ["23503", "22P02", "22P04"]);
 
   for (const args of [["no such"], ["trips", "charges"], ["--csv", "--json"], ["--force"]]) {
     const { code, out } = await rejects(...args);

@@ -9,14 +9,13 @@ import { table } from "./print.ts";
 
 export type Form = "table" | "csv" | "json";
 
-const columns = "record_number, column_name, value, reason, constraint_name";
-
 /** Prints the feed's rejects, or all: as a table of at most 100, or whole as CSV or JSON with the records. */
 export async function listRejects(databaseUrl: string, feed: string | null, form: Form): Promise<void> {
   const client = await connect(databaseUrl);
   try {
     if (feed !== null) await checkFeed(client, feed);
     const filter = feed === null ? "true" : `feed = ${client.escapeLiteral(feed)}`;
+    const columns = "record_number, column_name, value, reason, constraint_name";
     const rejects = `from etl.rejects where ${filter} order by feed, record_number`;
     if (form === "csv") {
       await printCsv(client, `select feed, ${columns}, sqlstate, coalesce(raw, record::text) as record ${rejects}`);
@@ -56,6 +55,8 @@ async function checkFeed(client: Client, feed: string): Promise<void> {
 }
 
 async function printTable(client: Client, rejects: string): Promise<void> {
+  // Where a record could not be split no value is at fault: its text is shown.
+  const columns = "record_number, column_name, coalesce(value, raw), reason, constraint_name";
   const { rows } = await client.query({ text: `select feed, ${columns} ${rejects} limit 101`, rowMode: "array" });
   if (rows.length === 0) return console.log("Nothing is put aside.");
   const head = ["feed", "record", "column", "value", "why", "constraint"];
