@@ -107,6 +107,7 @@ Deno.test("the CLI finds nothing to advise, and makes the types", async (t) => {
 async function useEachIndex(db: Database): Promise<void> {
   await db.query("set enable_seqscan = off");
   await db.query("select from public.trips where driver_id = 'x'");
+  await db.query("select from public.trips where dropoff_timestamp > now()");
   await db.query("select from public.charges where trip_id = 'x'");
   await db.query("select from etl.runs where feed = 'x'");
   await db.query("select pg_stat_force_next_flush()");
