@@ -174,6 +174,31 @@ Deno.test("the last record of a key wins, and the others are counted", async () 
   assert.deepEqual(await db.query("select first_name from public.drivers where id = 'd1'"), [{ first_name: "C" }]);
 });
 
+Deno.test("a record that says what the table has counts as unchanged; one before it, of the same key, as a duplicate", async (t) => {
+  /** The second file; its counts: read, inserted, updated, unchanged, duplicate, rejected; the rate that d1 has then. */
+  const cases: [name: string, body: string, counts: number[], rate: string][] = [
+    ["it comes twice", "d1,1\nd1,1.00\n", [2, 0, 0, 2, 0, 0], "1.00"],
+    ["it comes last", "d1,2\nd1,3\nd1,1\n", [3, 0, 0, 1, 2, 0], "1.00"],
+    ["it comes last, and what it undoes breaks a rule", "d1,-2\nd1,1\n", [2, 0, 0, 1, 0, 1], "1.00"],
+    ["it comes first", "d1,1\nd1,2\n", [2, 0, 1, 1, 0, 0], "2.00"],
+    ["it comes between", "d1,2\nd1,1\nd1,3\n", [3, 0, 1, 1, 1, 0], "3.00"],
+    ["its key is cut to the column's length", "d1,2\nd1  ,1\n", [2, 0, 0, 1, 1, 0], "1.00"],
+    ["beside it comes a cell that is no value", "d1,2\nd1,x\nd1,1\n", [3, 0, 0, 1, 1, 1], "1.00"],
+  ];
+  for (const [name, body, counted, rate] of cases) {
+    await t.step(name, async () => {
+      await using db = await freshDatabase();
+      await db.query("create table public.rates (id varchar(2) primary key, rate numeric(5,2) check (rate > 0))");
+      await using web = serve({ "/rates": "id,rate\nd1,1\n" });
+      await db.feed("rates", { url: `${web.url}/rates`, reject_limit: 1 });
+      await db.loadOne("rates");
+      web.files["/rates"] = `id,rate\n${body}`;
+      assert.deepEqual(counts(await db.loadOne("rates")), counted);
+      assert.deepEqual(await db.query("select id, rate from public.rates"), [{ id: "d1", rate }]);
+    });
+  }
+});
+
 Deno.test("values arrive exact, and their types come from the table", async () => {
   await using db = await freshDatabase();
   await db.query(`create table public.exact (

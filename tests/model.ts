@@ -59,16 +59,19 @@ export function load(table: Table, file: File, tables: Record<string, Row[]>, li
     else good.push({ number: i + 1, row });
   });
 
-  const last = new Map(good.map((candidate) => [keyOf(table, candidate.row), candidate]));
   const stored = new Map(before.map((row) => [keyOf(table, row), row]));
+  const differs = ({ row }: Candidate, old = stored.get(keyOf(table, row))) =>
+    !old || carried.some((name) => !table.key.includes(name) && row[name] !== old[name]);
+  const last = new Map(good.map((candidate) => [keyOf(table, candidate.row), candidate]));
   let open: Candidate[] = [];
-  for (const [key, { number, row }] of last) {
-    const old = stored.get(key);
-    const differs = !old || carried.some((name) => !table.key.includes(name) && row[name] !== old[name]);
-    if (differs) open.push({ number, row: { ...(old ?? defaults(table)), ...row, ...keyColumns(table, old) }, old });
+  for (const [key, candidate] of last) {
+    const { number, row } = candidate, old = stored.get(key);
+    if (!differs(candidate)) continue;
+    open.push({ number, row: { ...(old ?? defaults(table)), ...row, ...keyColumns(table, old) }, old });
   }
   open.sort((a, b) => a.number - b.number);
-  const same = last.size - open.length;
+  const same = good.filter((candidate) => !differs(candidate)).length;
+  const duplicate = good.length - same - open.length;
 
   const sift = (faultOf: (candidate: Candidate) => Fault | undefined) => {
     const faults = open.map(faultOf);
@@ -89,7 +92,6 @@ export function load(table: Table, file: File, tables: Record<string, Row[]>, li
   } while (byName(table.uniques).map((unique) => sift((row) => twin(table, unique, row, open, before))).some(Boolean));
 
   const inserted = open.filter((candidate) => !candidate.old).length;
-  const duplicate = good.length - last.size;
   if (rejects.length > limit * file.records.length) return refused(before);
   const written = new Map(open.map(({ row }) => [keyOf(table, row), row]));
   return {

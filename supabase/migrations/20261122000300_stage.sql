@@ -4,8 +4,8 @@
 --   etl_columns  which source column feeds which column of the target
 --   etl_rejected the records put aside, by the ctid of their staged row
 --   etl_cells    a view: the staged records that are whole, under the target's names, still text
---   etl_typed    the same with the target's types, without what the target has already
---   etl_delta    what is new or differs from the target
+--   etl_typed    what of them is new or differs from the target, with the target's types
+--   etl_delta    the same as whole rows, with what the feed does not carry
 
 create or replace function etl.target_of(feed etl.feeds)
 returns regclass
@@ -207,28 +207,32 @@ set search_path = ''
 as $$
 declare
   carried text;
-  origin text;
+  expanded text;
+  whole text;
 begin
+  -- OFFSET 0: without it Postgres may cast what has been put aside, before it finds that it has.
+  whole := case when exists (select from pg_temp.etl_rejected) then ' where not exists (
+    select from pg_temp.etl_rejected r where r.etl_staged = s.ctid
+  ) offset 0' else '' end;
   if as_json then
     select
       string_agg(format('x.%I::text as %I', c.source, c.name), ', '),
-      format('pg_temp.etl_staging s, json_to_record(s.record::json) as x (%s)', string_agg(
+      format(', json_to_record(s.record::json) as x (%s)', string_agg(
         format('%I %s', c.source, case when c.base_type in ('json', 'jsonb') then 'json' else 'text' end), ', '
       ))
-    into carried, origin
+    into carried, expanded
     from pg_temp.etl_columns c
     where c.name is not null;
   else
-    select string_agg(format('s.c%s as %I', c.position, c.name), ', '), 'pg_temp.etl_staging s'
-    into carried, origin
+    select string_agg(format('s.c%s as %I', c.position, c.name), ', '), ''
+    into carried, expanded
     from pg_temp.etl_columns c
     where c.name is not null;
   end if;
-  execute format('create or replace temp view etl_cells as select s.ctid as etl_staged, %s from %s', carried, origin) || case
-    when exists (select from pg_temp.etl_rejected)
-      then ' where not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid)'
-    else ''
-  end;
+  execute format(
+    'create or replace temp view etl_cells as
+    select s.etl_staged, %s from (select s.ctid as etl_staged, s.* from pg_temp.etl_staging s%s) s%s', carried, whole, expanded
+  );
 end
 $$;
 comment on function etl.name_cells(boolean) is 'Makes the view etl_cells, or makes it anew without what has been put aside since.';

@@ -1,45 +1,54 @@
 -- The rules, set by set, read from the target's own columns and constraints: what breaks one is put aside in
 -- etl_rejected, with its reason. The temp tables are those of the migration before.
 
+create or replace function etl.typed_cells(with_length boolean)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return (
+    select format('select cells.etl_staged, %s from pg_temp.etl_cells cells', string_agg(
+      format(case when c.textual then 'cells.%I::%s' else 'nullif(cells.%I, '''')::%s' end || ' as %1$I',
+        c.name, case when with_length then c.type else c.base_type end),
+      ', ' order by c.position
+    ))
+    from pg_temp.etl_columns c
+    where c.name is not null
+  );
+end
+$$;
+comment on function etl.typed_cells(boolean) is
+  'SQL text: the query that casts etl_cells, to the columns'' types with their length, or without: a cast to varchar(3) cuts what
+is longer, where the assignment to such a column raises.';
+
 create or replace function etl.cast_cells(target regclass, as_json boolean)
-returns void
+returns bigint
 language plpgsql
 set search_path = ''
 as $$
 declare
   key name[] := etl.key_of(target);
-  rest name[] := array(select c.name from pg_temp.etl_columns c where c.name <> all (key) order by c.position);
-  statement text;
+  same_key text := etl.names(key, 'o.%I = t.%I', ' and ');
+  rest name[] := array(select c.name from pg_temp.etl_columns c where c.name <> all (key));
+  -- *<> compares what is stored, byte by byte: it needs no equality operator, and sees 1.0 become 1.00.
+  differs text := format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record', etl.names(rest, 't.%I'), etl.names(rest, 'o.%I'));
+  typed text := etl.typed_cells(with_length => false);
+  statement text := format('insert into pg_temp.etl_typed select t.*, false from (%s) t', typed);
   all_new boolean;
+  different bigint;
+  assigned bigint := 0;
 begin
   execute format(
     'create temp table etl_typed (etl_staged tid, %s, etl_known boolean) on commit drop',
     (select string_agg(format('%I %s', c.name, c.type), ', ' order by c.position) from pg_temp.etl_columns c where c.name is not null)
   );
-  -- The cast is to the type without its length, so that the assignment to the column raises where '::varchar(3)' cuts.
-  select format('select cells.etl_staged, %s from pg_temp.etl_cells cells', string_agg(
-    format(case when c.textual then 'cells.%I::%s' else 'nullif(cells.%I, '''')::%s' end || ' as %1$I', c.name, c.base_type),
-    ', ' order by c.position
-  ))
-  into statement
-  from pg_temp.etl_columns c
-  where c.name is not null;
   execute format('select not exists (select from %s)', target) into all_new;
-  if all_new then
-    statement := format('insert into pg_temp.etl_typed select t.*, false from (%s) t', statement);
-  else
-    -- *<> compares what is stored, byte by byte: it needs no equality operator, and sees 1.0 become 1.00.
+  if not all_new then
     statement := format(
-      'with typed as materialized (%1$s), repeats as (select exists (select from typed group by %2$s having count(*) > 1) as found)
-      insert into pg_temp.etl_typed
-      select t.*, case when %3$L and not r.found then o.%4$I is not null end
-      from typed t
-      cross join repeats r
-      left join %5$s o on %6$s
-      where r.found or o.%4$I is null or row(%7$s)::record operator(pg_catalog.*<>) row(%8$s)::record',
-      statement, etl.names(key),
-      not exists (select from pg_temp.etl_columns c where c.name is not null and c.type <> c.base_type), key[1],
-      target, etl.names(key, 'o.%I = t.%I', ' and '), etl.names(rest, 't.%I'), etl.names(rest, 'o.%I')
+      'insert into pg_temp.etl_typed
+      select t.*, o.%1$I is not null from (%2$s) t left join %3$s o on %4$s where o.%1$I is null or %5$s',
+      key[1], typed, target, same_key, differs
     );
   end if;
   begin
@@ -49,12 +58,21 @@ begin
     perform etl.name_cells(as_json);
     execute statement;
   end;
+  get diagnostics different = row_count;
+  if not all_new and exists (select from pg_temp.etl_columns c where c.type <> c.base_type) then
+    -- The assignment may have made of it what the target has: 1 is stored as 1.00.
+    if exists (select from pg_temp.etl_columns c where c.type <> c.base_type and c.name = any (key)) then
+      execute format('update pg_temp.etl_typed t set etl_known = true from %s o where not t.etl_known and %s', target, same_key);
+    end if;
+    execute format('delete from pg_temp.etl_typed t using %s o where %s and not %s', target, same_key, differs);
+    get diagnostics assigned = row_count;
+  end if;
+  return different - assigned;
 end
 $$;
 comment on function etl.cast_cells(regclass, boolean) is
-  'Fills etl_typed; puts aside the records with a cell that is no value of its column''s type. What the target has already is
-left out, unless a key comes twice: which record then counts, the rules decide. etl_known: whether the target has the key; null
-where the record may still turn out to be the same.';
+  'Fills etl_typed with what is new or differs, and returns how many records that is; puts aside those with a cell that is no
+value of its column''s type. etl_known: whether the target has the key.';
 
 create or replace function etl.sift_cells()
 returns void
@@ -141,29 +159,43 @@ end
 $$;
 comment on function etl.sift_rows(regclass) is 'Puts aside what breaks NOT NULL or a CHECK, or is the header once more.';
 
-create or replace function etl.drop_duplicates(target regclass)
+create or replace function etl.drop_duplicates(target regclass, some_unchanged boolean)
 returns bigint
 language plpgsql
 set search_path = ''
 as $$
 declare
-  key text := etl.names(etl.key_of(target));
+  key name[] := etl.key_of(target);
   repeated boolean;
+  undone bigint := 0;
   dropped bigint := 0;
 begin
-  execute format('select exists (select from pg_temp.etl_typed group by %s having count(*) > 1)', key) into repeated;
+  if some_unchanged and exists (select from pg_temp.etl_typed t where t.etl_known) then
+    execute format(
+      'delete from pg_temp.etl_typed d
+      using (%s) t
+      where d.etl_known and %s and t.etl_staged > d.etl_staged
+        and not exists (select from pg_temp.etl_typed o where o.etl_staged = t.etl_staged)
+        and not exists (select from pg_temp.etl_rejected r where r.etl_staged = t.etl_staged)',
+      etl.typed_cells(with_length => true), etl.names(key, 't.%I = d.%I', ' and ')
+    );
+    get diagnostics undone = row_count;
+  end if;
+  execute format('select exists (select from pg_temp.etl_typed group by %s having count(*) > 1)', etl.names(key)) into repeated;
   if repeated then
     execute format($drop$
       delete from pg_temp.etl_typed t
       using (select etl_staged, row_number() over (partition by %s order by etl_staged desc) as place from pg_temp.etl_typed) d
       where d.etl_staged = t.etl_staged and d.place > 1
-    $drop$, key);
+    $drop$, etl.names(key));
     get diagnostics dropped = row_count;
   end if;
-  return dropped;
+  return undone + dropped;
 end
 $$;
-comment on function etl.drop_duplicates(regclass) is 'Of records with the same key the last one stays; returns how many went.';
+comment on function etl.drop_duplicates(regclass, boolean) is
+  'Of records with the same key the last one stays, and none where that one is what the target has already; returns how many
+went. some_unchanged: whether any record is what the target has.';
 
 create or replace function etl.sift_checks(target regclass)
 returns void

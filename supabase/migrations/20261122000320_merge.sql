@@ -1,19 +1,17 @@
 -- The merge: what is new or differs goes into the target, what was put aside into etl.rejects. Read it from etl.merge at
 -- the end; the steps it calls are here and in the migrations before.
 
-create or replace function etl.find_delta(target regclass)
-returns bigint
+create or replace function etl.complete_rows(target regclass)
+returns void
 language plpgsql
 set search_path = ''
 as $$
 declare
   key name[] := etl.key_of(target);
   carried name[] := array(select c.name from pg_temp.etl_columns c where c.name is not null order by c.position);
-  rest name[] := array(select c.name from pg_temp.etl_columns c where c.name <> all (key) order by c.position);
   kept text;
   computed text;
   delta text;
-  same bigint;
 begin
   -- A default that takes from a sequence is left out: a look at the rules must not move it.
   select
@@ -28,30 +26,23 @@ begin
   left join pg_catalog.pg_attrdef v on v.adrelid = a.attrelid and v.adnum = a.attnum
   where a.attrelid = target and a.attnum > 0 and not a.attisdropped
     and not exists (select from pg_temp.etl_columns c where c.name = a.attname);
-  if kept is null and computed is null and not exists (select from pg_temp.etl_typed t where t.etl_known is null) then
-    -- All of it differs, and is whole: no second copy of it.
+  if kept is null and computed is null then
+    -- They are whole: no second copy of them.
     alter table pg_temp.etl_typed rename to etl_delta;
-    return 0;
+    return;
   end if;
   delta := format(
-    'select %s from (
-      select %s
-      from pg_temp.etl_typed t
-      left join %s o on %s
-      where (o.%I is null or row(%s)::record operator(pg_catalog.*<>) row(%s)::record)
-    ) d',
+    'select %s from (select %s from pg_temp.etl_typed t left join %s o on %s) d',
     concat_ws(', ', 'd.*', computed), concat_ws(', ', 't.etl_staged', etl.names(carried, 't.%I'), format('o.%I is not null as etl_known', key[1]), kept),
-    target, etl.names(key, 'o.%I = t.%I', ' and '), key[1], etl.names(rest, 't.%I'), etl.names(rest, 'o.%I')
+    target, etl.names(key, 'o.%I = t.%I', ' and ')
   );
   perform etl.execute_on(
     target, 'etl_typed', 'create temp table etl_delta on commit drop as ' || delta, delta || ' where d.etl_staged between $1 and $2'
   );
-  select (select count(*) from pg_temp.etl_typed) - (select count(*) from pg_temp.etl_delta) into same;
-  return same;
 end
 $$;
-comment on function etl.find_delta(regclass) is 'Keeps what is new or differs, in etl_delta: whole rows, as they would be stored, with what the feed does not carry.
-Returns the number of records that are in the target already.';
+comment on function etl.complete_rows(regclass) is
+  'Makes etl_delta of etl_typed: whole rows, as they would be stored, with what the feed does not carry.';
 
 create or replace function etl.keep_rejects(loaded etl.feeds, run uuid, as_json boolean)
 returns boolean
@@ -155,11 +146,11 @@ begin
   if exists (select from pg_temp.etl_staging s where not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid)) then
     perform set_config('timezone', feed.time_zone, true);
     perform etl.name_cells(as_json);
-    perform etl.cast_cells(target, as_json);
-    unchanged := read - (select count(distinct r.etl_staged) from pg_temp.etl_rejected r) - (select count(*) from pg_temp.etl_typed);
+    unchanged := read - etl.cast_cells(target, as_json);
+    unchanged := unchanged - (select count(distinct r.etl_staged) from pg_temp.etl_rejected r);
     perform etl.sift_rows(target);
-    duplicate := etl.drop_duplicates(target);
-    unchanged := unchanged + etl.find_delta(target);
+    duplicate := etl.drop_duplicates(target, unchanged > 0);
+    perform etl.complete_rows(target);
     perform etl.sift_checks(target);
     loop
       loop
