@@ -184,17 +184,26 @@ Deno.test("a record that says what the table has counts as unchanged; one before
     ["it comes between", "d1,2\nd1,1\nd1,3\n", [3, 0, 1, 1, 1, 0], "3.00"],
     ["its key is cut to the column's length", "d1,2\nd1  ,1\n", [2, 0, 0, 1, 1, 0], "1.00"],
     ["beside it comes a cell that is no value", "d1,2\nd1,x\nd1,1\n", [3, 0, 0, 1, 1, 1], "1.00"],
+    ["beside it comes a record that cannot be read", "d1,2\nd1\nd1,1\n", [3, 0, 0, 1, 1, 1], "1.00"],
+    ["a later record of a key is refused", "d2,1\nd1,2\nd1,-1\n", [3, 0, 1, 1, 0, 1], "2.00"],
   ];
+  const asJson = (line: string) => line.replace(/^(.+),(.+)$/, '{"id":"$1","rate":"$2"}');
   for (const [name, body, counted, rate] of cases) {
     await t.step(name, async () => {
       await using db = await freshDatabase();
       await db.query("create table public.rates (id varchar(2) primary key, rate numeric(5,2) check (rate > 0))");
-      await using web = serve({ "/rates": "id,rate\nd1,1\n" });
+      await using web = serve({ "/rates": "id,rate\nd1,1\nd2,1\n" });
       await db.feed("rates", { url: `${web.url}/rates`, reject_limit: 1 });
       await db.loadOne("rates");
+      web.files["/rates"] = body.replaceAll(/.+/g, asJson);
+      const asNdjson = await db.load({ feeds: ["rates"], dryRun: true });
+      assert.deepEqual(counts(asNdjson.feeds[0]), counted);
       web.files["/rates"] = `id,rate\n${body}`;
       assert.deepEqual(counts(await db.loadOne("rates")), counted);
-      assert.deepEqual(await db.query("select id, rate from public.rates"), [{ id: "d1", rate }]);
+      assert.deepEqual(await db.query("select id, rate from public.rates order by id"), [
+        { id: "d1", rate },
+        { id: "d2", rate: "1.00" },
+      ]);
     });
   }
 });

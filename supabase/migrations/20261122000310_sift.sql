@@ -175,7 +175,6 @@ begin
       'delete from pg_temp.etl_typed d
       using (%s) t
       where d.etl_known and %s and t.etl_staged > d.etl_staged
-        and not exists (select from pg_temp.etl_typed o where o.etl_staged = t.etl_staged)
         and not exists (select from pg_temp.etl_rejected r where r.etl_staged = t.etl_staged)',
       etl.typed_cells(with_length => true), etl.names(key, 't.%I = d.%I', ' and ')
     );
