@@ -4,13 +4,13 @@
  * All feeds of a run become visible together, parents before children. Each has its own savepoint: one that fails is
  * rolled back to it and reported, the others go on.
  */
-import xxhash from "xxhash-wasm";
 import { type Client, connect, connectionLost } from "./database.ts";
 import { asEtlError, EtlError } from "./errors.ts";
 import { type Download, download, type Patience, patient, type Source } from "./fetch.ts";
 import { errorReport, type FeedReport, overall, type Report } from "./report.ts";
-import { Peekable } from "./peekable.ts";
+import type { Peekable } from "./peekable.ts";
 import { openRows, openText, type Rows } from "./rows.ts";
+import { Bytes } from "./scan/scanner.ts";
 import { begin, enter, type Feed, merge, type Outcome, plan, remember, stage, unchanged } from "./statements.ts";
 
 export interface LoadOptions {
@@ -93,7 +93,7 @@ async function replicate(
   let answer = await ask(feed);
   if (feed.content_hash && answer?.total && answer.total === Number(feed.content_length)) {
     // As long as the last one, so most likely the same: it is read for its hash alone, and asked for again if it is not.
-    if (await read(answer, feed, patience, ignore) === feed.content_hash) return unchanged;
+    if (await read(answer, feed, patience, hashOf) === feed.content_hash) return unchanged;
     answer = await ask({ url: feed.url, etag: null, last_modified: null });
   }
   if (!answer) return unchanged;
@@ -101,6 +101,7 @@ async function replicate(
   const contentHash = await read(answer, feed, patience, async (text) => {
     rows = await openRows(text, feed);
     await stage(client, feed, rows);
+    return rows.records.hash;
   });
   if (contentHash === feed.content_hash) {
     await client.query("rollback to savepoint feed");
@@ -112,32 +113,27 @@ async function replicate(
   return outcome;
 }
 
-/** Hands the text of an answer to `take`, which reads it to its end, and returns its hash. */
-async function read(
+/** Hands the text of an answer to `take`, which reads it to its end, and closes the answer. */
+async function read<T>(
   { body }: Download,
   feed: Feed,
   patience: Patience,
-  take: (text: Peekable) => Promise<void>,
-): Promise<string> {
-  const hash = (await xxhash()).create64();
+  take: (text: Peekable) => Promise<T>,
+): Promise<T> {
   try {
-    const text = await openText(body, feed.encoding, patience);
-    await take(
-      new Peekable(async function* () {
-        for await (const chunk of text) {
-          hash.update(chunk);
-          yield chunk;
-        }
-      }()),
-    );
+    return await take(await openText(body, feed.encoding, patience));
   } finally {
     await body.return(undefined);
   }
-  return hash.digest().toString(16).padStart(16, "0");
 }
 
-async function ignore(text: Peekable): Promise<void> {
-  for await (const _ of text);
+async function hashOf(text: Peekable): Promise<string> {
+  const bytes = new Bytes();
+  for await (const chunk of text) {
+    bytes.put(chunk);
+    bytes.take(chunk.length);
+  }
+  return bytes.hash;
 }
 
 function explain(error: unknown): EtlError {

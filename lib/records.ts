@@ -29,8 +29,11 @@ export class Records {
   #scanner: Scanner;
   #lineEnd: Uint8Array;
 
-  /** `rejectLimit`: share of the records that may be broken; of the first 100,000, half may be in any case. */
-  constructor(private readonly shape: Shape, private readonly rejectLimit = 0) {
+  /**
+   * `lead`: bytes before the first record. `rejectLimit`: share of the records that may be broken; of the first 100,000,
+   * half may be in any case.
+   */
+  constructor(private readonly shape: Shape, private readonly lead = 0, private readonly rejectLimit = 0) {
     this.#scanner = new Scanner(shape);
     this.#lineEnd = encoder.encode(shape.kind === "csv" ? shape.lineEnd : "\n");
   }
@@ -40,15 +43,23 @@ export class Records {
     return this.#scanner.records + this.#respelled + this.broken;
   }
 
-  /** Passes the records on. A chunk is valid until the next is asked for. */
+  /** The checksum of all that was read, with the lead. */
+  get hash(): string {
+    return this.#scanner.hash;
+  }
+
+  /** Passes the records on. The first chunk holds the lead. A chunk is valid until the next is asked for. */
   async *from(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    let lead = this.lead;
     for await (const chunk of chunks) {
       this.#scanner.put(chunk);
+      this.#scanner.take(lead);
+      lead = 0;
       yield* batches(this.#take(false));
     }
     const last = this.#scanner.rest.at(-1);
     if (last !== undefined && this.shape.kind !== "array") {
-      this.#scanner.put(last === carriageReturn ? this.#lineEnd.slice(-1) : this.#lineEnd);
+      this.#scanner.add(last === carriageReturn ? this.#lineEnd.slice(-1) : this.#lineEnd);
     }
     yield* batches(this.#take(true));
     if (this.shape.kind !== "array" || this.#scanner.arrayClosed) return;

@@ -15,8 +15,8 @@ export interface Rows {
   delimiter: string | null;
   /** The rows, without the header. */
   chunks: AsyncIterable<Uint8Array>;
-  /** What has become of the records, once the chunks are read. */
-  records: Pick<Records, "rows" | "broken" | "mark">;
+  /** What has become of the records, and the hash of the text, once the chunks are read. */
+  records: Pick<Records, "rows" | "broken" | "mark" | "hash">;
 }
 
 /** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */
@@ -34,8 +34,10 @@ export async function openRows(
   if (format === "json" && sign !== "[") {
     throw badJson("it is not an array of objects", "Where it has an object a line, set etl.feeds.format to ndjson.");
   }
-  if (format === "json") text.skip(start + 1);
-  const records = new Records({ kind: format === "json" ? "array" : "lines" }, Number(feed.reject_limit ?? 0));
+  const limit = Number(feed.reject_limit ?? 0);
+  const records = format === "json"
+    ? new Records({ kind: "array" }, start + 1, limit)
+    : new Records({ kind: "lines" }, 0, limit);
   return { header: null, delimiter: null, chunks: records.from(text), records };
 }
 
@@ -51,9 +53,9 @@ async function openCsv(text: Peekable, feed: Parameters<typeof openRows>[1]): Pr
     throw new EtlError("header", message, "It does not look like CSV: check etl.feeds.format.");
   }
   const header = readHeader(first, feed.delimiter);
-  text.skip(end < 0 ? first.length : end + header.lineEnd.length);
   const { names, ...style } = header;
-  const records = new Records({ kind: "csv", columns: names.length, ...style }, Number(feed.reject_limit ?? 0));
+  const lead = end < 0 ? first.length : end + header.lineEnd.length;
+  const records = new Records({ kind: "csv", columns: names.length, ...style }, lead, Number(feed.reject_limit ?? 0));
   return { header: names, delimiter: header.delimiter, chunks: records.from(text), records };
 }
 

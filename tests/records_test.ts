@@ -2,10 +2,11 @@
 import assert from "node:assert/strict";
 import { parse } from "csv-parse/sync";
 import fc from "fast-check";
+import xxhash from "xxhash-wasm";
 import { type EtlError } from "../lib/errors.ts";
 import { longestRecord, Records } from "../lib/records.ts";
 import { compile } from "../lib/scan/build.ts";
-import type { Shape } from "../lib/scan/scanner.ts";
+import { Bytes, type Shape } from "../lib/scan/scanner.ts";
 
 type Csv = Extract<Shape, { kind: "csv" }>;
 /** A row that arrives as it is, or a broken record. All texts hold a byte a character. */
@@ -21,6 +22,8 @@ const latin1 = (bytes: Uint8Array) => {
   for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
   return text;
 };
+const { h64Raw } = await xxhash();
+const checksum = (text: string) => h64Raw(bytesOf(text)).toString(16).padStart(16, "0");
 const utf8 = (text: string) => new TextEncoder().encode(text);
 const isUtf8 = (text: string) => {
   try {
@@ -53,6 +56,7 @@ async function sent(text: string, sizes: number[], shape: Shape): Promise<{ reco
   const records = new Records(shape);
   let all = "";
   for await (const chunk of records.from(cut(text, sizes))) all += latin1(chunk);
+  assert.equal(records.hash, checksum(text));
   return { records, text: all.replaceAll(records.mark, "MARK") };
 }
 
@@ -394,6 +398,23 @@ Deno.test("a record longer than 8 MiB is refused, whatever makes it so", async (
       return true;
     });
   }
+});
+
+Deno.test("the checksum is XXH64, in whatever pieces the bytes come", async () => {
+  const texts = fc.string({ unit: fc.nat(255).map((code) => String.fromCharCode(code)), maxLength: 200 });
+  await fc.assert(
+    fc.asyncProperty(texts, sizes, async (text, sizes) => {
+      const bytes = new Bytes();
+      let through = "";
+      for await (const chunk of cut(text, sizes)) {
+        bytes.put(chunk);
+        through += latin1(bytes.take(bytes.rest.length >> 1));
+      }
+      assert.equal(through + latin1(bytes.rest), text);
+      assert.equal(bytes.hash, checksum(text));
+    }),
+    { seed, numRuns },
+  );
 });
 
 Deno.test("memory holds a chunk and a record, not the file", async () => {

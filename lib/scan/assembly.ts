@@ -1,9 +1,9 @@
 // @ts-nocheck: this is AssemblyScript; `deno task scan` compiles it into binary.ts.
 // deno-lint-ignore-file
 /**
- * Finds where records end, and the records that COPY would stumble over.
+ * Finds where records end, and the records that COPY would stumble over; and takes the checksum of all bytes.
  *
- * It looks at 64 bytes at a time: each question ("which are quotes?") is answered by a word of 64 bits, the first byte's
+ * The scan looks at 64 bytes at a time: each question ("which are quotes?") is answered by a word of 64 bits, the first byte's
  * the lowest, and the rest is arithmetic on such words. Both scans begin at the start of a record and stop at the first
  * one that needs attention, or (`more`) where the bytes end within one: then they want that record again, and more bytes.
  */
@@ -272,6 +272,75 @@ function elementFault(end: usize, suspect: bool): u32 {
   if (at === end) return blank;
   if (suspect && !isText(at, end)) return notText;
   return end - recordStart === 2 && load<u16>(recordStart) === endMark ? endOfData : more;
+}
+
+// XXH64 (seed 0) of all that was handed to `hash`, in pieces of any length
+
+const prime1: u64 = 0x9e3779b185ebca87, prime2: u64 = 0xc2b2ae3d27d4eb4f, prime3: u64 = 0x165667b19e3779f9;
+const prime4: u64 = 0x85ebca77c2b2ae63, prime5: u64 = 0x27d4eb2f165667c5;
+let lane1: u64 = prime1 + prime2, lane2: u64 = prime2, lane3: u64 = 0, lane4: u64 = 0 - prime1;
+let hashed: u64 = 0;
+/** The bytes since the last whole stripe of 32; how many they are. */
+const stripe: usize = memory.data(32);
+let started: usize = 0;
+
+export function hash(from: usize, end: usize): void {
+  hashed += end - from;
+  if (started > 0) {
+    const length = min(32 - started, end - from);
+    memory.copy(stripe + started, from, length);
+    started += length;
+    from += length;
+    if (started < 32) return;
+    hashStripes(stripe, stripe + 32);
+  }
+  from = hashStripes(from, end);
+  started = end - from;
+  memory.copy(stripe, from, started);
+}
+
+/** Returns where the first stripe begins that is not whole. */
+function hashStripes(from: usize, end: usize): usize {
+  let a = lane1, b = lane2, c = lane3, d = lane4;
+  for (; from + 32 <= end; from += 32) {
+    a = mix(a, load<u64>(from));
+    b = mix(b, load<u64>(from, 8));
+    c = mix(c, load<u64>(from, 16));
+    d = mix(d, load<u64>(from, 24));
+  }
+  lane1 = a;
+  lane2 = b;
+  lane3 = c;
+  lane4 = d;
+  return from;
+}
+
+function mix(lane: u64, word: u64): u64 {
+  return rotl(lane + word * prime2, 31) * prime1;
+}
+
+export function digest(): u64 {
+  let sum: u64 = prime5;
+  if (hashed >= 32) {
+    sum = rotl(lane1, 1) + rotl(lane2, 7) + rotl(lane3, 12) + rotl(lane4, 18);
+    sum = join(join(join(join(sum, lane1), lane2), lane3), lane4);
+  }
+  sum += hashed;
+  const end = stripe + started;
+  let at = stripe;
+  for (; at + 8 <= end; at += 8) sum = rotl(sum ^ mix(0, load<u64>(at)), 27) * prime1 + prime4;
+  if (at + 4 <= end) {
+    sum = rotl(sum ^ (<u64> load<u32>(at) * prime1), 23) * prime2 + prime3;
+    at += 4;
+  }
+  for (; at < end; at++) sum = rotl(sum ^ (<u64> load<u8>(at) * prime5), 11) * prime1;
+  sum = (sum ^ (sum >> 33)) * prime2;
+  sum = (sum ^ (sum >> 29)) * prime3;
+  return sum ^ (sum >> 32);
+}
+
+function join(sum: u64, lane: u64): u64 {
+  return (sum ^ mix(0, lane)) * prime1 + prime4;
 }
 
 // Words of 64 bits

@@ -1,4 +1,4 @@
-/** The scanner of assembly.ts, and the bytes in its memory. */
+/** What assembly.ts offers, and the bytes in its memory. */
 import { binary } from "./binary.ts";
 
 /** How the records of a feed are written. */
@@ -34,71 +34,89 @@ interface Exports {
   blanks: { value: number };
   records: { value: number };
   arrayClosed: { value: number };
+  hash(from: number, end: number): void;
+  digest(): bigint;
 }
 
 const page = 1 << 16;
 const module = new WebAssembly.Module(Uint8Array.from(atob(binary), (character) => character.charCodeAt(0)));
 
-export class Scanner {
-  #wasm = new WebAssembly.Instance(module).exports as unknown as Exports;
-  #bytes = new Uint8Array(this.#wasm.memory.buffer);
-  #from = 0;
-  #to = 0;
-
-  constructor(private readonly shape: Shape) {
-    if (shape.kind !== "csv") return;
-    const { delimiter, columns, lineEnd } = shape;
-    this.#wasm.describe(delimiter.charCodeAt(0), columns, lineEnd.charCodeAt(lineEnd.length - 1), lineEnd.length > 1);
-  }
+/** Bytes on their way through, and their checksum. */
+export class Bytes {
+  protected readonly wasm = new WebAssembly.Instance(module).exports as unknown as Exports;
+  #bytes = new Uint8Array(this.wasm.memory.buffer);
+  protected from = 0;
+  protected to = 0;
 
   /** The bytes that are still to be taken; valid until the next `put`. */
   get rest(): Uint8Array {
-    return this.#bytes.subarray(this.#from, this.#to);
+    return this.#bytes.subarray(this.from, this.to);
   }
 
-  /** Records in order so far. */
-  get records(): number {
-    return this.#wasm.records.value;
-  }
-
-  get fields(): number {
-    return this.#wasm.fields.value;
-  }
-
-  /** Blank lines at which the scan stopped. */
-  get blanks(): number {
-    return this.#wasm.blanks.value;
-  }
-
-  get arrayClosed(): boolean {
-    return this.#wasm.arrayClosed.value !== 0;
+  /** XXH64 of all bytes so far, in hexadecimal. */
+  get hash(): string {
+    return BigInt.asUintN(64, this.wasm.digest()).toString(16).padStart(16, "0");
   }
 
   /** Adds bytes behind those that are still to be taken. */
   put(chunk: Uint8Array): void {
-    const base = this.#wasm.base(), kept = this.#to - this.#from, to = base + kept + chunk.length;
+    this.add(chunk);
+    this.wasm.hash(this.to - chunk.length, this.to);
+  }
+
+  /** Adds bytes that do not count for the checksum. */
+  add(chunk: Uint8Array): void {
+    const base = this.wasm.base(), kept = this.to - this.from, to = base + kept + chunk.length;
     const missing = to + 64 - this.#bytes.length;
     if (missing > 0) {
-      this.#wasm.memory.grow(Math.ceil(missing / page));
-      this.#bytes = new Uint8Array(this.#wasm.memory.buffer);
+      this.wasm.memory.grow(Math.ceil(missing / page));
+      this.#bytes = new Uint8Array(this.wasm.memory.buffer);
     }
-    this.#bytes.copyWithin(base, this.#from, this.#to);
+    this.#bytes.copyWithin(base, this.from, this.to);
     this.#bytes.set(chunk, base + kept);
-    [this.#from, this.#to] = [base, to];
+    [this.from, this.to] = [base, to];
   }
 
   /** Takes the first bytes off. */
   take(length: number): Uint8Array {
-    this.#from += length;
-    return this.#bytes.subarray(this.#from - length, this.#from);
+    this.from += length;
+    return this.#bytes.subarray(this.from - length, this.from);
+  }
+}
+
+/** Bytes that are cut into records. */
+export class Scanner extends Bytes {
+  constructor(private readonly shape: Shape) {
+    super();
+    if (shape.kind !== "csv") return;
+    const { delimiter, columns, lineEnd } = shape;
+    this.wasm.describe(delimiter.charCodeAt(0), columns, lineEnd.charCodeAt(lineEnd.length - 1), lineEnd.length > 1);
+  }
+
+  /** Records in order so far. */
+  get records(): number {
+    return this.wasm.records.value;
+  }
+
+  get fields(): number {
+    return this.wasm.fields.value;
+  }
+
+  /** Blank lines at which the scan stopped. */
+  get blanks(): number {
+    return this.wasm.blanks.value;
+  }
+
+  get arrayClosed(): boolean {
+    return this.wasm.arrayClosed.value !== 0;
   }
 
   /** Takes the records off that are in order; tells why it stopped, and how long the record is at which it did. */
   scan(): { good: Uint8Array; stop: Stop; length: number } {
     const stop = this.shape.kind === "csv"
-      ? this.#wasm.scanCsv(this.#from, this.#to)
-      : this.#wasm.scanJson(this.#from, this.#to, this.shape.kind === "array");
-    const start = this.#wasm.recordStart.value;
-    return { good: this.take(start - this.#from), stop, length: this.#wasm.recordEnd.value - start };
+      ? this.wasm.scanCsv(this.from, this.to)
+      : this.wasm.scanJson(this.from, this.to, this.shape.kind === "array");
+    const start = this.wasm.recordStart.value;
+    return { good: this.take(start - this.from), stop, length: this.wasm.recordEnd.value - start };
   }
 }
