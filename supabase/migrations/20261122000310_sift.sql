@@ -171,6 +171,8 @@ declare
   dropped bigint := 0;
 begin
   if some_unchanged and exists (select from pg_temp.etl_typed t where t.etl_known) then
+    -- Otherwise Postgres may sort all cells by their key, where a look at each would do.
+    analyze pg_temp.etl_typed;
     execute format(
       'delete from pg_temp.etl_typed d
       using (%s) t
