@@ -3,9 +3,10 @@ import { parseArgs } from "node:util";
 import { cases as cpuCases, legend as cpuLegend } from "./cpu/cases.ts";
 import { measureCpu } from "./cpu/measure.ts";
 import { resultTable as cpuTable, summarize as summarizeCpu } from "./cpu/results.ts";
+import { openPlace } from "./place.ts";
+import { casesFor as reportCasesFor } from "./reports/cases.ts";
 import { measureReports } from "./reports/measure.ts";
 import { resultTable as reportTable } from "./reports/results.ts";
-import { openPlace } from "./place.ts";
 import { cases as timeCases, legend as timeLegend } from "./time/cases.ts";
 import { measureTime } from "./time/measure.ts";
 import { resultTable as timeTable, summarize as summarizeTime } from "./time/results.ts";
@@ -35,10 +36,12 @@ async function main(): Promise<void> {
   if (values.help) return console.log(usage);
   if (!/^(cpu|time|reports)?$/.test(values.group ?? "")) throw new Error(`there is no group ${values.group}`);
   const inGroup = (group: string) => (values.group ?? group) === group;
-  const isChosen = ({ name }: { name: string }) => new RegExp(values.only ?? "").test(name);
+  const pattern = new RegExp(values.only ?? "");
+  const isChosen = ({ name }: { name: string }) => pattern.test(name);
+  const rounds = Number(values.rounds ?? 3), rows = Number(values.rows ?? 200_000);
   const chosenCpu = inGroup("cpu") ? cpuCases.filter(isChosen) : [];
   const chosenTime = inGroup("time") ? timeCases.filter(isChosen) : [];
-  const rounds = Number(values.rounds ?? 3), rows = Number(values.rows ?? 200_000);
+  const chosenReports = inGroup("reports") ? reportCasesFor(rows).filter(isChosen) : [];
   // Ctrl-C ends the measured process too; its failure leads to the end of the place.
   Deno.addSignalListener("SIGINT", () => {});
   await using place = await openPlace(values.deno ?? Deno.execPath());
@@ -46,7 +49,7 @@ async function main(): Promise<void> {
     ? await measureCpu(chosenCpu, rounds, Number(values.megabytes ?? 200) * 1e6, place)
     : [];
   const time = chosenTime.length > 0 ? await measureTime(chosenTime, rounds, rows, place) : [];
-  const reports = inGroup("reports") ? await measureReports(isChosen, rounds, rows, place) : [];
+  const reports = chosenReports.length > 0 ? await measureReports(chosenReports, rounds, rows, place) : [];
   const { os, arch } = Deno.build;
   const deno = [...cpu.map(({ whole }) => whole), ...time.map(({ cost }) => cost)][0]?.deno;
   const groups = {

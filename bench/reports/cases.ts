@@ -11,7 +11,7 @@ export interface Case {
 
 const noCharge = "not exists (select from charges c where c.trip_id = t.id)";
 
-/** The moment of the last of so many trips. */
+/** When the last of so many trips is requested. */
 export function endOf(trips: number): string {
   return literal(timeOf(trips));
 }

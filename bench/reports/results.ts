@@ -1,4 +1,4 @@
-/** For people. */
+/** The group "reports" as a table for people, with the plans below it. */
 import { table } from "../../lib/local/print.ts";
 import type { Result } from "./measure.ts";
 
