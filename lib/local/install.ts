@@ -38,14 +38,13 @@ async function fetchPackage(): Promise<string> {
 async function copyTree(source: string, target: string, owner: Owner): Promise<void> {
   await Deno.mkdir(target);
   if (owner.uid !== undefined) await Deno.chown(target, owner.uid, owner.gid!);
-  for await (const entry of Deno.readDir(source)) {
-    const [from, to] = [`${source}/${entry.name}`, `${target}/${entry.name}`];
-    if (entry.isDirectory) await copyTree(from, to, owner);
-    else {
-      await Deno.copyFile(from, to);
-      if (owner.uid !== undefined) await Deno.chown(to, owner.uid, owner.gid!);
-    }
-  }
+  const entries = await Array.fromAsync(Deno.readDir(source));
+  await Promise.all(entries.map(async ({ name, isDirectory }) => {
+    const [from, to] = [`${source}/${name}`, `${target}/${name}`];
+    if (isDirectory) return await copyTree(from, to, owner);
+    await Deno.copyFile(from, to);
+    if (owner.uid !== undefined) await Deno.chown(to, owner.uid, owner.gid!);
+  }));
 }
 
 export async function exists(path: string): Promise<boolean> {
