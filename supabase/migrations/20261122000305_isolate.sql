@@ -109,7 +109,7 @@ begin
   while place <= cardinality(queue) and (cardinality(faults) > room) is not true loop
     size := least(size, cardinality(queue) - place + 1);
     begin
-      execute statement using queue[place], queue[place + size - 1];
+      execute statement using queue[place], queue[place + size - 1], size;
       place := place + size;
       size := size * 2;
     exception when others or assert_failure then
@@ -146,7 +146,7 @@ begin
 end
 $$;
 comment on function etl.isolate(regclass, text, text, bigint) is
-  'Runs a statement on a step''s records, part by part in the order of the file ($1 and $2: the part''s first and last), and
+  'Runs a statement on a step''s records, part by part in the order of the file ($1 and $2: the part''s first and last; $3: how many), and
 returns those at fault as rows of etl_rejected, at most one more than there is room for (null: all). A part that raises is
 halved, after one that does not the next is twice as large: a fault costs about 2 log2(n) parts, or one where all are bad.';
 

@@ -13,9 +13,6 @@ declare
   loosened name[] := '{}';
   repairs text[] := '{}';
 begin
-  if not exists (select from pg_temp.etl_delta d where d.etl_known) then
-    return repairs;
-  end if;
   for twin in
     select i.*, a.attname as freed, a.attnotnull as required
     from etl.unique_indexes(target) i
@@ -148,27 +145,26 @@ begin
     -- Not by ON CONFLICT: Postgres would try the CHECKs of a known row on defaults in place of what the feed does not carry.
     format('update %s o set ', target) || etl.names(rest, '%I = d.%I')
       || format(' from pg_temp.etl_delta d where d.etl_known and %s and %s', part, same_key),
-    format('select count(*) from pg_temp.etl_delta d where %s', part),
     format('select count(*) from pg_temp.etl_delta d where d.etl_known and %s and not exists (select from %s o where %s)', part, target, same_key)
   ];
 end
 $$;
 comment on function etl.write_statements(regclass) is
   'Of etl_delta, or its part from record $1 to $2: to insert the new rows, and what to do with one that another session has
-inserted meanwhile; to update the known ones, to count the rows, and to count those that are no longer known.';
+inserted meanwhile; to update the known ones, and to count those that are no longer known.';
 
-create or replace function etl.write_rows(target regclass, statements text[], first tid default null, last tid default null)
+create or replace function etl.write_rows(
+  target regclass, statements text[], expected bigint, first tid default null, last tid default null
+)
 returns void
 language plpgsql
 set search_path = ''
 as $$
 declare
-  expected bigint;
   written bigint;
   updated bigint;
   gone bigint;
 begin
-  execute statements[4] into expected using first, last;
   -- ON CONFLICT costs a sixth more, for it looks each key up first; so it is left for when all at once has failed.
   execute statements[1] || case when first is null then '' else statements[2] end using first, last;
   get diagnostics written = row_count;
@@ -180,7 +176,7 @@ begin
   if written = expected then
     return;
   end if;
-  execute statements[5] into gone using first, last;
+  execute statements[4] into gone using first, last;
   if gone > 0 then
     raise exception 'another session deleted % of the rows to be updated', gone
       using errcode = 'serialization_failure', hint = 'Run again.';
@@ -189,11 +185,11 @@ begin
     using errcode = 'ETL05', hint = format('A trigger or rule on %s drops rows.', target);
 end
 $$;
-comment on function etl.write_rows(regclass, text[], tid, tid) is
-  'Executes etl.write_statements. Raises 40001 where another session has deleted a row since it was compared, ETL05 where a
-trigger or rule drops rows.';
+comment on function etl.write_rows(regclass, text[], bigint, tid, tid) is
+  'Executes etl.write_statements, for so many rows. Raises 40001 where another session has deleted a row since it was compared,
+ETL05 where a trigger or rule drops rows.';
 
-create or replace function etl.write_delta(target regclass, room bigint)
+create or replace function etl.write_delta(target regclass, inserted bigint, updated bigint, room bigint)
 returns boolean
 language plpgsql
 set search_path = ''
@@ -211,14 +207,14 @@ declare
   at_column text;
   advice text;
 begin
-  if not exists (select from pg_temp.etl_delta) then
+  if inserted + updated = 0 then
     return true;
   end if;
   -- What waits for the commit would be nobody's fault there, and the end of the whole run.
   set constraints all immediate;
   begin
-    repairs := etl.free_values(target) || etl.defer_indexes(target);
-    perform etl.write_rows(target, statements);
+    repairs := case when updated > 0 then etl.free_values(target) else etl.defer_indexes(target) end;
+    perform etl.write_rows(target, statements, inserted + updated);
     perform etl.repair(repairs);
     return true;
   exception when others or assert_failure then
@@ -229,12 +225,12 @@ begin
     end if;
   end;
   begin
-    repairs := etl.free_values(target);
+    repairs := case when updated > 0 then etl.free_values(target) else '{}' end;
     -- A part may hold a child without its parent. Whether there is one, etl.sift_orphans finds out; and this is undone.
     if elders <> '{}' then
       execute format('alter table %s %s', target, etl.names(elders, 'drop constraint %I'));
     end if;
-    faults := etl.isolate(target, 'etl_delta', format('select etl.write_rows(%L, %L, $1, $2)', target, statements), room);
+    faults := etl.isolate(target, 'etl_delta', format('select etl.write_rows(%L, %L, $3, $1, $2)', target, statements), room);
     if faults = '{}' and elders = '{}' then
       perform etl.repair(repairs);
       return true;
@@ -249,9 +245,9 @@ begin
   return false;
 end
 $$;
-comment on function etl.write_delta(regclass, bigint) is
-  'Writes etl_delta, all at once; true when that is done. Where a record is refused by what only a write can ask (a trigger, an
-exclusion constraint, an index), nothing is written, and the records at fault are put aside, with false: it is then to be
-called again, for others may have counted on them. room: how many more records may be put aside.';
+comment on function etl.write_delta(regclass, bigint, bigint, bigint) is
+  'Writes etl_delta, so many new rows and so many known ones, all at once; true when that is done. Where a record is refused by
+what only a write can ask (a trigger, an exclusion constraint, an index), nothing is written, and the records at fault are put
+aside, with false: it is then to be called again, for others may have counted on them. room: how many more may be put aside.';
 
 revoke all on all functions in schema etl from public;

@@ -157,12 +157,12 @@ begin
         perform etl.sift_orphans(target);
         exit when not etl.sift_twins(target);
       end loop;
+      select count(*) filter (where not d.etl_known), count(*) filter (where d.etl_known) into inserted, updated from pg_temp.etl_delta d;
       select count(distinct r.etl_staged) into rejected from pg_temp.etl_rejected r;
-      exit when etl.write_delta(target, floor(feed.reject_limit * read)::bigint - rejected);
+      exit when etl.write_delta(target, inserted, updated, floor(feed.reject_limit * read)::bigint - rejected);
       select count(distinct r.etl_staged) into rejected from pg_temp.etl_rejected r;
       perform etl.check_limit(feed, read, rejected, true);
     end loop;
-    select count(*) filter (where not d.etl_known), count(*) filter (where d.etl_known) into inserted, updated from pg_temp.etl_delta d;
     perform set_config('timezone', caller_time_zone, true);
   end if;
   select count(distinct r.etl_staged) into rejected from pg_temp.etl_rejected r;
