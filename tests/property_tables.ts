@@ -124,5 +124,6 @@ export function createTable({ name, columns, key, checks, uniques, foreignKeys }
       condition ? ` where ${condition.sql}` : ""
     };`
   );
-  return [`create table cases.${name} (${parts.join(", ")});`, ...indexes].join("\n");
+  const plain = `create index ${name}_idx on cases.${name} (${columns[0].name});`;
+  return [`create table cases.${name} (${parts.join(", ")});`, ...indexes, plain].join("\n");
 }

@@ -76,6 +76,8 @@ Deno.test("the model knows what Postgres makes of each text", async () => {
 async function tryCase(db: Database, web: Web, { tables, limit, runs }: Case): Promise<void> {
   await db.query(`drop schema if exists cases cascade; create schema cases; ${tables.map(createTable).join("\n")}`);
   await db.query("delete from etl.feeds");
+  const definitions = "select indexdef from pg_indexes where schemaname = 'cases' order by indexname";
+  const indexes = await db.query(definitions);
   const each = <T>(make: (table: Table) => T) => Object.fromEntries(tables.map((table) => [table.name, make(table)]));
   const world: World = { rows: each(() => []), rejects: each(() => []), files: {}, loaded: {} };
   for (const { name } of tables) {
@@ -99,6 +101,7 @@ async function tryCase(db: Database, web: Web, { tables, limit, runs }: Case): P
   const before = await snapshot(db);
   const whole = await tryRun(db, tables, all, limit, runs.length % 2 === 1, world);
   if (whole) assert.deepEqual(await snapshot(db), before, "nothing changed, and something was written");
+  assert.deepEqual(await db.query(definitions), indexes);
 }
 
 /** One run of loader and model; returns whether all its feeds were loaded. */
