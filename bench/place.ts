@@ -29,7 +29,7 @@ export async function openPlace(deno: string): Promise<Place> {
   const postgres = await startPostgres(await temporaryDirectory(stack), settings);
   stack.defer(postgres.stop);
   const directory = await temporaryDirectory(stack);
-  const serverUrl = await startScript(stack, "server.ts", directory);
+  const serverUrl = await startScript(stack, Deno.execPath(), "server.ts", directory);
   await migrate(postgres.url);
   const client = stack.adopt(await connect(postgres.url), (client) => client.end());
   const admin = stack.adopt(await connect(postgres.adminUrl), (client) => client.end());

@@ -9,8 +9,13 @@ export async function measure(deno: string, job: string[]): Promise<Cost> {
 }
 
 /** Starts a server, which ends with `stack`, and returns its first line. */
-export async function startScript(stack: AsyncDisposableStack, name: string, ...args: string[]): Promise<string> {
-  const process = script(Deno.execPath(), name, ...args).spawn();
+export async function startScript(
+  stack: AsyncDisposableStack,
+  deno: string,
+  name: string,
+  ...args: string[]
+): Promise<string> {
+  const process = script(deno, name, ...args).spawn();
   const reader = process.stdout.getReader();
   stack.defer(async () => {
     process.kill();

@@ -43,7 +43,7 @@ async function prepareSurroundings({ client, databaseUrl, stack }: Place): Promi
   stack.defer(() => Deno.remove(directory, { recursive: true }));
   // In a project only the loader may write; supabase-js would have to be let in.
   await client.query("grant insert, update on public.trips to service_role");
-  const rest = await startScript(stack, "time/rest.ts", databaseUrl);
+  const rest = await startScript(stack, Deno.execPath(), "time/rest.ts", databaseUrl);
   return { rest: rest.split(" "), directory };
 }
 
