@@ -39,14 +39,14 @@ async function main(): Promise<void> {
   });
   if (values.help) return console.log(usage);
   if (!/^(cpu|time|reports|start)?$/.test(values.group ?? "")) throw new Error(`there is no group ${values.group}`);
-  const inGroup = (group: string) => (values.group ?? group) === group;
   const pattern = new RegExp(values.only ?? "");
-  const isChosen = ({ name }: { name: string }) => pattern.test(name);
+  const chosen = <T extends { name: string }>(group: string, cases: T[]) =>
+    (values.group ?? group) === group ? cases.filter(({ name }) => pattern.test(name)) : [];
   const rounds = Number(values.rounds ?? 3), rows = Number(values.rows ?? 200_000);
-  const chosenCpu = inGroup("cpu") ? cpuCases.filter(isChosen) : [];
-  const chosenTime = inGroup("time") ? timeCases.filter(isChosen) : [];
-  const chosenReports = inGroup("reports") ? reportCasesFor(rows).filter(isChosen) : [];
-  const chosenStart = inGroup("start") ? startCases.filter(isChosen) : [];
+  const chosenCpu = chosen("cpu", cpuCases);
+  const chosenTime = chosen("time", timeCases);
+  const chosenReports = chosen("reports", reportCasesFor(rows));
+  const chosenStart = chosen("start", startCases);
   // Ctrl-C ends the measured process too; its failure leads to the end of the place.
   Deno.addSignalListener("SIGINT", () => {});
   await using place = await openPlace(values.deno ?? Deno.execPath());

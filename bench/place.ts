@@ -49,7 +49,7 @@ export async function openPlace(deno: string): Promise<Place> {
   };
 }
 
-async function temporaryDirectory(stack: AsyncDisposableStack): Promise<string> {
+export async function temporaryDirectory(stack: AsyncDisposableStack): Promise<string> {
   const directory = await Deno.makeTempDir({ prefix: "tdc-etl-bench-" });
   stack.defer(() => Deno.remove(directory, { recursive: true }));
   return directory;

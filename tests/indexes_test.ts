@@ -58,8 +58,7 @@ Deno.test("the indexes of an empty table that enforce nothing are built anew, as
     "create unique index things_price_idx on public.things (price)",
   );
   const like = (all: Record<string, Index>) =>
-    Object.entries(all).map(([name, { definition, more }]) => ({ name, definition, more }))
-      .sort((a, b) => a.name < b.name ? -1 : 1);
+    Object.fromEntries(Object.entries(all).map(([name, { definition, more }]) => [name, { definition, more }]));
   assert.deepEqual(like(first), like(before));
   const anew = Object.keys(before).filter((name) => first[name].oid !== before[name].oid).sort();
   assert.deepEqual(anew, ["things' 1st", "things_half_idx", "things_name_idx"]);

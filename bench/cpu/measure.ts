@@ -1,6 +1,7 @@
 /** The group "cpu": what a run costs the loader's own process, for each format. */
 import { type DataFile, type DataFormat, formats, makeFile } from "../data.ts";
 import type { Cost } from "../measured.ts";
+import { turns } from "../medians.ts";
 import { type Place, serveFile } from "../place.ts";
 import { measure } from "../processes.ts";
 import type { Case } from "./cases.ts";
@@ -12,13 +13,11 @@ export async function measureCpu(chosen: Case[], rounds: number, bytes: number, 
   const big = await makeFiles(`${place.directory}/big`, bytes, chosen);
   const small = await makeFiles(`${place.directory}/small`, 0, chosen);
   const samples: Sample[] = [];
-  for (let round = 1; round <= rounds; round++) {
-    for (const one of round % 2 ? chosen : chosen.toReversed()) {
-      const startUp = await measureCase(one, small[one.format], place);
-      const whole = await measureCase(one, big[one.format], place);
-      samples.push({ case: one.name, file: big[one.format], whole, startUp });
-      console.error(`round ${round}: ${one.name}: ${whole.cpuMs.toFixed(0)} ms of CPU`);
-    }
+  for (const [round, one] of turns(chosen, rounds)) {
+    const startUp = await measureCase(one, small[one.format], place);
+    const whole = await measureCase(one, big[one.format], place);
+    samples.push({ case: one.name, file: big[one.format], whole, startUp });
+    console.error(`round ${round}: ${one.name}: ${whole.cpuMs.toFixed(0)} ms of CPU`);
   }
   return samples;
 }

@@ -1,6 +1,6 @@
 /** The group "reports": how long the two reports take, beside the same by hand, and how Postgres goes about it. */
 import { makeFile } from "../data.ts";
-import { type Spread, spread } from "../medians.ts";
+import { type Spread, spread, turns } from "../medians.ts";
 import type { Place } from "../place.ts";
 import { insertUnchecked, keepPlain, putInto } from "../time/state.ts";
 import { type Case, endOf } from "./cases.ts";
@@ -45,14 +45,12 @@ async function measureReport(one: Case, rounds: number, trips: number, { client 
   const ways = [one.report, ...one.byHand];
   const times: number[][] = ways.map(() => []);
   const answers = new Set<number>();
-  // Round 0 warms up, and does not count.
-  for (let round = 0; round <= rounds; round++) {
-    for (const way of round % 2 ? ways.keys() : [...ways.keys()].reverse()) {
-      const started = performance.now();
-      const { rows: [{ count }] } = await client.query(`select count(q) from (${ways[way]}) q`);
-      if (round > 0) times[way].push(performance.now() - started);
-      answers.add(Number(count));
-    }
+  // Round 1 warms up, and does not count.
+  for (const [round, way] of turns([...ways.keys()], rounds + 1)) {
+    const started = performance.now();
+    const { rows: [{ count }] } = await client.query(`select count(q) from (${ways[way]}) q`);
+    if (round > 1) times[way].push(performance.now() - started);
+    answers.add(Number(count));
   }
   if (answers.size > 1) throw new Error(`${one.name}: the ways differ: ${[...answers].join(", ")} rows`);
   const [wallMs, ...others] = times.map(spread);

@@ -1,13 +1,13 @@
 /** The group "reports" as a table for people, with the plans below it. */
 import { table } from "../../lib/local/print.ts";
+import { cells } from "../medians.ts";
 import type { Result } from "./measure.ts";
 
 export function resultTable(results: Result[]): string {
   const trips = results[0].trips.toLocaleString("en-US");
   const rows = results.map(({ wallMs, byHandMs, ...result }) => [
     result.case,
-    wallMs.median.toFixed(0),
-    `${wallMs.lowest.toFixed(0)}–${wallMs.highest.toFixed(0)}`,
+    ...cells(wallMs),
     byHandMs.median.toFixed(0),
     result.toByHand.toFixed(2),
     result.rows.toLocaleString("en-US"),

@@ -1,4 +1,5 @@
 /** The rows of the group "start": from the start of a process to the end of a command, or to a first answer. */
+import { remove } from "../../lib/local/install.ts";
 import { startScript } from "../processes.ts";
 
 export interface Case {
@@ -11,7 +12,7 @@ export const cases: Case[] = [
   {
     name: "task start, bare machine: by npx, with all downloads",
     time: async (_, project) => {
-      await forget(project, ".npm", ".deno", ".local");
+      for (const name of [".npm", ".deno", ".local"]) await remove(`${project}/${name}`);
       const caches = { npm_config_cache: `${project}/.npm`, DENO_DIR: `${project}/.deno` };
       return await start("npx", ["-y", `deno@${Deno.version.deno}`], project, caches);
     },
@@ -19,7 +20,7 @@ export const cases: Case[] = [
   {
     name: "task start, Deno and packages there",
     time: async (deno, project) => {
-      await forget(project, ".local");
+      await remove(`${project}/.local`);
       return await start(deno, [], project);
     },
   },
@@ -33,14 +34,6 @@ export const cases: Case[] = [
   { name: "edge function, to its first answer", time: (deno) => answer(deno, "function") },
   { name: "Deno.serve alone, to its first answer", time: (deno) => answer(deno, "nothing") },
 ];
-
-async function forget(project: string, ...names: string[]): Promise<void> {
-  for (const name of names) {
-    await Deno.remove(`${project}/${name}`, { recursive: true }).catch((error) => {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    });
-  }
-}
 
 async function start(program: string, args: string[], cwd: string, env: Record<string, string> = {}): Promise<number> {
   const command = new Deno.Command(program, {

@@ -1,7 +1,7 @@
 /** The group "start": how long a user waits for the first run, and a caller for a function that is not running yet. */
 import { cp } from "node:fs/promises";
-import { type Spread, spread } from "../medians.ts";
-import type { Place } from "../place.ts";
+import { type Spread, spread, turns } from "../medians.ts";
+import { type Place, temporaryDirectory } from "../place.ts";
 import type { Case } from "./cases.ts";
 
 export interface Result {
@@ -12,21 +12,17 @@ export interface Result {
 
 const parts = ["deno.json", "import_map.json", "main.ts", "lib", "supabase"];
 
-export async function measureStart(chosen: Case[], rounds: number, { deno }: Place): Promise<Result[]> {
-  await using stack = new AsyncDisposableStack();
-  const project = await Deno.makeTempDir({ prefix: "tdc-etl-bench-" });
-  stack.defer(() => Deno.remove(project, { recursive: true }));
+export async function measureStart(chosen: Case[], rounds: number, { deno, stack }: Place): Promise<Result[]> {
+  const project = await temporaryDirectory(stack);
   // Root's Postgres runs as another user, who must get there.
   await Deno.chmod(project, 0o755);
   const root = new URL("../../", import.meta.url);
   for (const part of parts) await cp(new URL(part, root), `${project}/${part}`, { recursive: true });
   const times: Record<string, number[]> = {};
-  for (let round = 1; round <= rounds; round++) {
-    for (const { name, time } of round % 2 ? chosen : chosen.toReversed()) {
-      const wallMs = await time(deno, project);
-      (times[name] ??= []).push(wallMs);
-      console.error(`round ${round}: ${name}: ${wallMs.toFixed(0)} ms`);
-    }
+  for (const [round, { name, time }] of turns(chosen, rounds)) {
+    const wallMs = await time(deno, project);
+    (times[name] ??= []).push(wallMs);
+    console.error(`round ${round}: ${name}: ${wallMs.toFixed(0)} ms`);
   }
   return chosen.map(({ name }) => ({ case: name, rounds, wallMs: spread(times[name]) }));
 }

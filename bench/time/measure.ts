@@ -1,7 +1,8 @@
 /** The group "time": how long a whole job takes, and how much it has Postgres write. */
 import { type DataFile, makeFile } from "../data.ts";
 import { remember } from "../feeds.ts";
-import { type Place, serveFile } from "../place.ts";
+import { turns } from "../medians.ts";
+import { type Place, serveFile, temporaryDirectory } from "../place.ts";
 import { measure, startScript } from "../processes.ts";
 import { type Changed, changes } from "../trips.ts";
 import type { Case, Target } from "./cases.ts";
@@ -16,15 +17,13 @@ export async function measureTime(chosen: Case[], rounds: number, rows: number, 
   await keepPlain(place, files.none);
   const around = await prepareSurroundings(place);
   const samples: Sample[] = [];
-  for (let round = 1; round <= rounds; round++) {
-    for (const one of round % 2 ? chosen : chosen.toReversed()) {
-      const sample = await measureCase(one, files, place, around);
-      samples.push(sample);
-      const { cost: { wallMs }, walBytes } = sample;
-      console.error(
-        `round ${round}: ${one.name}: ${wallMs.toFixed(0)} ms, ${walBytes.toLocaleString("en-US")} bytes of WAL`,
-      );
-    }
+  for (const [round, one] of turns(chosen, rounds)) {
+    const sample = await measureCase(one, files, place, around);
+    samples.push(sample);
+    const { cost: { wallMs }, walBytes } = sample;
+    console.error(
+      `round ${round}: ${one.name}: ${wallMs.toFixed(0)} ms, ${walBytes.toLocaleString("en-US")} bytes of WAL`,
+    );
   }
   return samples;
 }
@@ -39,8 +38,7 @@ async function makeFiles(chosen: Case[], { directory }: Place, rows: number): Pr
 }
 
 async function prepareSurroundings({ client, databaseUrl, stack }: Place): Promise<Surroundings> {
-  const directory = await Deno.makeTempDir({ prefix: "tdc-etl-bench-" });
-  stack.defer(() => Deno.remove(directory, { recursive: true }));
+  const directory = await temporaryDirectory(stack);
   // In a project only the loader may write; supabase-js would have to be let in.
   await client.query("grant insert, update on public.trips to service_role");
   const rest = await startScript(stack, Deno.execPath(), "time/rest.ts", databaseUrl);

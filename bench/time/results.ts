@@ -1,7 +1,7 @@
 /** From samples to medians, and to a table for people. */
 import { table } from "../../lib/local/print.ts";
 import type { Cost } from "../measured.ts";
-import { median, type Spread, spread } from "../medians.ts";
+import { cells, median, type Spread, spread } from "../medians.ts";
 import { base, cases, type State } from "./cases.ts";
 
 export interface Sample {
@@ -59,8 +59,7 @@ export function resultTable(results: Result[]): string {
   ];
   const rows = results.map(({ wallMs, ...result }) => [
     result.case,
-    wallMs.median.toFixed(0),
-    `${wallMs.lowest.toFixed(0)}–${wallMs.highest.toFixed(0)}`,
+    ...cells(wallMs),
     result.toByHand?.toFixed(2) ?? "",
     result.walBytes.toLocaleString("en-US"),
     result.cpuMs ? result.cpuMs.toFixed(0) : "",
