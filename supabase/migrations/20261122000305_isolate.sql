@@ -146,9 +146,10 @@ begin
 end
 $$;
 comment on function etl.isolate(regclass, text, text, bigint) is
-  'Runs a statement on a step''s records, part by part in the order of the file ($1 and $2: the part''s first and last; $3: how many), and
-returns those at fault as rows of etl_rejected, at most one more than there is room for (null: all). A part that raises is
-halved, after one that does not the next is twice as large: a fault costs about 2 log2(n) parts, or one where all are bad.';
+  'Runs a statement on a step''s records, part by part in the order of the file ($1 and $2: the part''s first and last; $3: how
+many), and returns those at fault as rows of etl_rejected, at most one more than there is room for (null: all). A part that
+raises is halved, after one that does not the next is twice as large: a fault costs about 2 log2(n) parts, or one where all
+are bad.';
 
 create or replace function etl.execute_on(target regclass, step text, statement text, probe text)
 returns bigint
