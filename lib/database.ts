@@ -74,7 +74,8 @@ function notConnected(cause: Error & { code?: string }): EtlError {
 /** The error of a connection that broke, in words; null where it is another error. */
 export function connectionLost(cause: unknown): EtlError | null {
   const { code = "connection", message, syscall } = cause as { code?: string; message: string; syscall?: string };
-  if (!syscall && !/^57P0/.test(code) && !/^Connection terminated|connection error/.test(message)) return null;
+  const lost = syscall || /^(57P0.|EPIPE)$/.test(code) || /^Connection terminated|connection error/.test(message);
+  if (!lost) return null;
   // It may have been lost after the commit was sent: whether the run was kept is then known to the database alone.
   const hint = "A run is kept whole or not at all. Run again once the database is up.";
   return new EtlError(code, `the connection to the database was lost: ${message}`, hint, { cause });

@@ -1,5 +1,8 @@
 /** The database's own faults: it cannot be reached, or it goes away in the middle. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createConnection } from "node:net";
+import { connectionLost } from "../lib/database.ts";
 import { load } from "../lib/load.ts";
 import { EtlError } from "../lib/errors.ts";
 import { type Database, freshDatabase, serve, snapshot } from "./harness.ts";
@@ -93,6 +96,16 @@ Deno.test("a connection that is lost rejects the run and keeps nothing of it", a
     web.files["/things"] = "id\n1\n";
     assert.equal((await db.loadOne("things")).inserted, 1);
   });
+});
+
+Deno.test("a socket that has ended, written to before the driver hears of it, is a connection lost", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const socket = createConnection(listener.addr.port, "127.0.0.1").resume();
+  (await listener.accept()).close();
+  await once(socket, "end");
+  socket.write("");
+  const [error] = await once(socket, "error");
+  assert.equal(connectionLost(error)?.code, "EPIPE");
 });
 
 Deno.test("a full disk is the database's fault, not the file's", async () => {

@@ -149,9 +149,11 @@ async function crashed(): Promise<void> {
         const run = outcomeOf(server.url.replace(/\/postgres\?/, `/${name}?`));
         await wait(random * millis);
         await crash(home.path);
-        const outcome = await run;
-        await server.stop();
-        Object.assign(server, await start());
+        // Without a server the scene could not be cleared, and that error would hide the run's.
+        const outcome = await run.finally(async () => {
+          await server.stop();
+          Object.assign(server, await start());
+        });
         await using db = await database(name, server);
         return `${outcome}, ${await repair(db, scene)}`;
       });
