@@ -47,7 +47,7 @@ begin
   if not all_new then
     statement := format(
       'insert into pg_temp.etl_typed
-      select t.*, o.%1$I is not null from (%2$s) t left join %3$s o on %4$s where o.%1$I is null or %5$s',
+      select t.*, o.%1$I is not null from (%2$s offset 0) t left join %3$s o on %4$s where o.%1$I is null or %5$s',
       key[1], typed, target, same_key, differs
     );
   end if;
