@@ -16,9 +16,16 @@ export function spread(numbers: number[]): Spread {
   return { median: median(numbers), lowest: Math.min(...numbers), highest: Math.max(...numbers) };
 }
 
-/** A cell for the median, and one for the range. */
-export function cells({ median, lowest, highest }: Spread): string[] {
-  return [median.toFixed(0), `${lowest.toFixed(0)}–${highest.toFixed(0)}`];
+/** Round by round, for what makes a whole round slow says nothing. Both in the order of the rounds. */
+export function ratios(numbers: number[], base: number[]): Spread {
+  return spread(numbers.map((number, round) => number / base[round]));
+}
+
+/** A cell for the median, and one for the range; both empty where nothing was measured. */
+export function cells(spread: Spread | null, digits = 0): string[] {
+  if (!spread) return ["", ""];
+  const [median, lowest, highest] = [spread.median, spread.lowest, spread.highest].map((one) => one.toFixed(digits));
+  return [median, `${lowest}–${highest}`];
 }
 
 export function median(numbers: number[]): number {

@@ -42,8 +42,8 @@ function timePanel(results: TimeResult[]): Panel {
   const bars = results.flatMap(({ case: name, toByHand, wallMs }) =>
     toByHand === null || name.endsWith(doubtful) ? [] : [{
       name,
-      value: toByHand,
-      label: `${toByHand.toFixed(2)} × (${(wallMs.median / 1000).toFixed(1)} s)`,
+      value: toByHand.median,
+      label: `${toByHand.median.toFixed(2)} × (${(wallMs.median / 1000).toFixed(1)} s)`,
       colour: colourOf(name, /^(?!tdc-etl)/),
     }]
   );

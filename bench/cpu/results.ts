@@ -2,7 +2,7 @@
 import { table } from "../../lib/local/print.ts";
 import type { DataFile } from "../data.ts";
 import type { Cost } from "../measured.ts";
-import { median, type Spread, spread } from "../medians.ts";
+import { cells, median, ratios, type Spread, spread } from "../medians.ts";
 import { cases, passThrough } from "./cases.ts";
 
 export interface Sample {
@@ -21,8 +21,8 @@ export interface Result {
   /** Milliseconds of CPU for each megabyte (10^6 bytes, unpacked), with process start-up and without. */
   cpuMsPerMb: Spread | null;
   cpuMsPerMbNet: number | null;
-  /** cpuMsPerMbNet relative to the pass-through of the same rounds; null where that was not measured. */
-  toPassThrough: number | null;
+  /** Without start-up, relative to the pass-through; null where that was not measured. */
+  toPassThrough: Spread | null;
   cpuMs: number;
   startUpCpuMs: number;
   wallMs: number;
@@ -31,26 +31,23 @@ export interface Result {
 }
 
 export function summarize(samples: Sample[]): Result[] {
+  const of = (name: string) => samples.filter((sample) => sample.case === name);
   const names = [...new Set(samples.map((sample) => sample.case))];
-  const results = names.map((name) => resultOf(name, samples.filter((sample) => sample.case === name)));
-  const base = results.find((result) => result.case === passThrough)?.cpuMsPerMbNet;
-  return results.map((result) => ({
-    ...result,
-    toPassThrough: base && result.cpuMsPerMbNet ? result.cpuMsPerMbNet / base : null,
-  }));
+  return names.map((name) => resultOf(name, of(name), of(passThrough)));
 }
 
-function resultOf(name: string, samples: Sample[]): Result {
+function resultOf(name: string, samples: Sample[], base: Sample[]): Result {
   const bodiless = cases.find((one) => one.name === name)?.bodiless;
-  const megabytes = bodiless ? 0 : samples[0].file.unpacked / 1e6;
-  const perMb = (milliseconds: (sample: Sample) => number) => samples.map((sample) => milliseconds(sample) / megabytes);
+  const perMb = (milliseconds: (sample: Sample) => number, samples: Sample[]) =>
+    samples.map((sample) => milliseconds(sample) / (sample.file.unpacked / 1e6));
+  const whole = ({ whole }: Sample) => whole.cpuMs, net = ({ whole, startUp }: Sample) => whole.cpuMs - startUp.cpuMs;
   return {
     case: name,
-    megabytes,
+    megabytes: bodiless ? 0 : samples[0].file.unpacked / 1e6,
     rounds: samples.length,
-    cpuMsPerMb: bodiless ? null : spread(perMb(({ whole }) => whole.cpuMs)),
-    cpuMsPerMbNet: bodiless ? null : median(perMb(({ whole, startUp }) => whole.cpuMs - startUp.cpuMs)),
-    toPassThrough: null,
+    cpuMsPerMb: bodiless ? null : spread(perMb(whole, samples)),
+    cpuMsPerMbNet: bodiless ? null : median(perMb(net, samples)),
+    toPassThrough: bodiless || base.length === 0 ? null : ratios(perMb(net, samples), perMb(net, base)),
     cpuMs: median(samples.map(({ whole }) => whole.cpuMs)),
     startUpCpuMs: median(samples.map(({ startUp }) => startUp.cpuMs)),
     wallMs: median(samples.map(({ whole }) => whole.wallMs)),
@@ -59,13 +56,14 @@ function resultOf(name: string, samples: Sample[]): Result {
 }
 
 export function resultTable(results: Result[]): string {
-  const head = ["", "MB", "CPU ms/MB", "lowest", "highest", "without start", "to pass-through", "CPU ms", "start ms"];
+  const range = "lowest–highest";
+  const head = ["", "MB", "CPU ms/MB", range, "without start", "to pass-through", range, "CPU ms", "start ms"];
   const rows = results.map((result) => [
     result.case,
     result.megabytes.toFixed(0),
-    ...(["median", "lowest", "highest"] as const).map((end) => result.cpuMsPerMb?.[end].toFixed(2) ?? ""),
+    ...cells(result.cpuMsPerMb, 2),
     result.cpuMsPerMbNet?.toFixed(2) ?? "",
-    result.toPassThrough?.toFixed(2) ?? "",
+    ...cells(result.toPassThrough, 1),
     result.cpuMs.toFixed(0),
     result.startUpCpuMs.toFixed(0),
     result.wallMs.toFixed(0),

@@ -9,10 +9,11 @@ export function resultTable(results: Result[]): string {
     result.case,
     ...cells(wallMs),
     byHandMs.median.toFixed(0),
-    result.toByHand.toFixed(2),
+    ...cells(result.toByHand, 2),
     result.rows.toLocaleString("en-US"),
   ]);
   const plans = results.map(({ plan, ...result }) => [`${result.case}, by hand:`, ...plan].join("\n  "));
-  const head = [`${trips} trips`, "wall ms", "lowest–highest", "by hand ms", "to by hand", "rows"];
+  const range = "lowest–highest",
+    head = [`${trips} trips`, "wall ms", range, "by hand ms", "to by hand", range, "rows"];
   return [table(head, rows, 1), "", ...plans].join("\n");
 }

@@ -44,6 +44,10 @@ const twice = (name: string, firstJob: Case["job"], nextJob = firstJob): Case[] 
 const own: Case[] = [
   first("tdc-etl: first load", load("changed")),
   again("tdc-etl: re-run, forced: all rows compared", load("unchanged", "force")),
+  {
+    ...again("tdc-etl: re-run, same content, of unknown length: staged and hashed", load("unchanged")),
+    memory: "hash",
+  },
   { ...again("tdc-etl: re-run, same content: hashed only", load("unchanged")), memory: "length" },
   { ...again("tdc-etl: re-run, same ETag: 304", load("unchanged")), memory: "etag" },
   { ...again("tdc-etl: 1 % of the rows changed", load("changed")), file: "corrected", missing: 100 },

@@ -1,7 +1,7 @@
 /** From samples to medians, and to a table for people. */
 import { table } from "../../lib/local/print.ts";
 import type { Cost } from "../measured.ts";
-import { cells, median, type Spread, spread } from "../medians.ts";
+import { cells, median, ratios, type Spread, spread } from "../medians.ts";
 import { base, cases, type State } from "./cases.ts";
 
 export interface Sample {
@@ -18,7 +18,7 @@ export interface Result {
   rounds: number;
   wallMs: Spread;
   /** wallMs relative to "by hand" from the same state; null where that was not measured. */
-  toByHand: number | null;
+  toByHand: Spread | null;
   walBytes: number;
   /** Of the client; 0 where it is not known. */
   cpuMs: number;
@@ -27,22 +27,20 @@ export interface Result {
 }
 
 export function summarize(samples: Sample[]): Result[] {
-  const measured = cases.filter(({ name }) => samples.some((sample) => sample.case === name));
-  const results = measured.map(({ name, state }) => resultOf(name, state, samples.filter((one) => one.case === name)));
-  return results.map((result) => {
-    const byHand = results.find((other) => other.case === base[result.state])?.wallMs.median;
-    return { ...result, toByHand: byHand ? result.wallMs.median / byHand : null };
-  });
+  const of = (name: string) => samples.filter((sample) => sample.case === name);
+  const measured = cases.filter(({ name }) => of(name).length > 0);
+  return measured.map(({ name, state }) => resultOf(name, state, of(name), of(base[state])));
 }
 
-function resultOf(name: string, state: State, samples: Sample[]): Result {
+function resultOf(name: string, state: State, samples: Sample[], byHand: Sample[]): Result {
+  const wallMs = (samples: Sample[]) => samples.map(({ cost }) => cost.wallMs);
   return {
     case: name,
     state,
     rows: samples[0].rows,
     rounds: samples.length,
-    wallMs: spread(samples.map(({ cost }) => cost.wallMs)),
-    toByHand: null,
+    wallMs: spread(wallMs(samples)),
+    toByHand: byHand.length > 0 ? ratios(wallMs(samples), wallMs(byHand)) : null,
     walBytes: median(samples.map(({ walBytes }) => walBytes)),
     cpuMs: median(samples.map(({ cost }) => cost.cpuMs)),
     peakMb: Math.max(...samples.map(({ cost }) => cost.peakBytes)) / 1e6,
@@ -55,12 +53,13 @@ export function resultTable(results: Result[]): string {
     "wall ms",
     "lowest–highest",
     "to by hand",
+    "lowest–highest",
     "WAL bytes",
   ];
   const rows = results.map(({ wallMs, ...result }) => [
     result.case,
     ...cells(wallMs),
-    result.toByHand?.toFixed(2) ?? "",
+    ...cells(result.toByHand, 2),
     result.walBytes.toLocaleString("en-US"),
     result.cpuMs ? result.cpuMs.toFixed(0) : "",
     result.peakMb ? result.peakMb.toFixed(0) : "",
