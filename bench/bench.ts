@@ -1,9 +1,11 @@
 /** What a run costs, and how long it takes, beside other means to the same end. See docs/performance.md. */
 import { parseArgs } from "node:util";
+import { EtlError } from "../lib/errors.ts";
+import { explain, interruption } from "../lib/local/session.ts";
 import { cases as cpuCases, legend as cpuLegend } from "./cpu/cases.ts";
 import { measureCpu } from "./cpu/measure.ts";
 import { resultTable as cpuTable, summarize as summarizeCpu } from "./cpu/results.ts";
-import { openPlace } from "./place.ts";
+import { openPlace, type Place } from "./place.ts";
 import { casesFor as reportCasesFor } from "./reports/cases.ts";
 import { measureReports } from "./reports/measure.ts";
 import { resultTable as reportTable } from "./reports/results.ts";
@@ -38,21 +40,28 @@ async function main(): Promise<void> {
     options: { ...sizes, group: text, only: text, deno: text, json: text, help: { type: "boolean" } },
   });
   if (values.help) return console.log(usage);
-  if (!/^(cpu|time|reports|start)?$/.test(values.group ?? "")) throw new Error(`there is no group ${values.group}`);
-  const pattern = new RegExp(values.only ?? "");
+  if (!/^(cpu|time|reports|start)?$/.test(values.group ?? "")) {
+    throw new EtlError("usage", `there is no group ${values.group}`, "deno task bench --help tells the groups.");
+  }
+  const interrupted = interruption();
+  interrupted.catch(() => {});
+  await using place = await openPlace(values.deno ?? Deno.execPath());
+  await Promise.race([interrupted, measure(values, place)]);
+}
+
+type Options = Partial<Record<"group" | "megabytes" | "rows" | "rounds" | "only" | "json", string>>;
+
+async function measure(options: Options, place: Place): Promise<void> {
+  const pattern = new RegExp(options.only ?? "");
   const chosen = <T extends { name: string }>(group: string, cases: T[]) =>
-    (values.group ?? group) === group ? cases.filter(({ name }) => pattern.test(name)) : [];
-  const rounds = Number(values.rounds ?? 3), rows = Number(values.rows ?? 200_000);
+    (options.group ?? group) === group ? cases.filter(({ name }) => pattern.test(name)) : [];
+  const rounds = Number(options.rounds ?? 3), rows = Number(options.rows ?? 200_000);
+  const bytes = Number(options.megabytes ?? 200) * 1e6;
   const chosenCpu = chosen("cpu", cpuCases);
   const chosenTime = chosen("time", timeCases);
   const chosenReports = chosen("reports", reportCasesFor(rows));
   const chosenStart = chosen("start", startCases);
-  // Ctrl-C ends the measured process too; its failure leads to the end of the place.
-  Deno.addSignalListener("SIGINT", () => {});
-  await using place = await openPlace(values.deno ?? Deno.execPath());
-  const cpu = chosenCpu.length > 0
-    ? await measureCpu(chosenCpu, rounds, Number(values.megabytes ?? 200) * 1e6, place)
-    : [];
+  const cpu = chosenCpu.length > 0 ? await measureCpu(chosenCpu, rounds, bytes, place) : [];
   const time = chosenTime.length > 0 ? await measureTime(chosenTime, rounds, rows, place) : [];
   const reports = chosenReports.length > 0 ? await measureReports(chosenReports, rounds, rows, place) : [];
   const start = chosenStart.length > 0 ? await measureStart(chosenStart, rounds, place) : [];
@@ -69,7 +78,9 @@ async function main(): Promise<void> {
   if (time.length > 0) console.log(`${timeTable(groups.time.results)}\n${timeLegend}`);
   if (reports.length > 0) console.log(reportTable(reports));
   if (start.length > 0) console.log(startTable(start));
-  if (values.json) await Deno.writeTextFile(values.json, JSON.stringify({ deno, os, arch, ...groups }, null, 2) + "\n");
+  if (options.json) {
+    await Deno.writeTextFile(options.json, JSON.stringify({ deno, os, arch, ...groups }, null, 2) + "\n");
+  }
 }
 
-await main();
+Deno.exit(await main().then(() => 0, (error) => explain(error, false)));

@@ -42,7 +42,7 @@ export function explain(thrown: unknown, json: boolean): number {
 }
 
 /** Rejects when the process is told to end. */
-function interruption(): Promise<never> {
+export function interruption(): Promise<never> {
   return new Promise((_, reject) => {
     for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"] as const) {
       const hint = "A run is saved whole or not at all; run it again.";
