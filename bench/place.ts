@@ -2,19 +2,27 @@
 import { type Client, connect } from "../lib/database.ts";
 import { migrate } from "../lib/local/migrate.ts";
 import { startPostgres } from "../lib/local/postgres.ts";
+import { keepCertificates } from "../tests/certificates.ts";
 import { type DataFile, formats } from "./data.ts";
 import { startScript } from "./processes.ts";
 import { drivers } from "./trips.ts";
 
-export interface Place extends AsyncDisposable {
+/** How a measured process gets to the servers. */
+export interface Way {
+  databaseUrl: string;
+  /** Of what serves the directory. */
+  serverUrl: string;
+  env: Record<string, string>;
+}
+
+export interface Place extends Way, AsyncDisposable {
+  tls: Way;
   /** The Deno that is measured. */
   deno: string;
   /** The owner of the tables, as whom all that is measured connects. */
   client: Client;
   /** The superuser. */
   admin: Client;
-  databaseUrl: string;
-  serverUrl: string;
   /** What the server serves. */
   directory: string;
   /** What ends with the place. */
@@ -26,10 +34,13 @@ const settings = ["max_wal_size=4GB", "checkpoint_timeout=1h", "autovacuum=off"]
 
 export async function openPlace(deno: string): Promise<Place> {
   await using stack = new AsyncDisposableStack();
-  const postgres = await startPostgres(await temporaryDirectory(stack), settings);
+  const home = await temporaryDirectory(stack);
+  const { authority, certificate, key, settings: ssl } = await keepCertificates(home, "localhost");
+  const postgres = await startPostgres(home, [...settings, ...ssl]);
   stack.defer(postgres.stop);
   const directory = await temporaryDirectory(stack);
-  const serverUrl = await startScript(stack, Deno.execPath(), "server.ts", directory);
+  const urls = await startScript(stack, Deno.execPath(), "server.ts", directory, certificate, key);
+  const [serverUrl, tlsUrl] = urls.split(" ");
   await migrate(postgres.url);
   const client = stack.adopt(await connect(postgres.url), (client) => client.end());
   const admin = stack.adopt(await connect(postgres.adminUrl), (client) => client.end());
@@ -43,10 +54,19 @@ export async function openPlace(deno: string): Promise<Place> {
     admin,
     databaseUrl: postgres.url,
     serverUrl,
+    env: {},
+    tls: { databaseUrl: byTls(postgres.url), serverUrl: tlsUrl, env: { DENO_CERT: authority } },
     directory,
     stack: rest,
     [Symbol.asyncDispose]: end,
   };
+}
+
+function byTls(databaseUrl: string): string {
+  const url = new URL(databaseUrl);
+  url.hostname = "localhost";
+  url.search = "sslmode=verify-full";
+  return url.href;
 }
 
 export async function temporaryDirectory(stack: AsyncDisposableStack): Promise<string> {
@@ -71,8 +91,8 @@ async function addDrivers(client: Client): Promise<void> {
 }
 
 /** Has the file's feed come from this server, and returns its URL there. */
-export async function serveFile(place: Place, file: DataFile, withEtag = false): Promise<string> {
-  const url = place.serverUrl + file.path.slice(place.directory.length) + (withEtag ? "?etag" : "");
+export async function serveFile(place: Place, file: DataFile, withEtag = false, way: Way = place): Promise<string> {
+  const url = way.serverUrl + file.path.slice(place.directory.length) + (withEtag ? "?etag" : "");
   await place.client.query("update etl.feeds set url = $2 where name = $1", [file.format, url]);
   return url;
 }

@@ -2,8 +2,8 @@
 import type { Cost } from "./measured.ts";
 
 /** Runs a job to its end. */
-export async function measure(deno: string, job: string[]): Promise<Cost> {
-  const { success, stdout } = await script(deno, "measured.ts", ...job).output();
+export async function measure(deno: string, job: string[], env: Record<string, string> = {}): Promise<Cost> {
+  const { success, stdout } = await script(deno, env, "measured.ts", ...job).output();
   if (!success) throw new Error(`${job[0]}: the measured process failed`);
   return JSON.parse(new TextDecoder().decode(stdout));
 }
@@ -15,7 +15,7 @@ export async function startScript(
   name: string,
   ...args: string[]
 ): Promise<string> {
-  const process = script(deno, name, ...args).spawn();
+  const process = script(deno, {}, name, ...args).spawn();
   const reader = process.stdout.getReader();
   stack.defer(async () => {
     process.kill();
@@ -27,10 +27,11 @@ export async function startScript(
   return new TextDecoder().decode(value).trim();
 }
 
-function script(deno: string, name: string, ...args: string[]): Deno.Command {
+function script(deno: string, env: Record<string, string>, name: string, ...args: string[]): Deno.Command {
   const path = decodeURIComponent(new URL(name, import.meta.url).pathname);
   return new Deno.Command(deno, {
     args: ["run", "-A", "--no-check", path, ...args],
+    env,
     stdout: "piped",
     stderr: "inherit",
   });

@@ -2,12 +2,25 @@
 import { generateKeyPairSync } from "node:crypto";
 // @ts-types="@types/node-forge"
 import forge from "node-forge";
+import { ownerOf } from "../lib/local/home.ts";
 
 export interface Certificates {
   /** PEM, all three. */
   authority: string;
   certificate: string;
   key: string;
+}
+
+/** Certificates for `host` as files in `home`, which are the server's there; `settings` are what Postgres is to be told. */
+export async function keepCertificates(home: string, host: string): Promise<Certificates & { settings: string[] }> {
+  const owner = await ownerOf(home);
+  const files = { authority: `${home}/authority.pem`, certificate: `${home}/server.pem`, key: `${home}/server.key` };
+  for (const [name, text] of Object.entries(certificatesFor(host))) {
+    const path = files[name as keyof Certificates];
+    await Deno.writeTextFile(path, text, { mode: 0o600 });
+    if (owner.uid !== undefined) await Deno.chown(path, owner.uid, owner.gid!);
+  }
+  return { ...files, settings: ["ssl=on", `ssl_cert_file=${files.certificate}`, `ssl_key_file=${files.key}`] };
 }
 
 /** A certificate for `host`, signed by an authority that nobody knows yet. */

@@ -1,11 +1,10 @@
 /** To a server that is not this machine's own: encrypted and verified where it offers TLS, and nothing less. */
 import assert from "node:assert/strict";
 import { connect } from "../lib/database.ts";
-import { ownerOf } from "../lib/local/home.ts";
 import { migrate } from "../lib/local/migrate.ts";
 import { startPostgres } from "../lib/local/postgres.ts";
 import { sampleFeeds } from "../lib/local/samples.ts";
-import { certificatesFor } from "./certificates.ts";
+import { keepCertificates } from "./certificates.ts";
 import { denoOfThePlatform } from "./deployed.ts";
 import { database, serve } from "./harness.ts";
 import { project, result, temporary } from "./processes.ts";
@@ -60,15 +59,8 @@ function at(base: string, host: string, sslmode?: string): URL {
 
 /** A server with TLS, its certificate made out to `host`. */
 async function serverWithTls(home: string, host: string) {
-  const { authority, certificate, key } = certificatesFor(host);
-  const owner = await ownerOf(home);
-  const files = { "authority.pem": authority, "server.pem": certificate, "server.key": key };
-  for (const [name, text] of Object.entries(files)) {
-    await Deno.writeTextFile(`${home}/${name}`, text, { mode: 0o600 });
-    if (owner.uid !== undefined) await Deno.chown(`${home}/${name}`, owner.uid, owner.gid!);
-  }
-  const settings = ["ssl=on", `ssl_cert_file=${home}/server.pem`, `ssl_key_file=${home}/server.key`, "fsync=off"];
-  return { ...await startPostgres(home, settings), authority: `${home}/authority.pem` };
+  const { authority, settings } = await keepCertificates(home, host);
+  return { ...await startPostgres(home, [...settings, "fsync=off"]), authority };
 }
 
 Deno.test("TLS is used and verified wherever a server offers it", async (t) => {

@@ -12,6 +12,8 @@ export interface Case {
   job: (url: string, databaseUrl: string) => string[];
   /** No body is sent: there are no megabytes to divide by. */
   bodiless?: boolean;
+  /** The web server and the database are reached by TLS. */
+  tls?: boolean;
 }
 
 export const passThrough = "pass-through: bytes dropped";
@@ -43,9 +45,11 @@ export const legend = `* By a request to the edge function: the same content as 
 
 export const cases: Case[] = [
   { name: passThrough, format: "csv", job: (url) => ["read", url] },
+  { name: "pass-through by HTTPS", format: "csv", job: (url) => ["read", url], tls: true },
   { name: "csv-parse: rows dropped", format: "csv", job: (url) => ["parse", url] },
   { name: "CSV, first load: the whole job", format: "csv", prepare: forgetTrips, job: load("csv", "changed") },
   staged("csv", "CSV"),
+  { ...staged("csv", "CSV by HTTPS, to the database by TLS"), tls: true },
   again("CSV, same content: hashed only", "csv", "length"),
   again("CSV, same ETag: 304", "csv", "etag"),
   { name: "CSV, forced: all rows compared", format: "csv", prepare: haveTrips, job: load("csv", "unchanged", "force") },

@@ -33,9 +33,10 @@ async function makeFiles(directory: string, bytes: number, chosen: Case[]): Prom
 }
 
 async function measureCase(one: Case, file: DataFile, place: Place): Promise<Cost> {
-  const url = await serveFile(place, file, one.bodiless);
+  const way = one.tls ? place.tls : place;
+  const url = await serveFile(place, file, one.bodiless, way);
   await one.prepare?.(place.client, file);
-  const cost = await measure(place.deno, one.job(url, place.databaseUrl));
+  const cost = await measure(place.deno, one.job(url, way.databaseUrl), way.env);
   if (cost.rows !== null && cost.rows !== file.rows) throw new Error(`${one.name}: ${cost.rows} rows of ${file.rows}`);
   return cost;
 }
