@@ -91,7 +91,7 @@ function heightOf({ bars }: Panel): number {
 function draw(panels: Panel[]): string {
   // Room for the longest name, at a width that no usual font exceeds.
   const names = panels.flatMap(({ bars }) => bars.map(({ name }) => name.length));
-  const left = 30 + Math.max(...names) * 7.3, width = Math.ceil(left + barWidth + right);
+  const left = Math.ceil(30 + Math.max(...names) * 7.3), width = left + barWidth + right;
   let height = 0;
   const drawn = panels.map((panel) => {
     const top = height;
