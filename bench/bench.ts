@@ -43,18 +43,18 @@ async function main(): Promise<void> {
   if (!/^(cpu|time|reports|start)?$/.test(values.group ?? "")) {
     throw new EtlError("usage", `there is no group ${values.group}`, "deno task bench --help tells the groups.");
   }
+  const only = new RegExp(values.only ?? "");
   const interrupted = interruption();
   interrupted.catch(() => {});
   await using place = await openPlace(values.deno ?? Deno.execPath());
-  await Promise.race([interrupted, measure(values, place)]);
+  await Promise.race([interrupted, measure({ ...values, only }, place)]);
 }
 
-type Options = Partial<Record<"group" | "megabytes" | "rows" | "rounds" | "only" | "json", string>>;
+type Options = Partial<Record<"group" | "megabytes" | "rows" | "rounds" | "json", string>> & { only: RegExp };
 
 async function measure(options: Options, place: Place): Promise<void> {
-  const pattern = new RegExp(options.only ?? "");
   const chosen = <T extends { name: string }>(group: string, cases: T[]) =>
-    (options.group ?? group) === group ? cases.filter(({ name }) => pattern.test(name)) : [];
+    (options.group ?? group) === group ? cases.filter(({ name }) => options.only.test(name)) : [];
   const rounds = Number(options.rounds ?? 3), rows = Number(options.rows ?? 200_000);
   const bytes = Number(options.megabytes ?? 200) * 1e6;
   const chosenCpu = chosen("cpu", cpuCases);

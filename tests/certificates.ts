@@ -5,13 +5,13 @@ import forge from "node-forge";
 import { ownerOf } from "../lib/local/home.ts";
 
 export interface Certificates {
-  /** PEM, all three. */
+  /** PEM, all three; or the files that hold it. */
   authority: string;
   certificate: string;
   key: string;
 }
 
-/** Certificates for `host` as files in `home`, which are the server's there; `settings` are what Postgres is to be told. */
+/** Certificates for `host` in files in `home`, which are the server's there; `settings` are what Postgres is to be told. */
 export async function keepCertificates(home: string, host: string): Promise<Certificates & { settings: string[] }> {
   const owner = await ownerOf(home);
   const files = { authority: `${home}/authority.pem`, certificate: `${home}/server.pem`, key: `${home}/server.key` };
@@ -24,7 +24,7 @@ export async function keepCertificates(home: string, host: string): Promise<Cert
 }
 
 /** A certificate for `host`, signed by an authority that nobody knows yet. */
-export function certificatesFor(host: string): Certificates {
+function certificatesFor(host: string): Certificates {
   const authority = keyPair();
   const server = keyPair();
   const authorityName = [{ name: "commonName", value: "an authority of the tests" }];

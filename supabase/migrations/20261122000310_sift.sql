@@ -45,6 +45,7 @@ begin
   );
   execute format('select not exists (select from %s)', target) into all_new;
   if not all_new then
+    -- OFFSET 0: without it Postgres casts behind the join, which then spills the text of all rows.
     statement := format(
       'insert into pg_temp.etl_typed
       select t.*, o.%1$I is not null from (%2$s offset 0) t left join %3$s o on %4$s where o.%1$I is null or %5$s',
