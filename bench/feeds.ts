@@ -1,5 +1,5 @@
 /** What etl.feeds remembers of an earlier load, and so by what the next run may tell that nothing changed. */
-import type { Client } from "../lib/database.ts";
+import type { Client } from "../lib/database/connect.ts";
 import type { DataFile } from "./data.ts";
 
 /**

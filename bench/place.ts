@@ -1,8 +1,8 @@
 /** Where it is measured: a Postgres, a web server and a directory of files, all made here and gone at the end. */
-import { type Client, connect } from "../lib/database.ts";
+import { type Client, connect } from "../lib/database/connect.ts";
 import { migrate } from "../lib/local/migrate.ts";
-import { startPostgres } from "../lib/local/postgres.ts";
-import { keepCertificates } from "../tests/certificates.ts";
+import { startPostgres } from "../lib/local/postgres/start.ts";
+import { keepCertificates } from "../tests/support/certificates.ts";
 import { type DataFile, formats } from "./data.ts";
 import { startScript } from "./processes.ts";
 import { drivers } from "./trips.ts";

@@ -1,4 +1,4 @@
-import { troubles } from "./sqlstates.ts";
+import { troubles } from "./database/sqlstates.ts";
 
 /**
  * What a person is told when something fails: what failed, why, and the way out.

@@ -4,14 +4,24 @@
  * All feeds of a run become visible together, parents before children. Each has its own savepoint: one that fails is
  * rolled back to it and reported, the others go on.
  */
-import { type Client, connect, connectionLost } from "./database.ts";
+import { type Client, connect, connectionLost } from "./database/connect.ts";
 import { asEtlError, EtlError } from "./errors.ts";
-import { type Download, download, type Patience, patient, type Source } from "./fetch.ts";
+import { type Download, download, type Patience, patient, type Source } from "./fetch/download.ts";
 import { errorReport, type FeedReport, overall, type Report } from "./report.ts";
-import type { Peekable } from "./peekable.ts";
-import { openRows, openText, type Rows } from "./rows.ts";
-import { Bytes } from "./scan/scanner.ts";
-import { begin, enter, type Feed, merge, type Outcome, plan, remember, stage, unchanged } from "./statements.ts";
+import type { Peekable } from "./format/peekable.ts";
+import { openRows, openText, type Rows } from "./format/rows.ts";
+import { Bytes } from "./format/scan/scanner.ts";
+import {
+  begin,
+  enter,
+  type Feed,
+  merge,
+  type Outcome,
+  plan,
+  remember,
+  stage,
+  unchanged,
+} from "./database/statements.ts";
 
 export interface LoadOptions {
   databaseUrl: string;

@@ -1,5 +1,5 @@
 /** What is measured: each case is one process, run on the big file, and on a file of one row for its start-up. */
-import type { Client } from "../../lib/database.ts";
+import type { Client } from "../../lib/database/connect.ts";
 import type { DataFile, DataFormat } from "../data.ts";
 import { type Memory, remember } from "../feeds.ts";
 

@@ -1,5 +1,5 @@
 /** The rows of the group "start": from the start of a process to the end of a command, or to a first answer. */
-import { remove } from "../../lib/local/install.ts";
+import { remove } from "../../lib/local/postgres/install.ts";
 import { startScript } from "../processes.ts";
 
 export interface Case {

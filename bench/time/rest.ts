@@ -1,7 +1,7 @@
 /** The local stand-in for a project's REST, a process of its own: `rest.ts DATABASE_URL`, prints its URL, key and a token. */
 import { Buffer } from "node:buffer";
 import { createHmac } from "node:crypto";
-import { startApi } from "../../lib/local/api.ts";
+import { startApi } from "../../lib/local/supabase/api.ts";
 
 const [databaseUrl] = Deno.args;
 const jwtSecret = crypto.randomUUID();

@@ -36,7 +36,9 @@ export async function command(args: string[]): Promise<number> {
   }
   if (name === "start" && rest.length === 0) return await withSession(false, start);
   // A computed name: only this command downloads REST and auth.
-  if (name === "dev" && rest.length === 0) return await (await import(import.meta.resolve(`./${name}.ts`))).dev();
+  if (name === "dev" && rest.length === 0) {
+    return await (await import(import.meta.resolve(`./supabase/${name}.ts`))).dev();
+  }
   if (name === "etl") return await etl(rest);
   if (name === "rejects") return await rejects(rest);
   console.error(usage);

@@ -1,5 +1,5 @@
 /** Applies supabase/migrations, keeping the Supabase CLI's own history, so that either may follow the other. */
-import { type Client, connect } from "../database.ts";
+import { type Client, connect } from "../database/connect.ts";
 import { EtlError } from "../errors.ts";
 
 const directory = new URL("../../supabase/migrations/", import.meta.url);

@@ -3,7 +3,7 @@
 import { to as copyTo } from "pg-copy-streams";
 import { pipeline } from "node:stream/promises";
 import process from "node:process";
-import { type Client, connect } from "../database.ts";
+import { type Client, connect } from "../database/connect.ts";
 import { EtlError } from "../errors.ts";
 import { table } from "./print.ts";
 

@@ -1,11 +1,11 @@
 /** From the start of a command to its end: its database, what an interruption does, and an exit code for every error. */
 import { resolve } from "node:path";
-import { connect } from "../database.ts";
+import { connect } from "../database/connect.ts";
 import { asEtlError, EtlError } from "../errors.ts";
 import { errorReport } from "../report.ts";
-import { homeOf } from "./home.ts";
+import { homeOf } from "./postgres/home.ts";
 import { migrate } from "./migrate.ts";
-import { startPostgres } from "./postgres.ts";
+import { startPostgres } from "./postgres/start.ts";
 import { printError } from "./print.ts";
 import { serveSamples } from "./samples.ts";
 

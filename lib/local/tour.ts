@@ -1,5 +1,5 @@
 /** What `start` shows after its run: the two reports, and how to go on. */
-import { connect } from "../database.ts";
+import { connect } from "../database/connect.ts";
 import { table } from "./print.ts";
 
 const howToGoOn = `

@@ -1,0 +1,194 @@
+/**
+ * A feed's bytes -> lines that COPY takes, a row for each record.
+ *
+ * A record that COPY would stumble over, and fail the whole feed, travels as a row of its own: a single cell with the
+ * mark, an SQLSTATE, the reason, a line end and the record as it came (etl.sift_broken takes it apart). The mark is
+ * random, so that no record can look like one. All other bytes stay as they are.
+ */
+import { EtlError } from "../errors.ts";
+import { concat } from "./peekable.ts";
+import { Scanner, type Shape, Stop } from "./scan/scanner.ts";
+
+/** Bytes that one record may have. */
+export const longestRecord = 8 << 20;
+/** So many broken records are enough to say that a file of which they are the greater part is not what it should be. */
+const hopeless = 100_000;
+const batchSize = 1 << 19;
+/** The quote that COPY is told of for JSON: a byte that no JSON holds. */
+const jsonQuote = "\x01";
+const lineFeed = 0x0a, carriageReturn = 0x0d, space = 0x20;
+const encoder = new TextEncoder(), decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+export class Records {
+  /** What the cell of a broken record begins with. */
+  readonly mark = crypto.randomUUID();
+  broken = 0;
+  #respelled = 0;
+  /** Blank lines not passed on yet: at the end of a file they are none. */
+  #blanks = 0;
+  #scanner: Scanner;
+  #lineEnd: Uint8Array;
+
+  /**
+   * `lead`: bytes before the first record. `rejectLimit`: share of the records that may be broken; of the first 100,000,
+   * half may be in any case.
+   */
+  constructor(private readonly shape: Shape, private readonly lead = 0, private readonly rejectLimit = 0) {
+    this.#scanner = new Scanner(shape);
+    this.#lineEnd = encoder.encode(shape.kind === "csv" ? shape.lineEnd : "\n");
+  }
+
+  /** Rows passed on so far, the broken records included. */
+  get rows(): number {
+    return this.#scanner.records + this.#respelled + this.broken;
+  }
+
+  /** The checksum of all that was read, with the lead. */
+  get hash(): string {
+    return this.#scanner.hash;
+  }
+
+  /** Passes the records on. The first chunk holds the lead. A chunk is valid until the next is asked for. */
+  async *from(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    let lead = this.lead;
+    for await (const chunk of chunks) {
+      this.#scanner.put(chunk);
+      this.#scanner.take(lead);
+      lead = 0;
+      yield* batches(this.#take(false));
+    }
+    const last = this.#scanner.rest.at(-1);
+    if (last !== undefined && this.shape.kind !== "array") {
+      this.#scanner.add(last === carriageReturn ? this.#lineEnd.slice(-1) : this.#lineEnd);
+    }
+    yield* batches(this.#take(true));
+    if (this.shape.kind !== "array" || this.#scanner.arrayClosed) return;
+    throw badJson("the array is not closed: the file may be cut short");
+  }
+
+  /** Takes from the scanner what can be taken. */
+  *#take(isEnd: boolean): Generator<Uint8Array> {
+    const scanner = this.#scanner;
+    while (scanner.rest.length > 0 && !scanner.arrayClosed) {
+      const { good, stop, length } = scanner.scan();
+      if (good.length > 0) yield* this.#pass(good);
+      const isTooLong = scanner.rest.length > longestRecord;
+      if (stop !== Stop.more) yield* this.#mend(stop, scanner.take(length));
+      else if (scanner.rest.length === 0) break;
+      else if (this.shape.kind === "csv" && (isEnd || isTooLong)) yield* this.#blameFirstLine();
+      else if (isTooLong) throw this.#tooLong();
+      else break;
+    }
+    if (scanner.arrayClosed && scanner.take(scanner.rest.length).some((byte) => byte > space)) {
+      throw badJson("something follows the end of the array");
+    }
+  }
+
+  /** Passes on rows, after the blank lines before them. */
+  *#pass(rows: Uint8Array): Generator<Uint8Array> {
+    for (; this.#blanks > 0; this.#blanks--) yield this.#broken(Stop.blank, new Uint8Array());
+    yield rows;
+  }
+
+  /** Passes on a line that the scanner stopped at. */
+  *#mend(stop: Stop, line: Uint8Array): Generator<Uint8Array> {
+    const { kind } = this.shape;
+    const record = kind === "array" ? line.subarray(0, -1) : withoutLineEnd(line);
+    if (stop === Stop.otherLineEnd || (stop === Stop.endOfData && kind === "csv")) {
+      this.#respelled++;
+      const spelled = stop === Stop.endOfData ? encoder.encode('"\\."') : record;
+      yield* this.#pass(concat([spelled, this.#lineEnd]));
+    } else if (stop === Stop.blank && kind === "csv") this.#blanks += this.#scanner.blanks;
+    else if (stop === Stop.blank && (kind === "lines" || (this.#scanner.arrayClosed && this.rows === 0))) return;
+    else yield* this.#pass(this.#broken(stop, record));
+  }
+
+  /** A quote opens and does not close: the next line may begin a record. */
+  *#blameFirstLine(): Generator<Uint8Array> {
+    const end = this.#scanner.rest.indexOf(this.#lineEnd.at(-1)!) + 1;
+    if (end === 0) throw this.#tooLong();
+    yield* this.#pass(this.#broken(Stop.more, withoutLineEnd(this.#scanner.take(end))));
+  }
+
+  #broken(stop: Stop, record: Uint8Array): Uint8Array {
+    if (++this.broken >= hopeless && this.broken > this.rows * Math.max(this.rejectLimit, 0.5)) throw this.#hopeless();
+    const raw = decoder.decode(record).replaceAll("\0", "\ufffd");
+    const [sqlState, reason] = this.shape.kind === "csv" ? this.#reasonInCsv(stop, record) : reasonInJson(stop, record);
+    const cell = `${this.mark}${sqlState}${reason}\n${raw}`;
+    if (this.shape.kind !== "csv") return encoder.encode(quoted(cell, jsonQuote) + "\n");
+    const { delimiter, columns, lineEnd } = this.shape;
+    return encoder.encode(quoted(cell, '"') + delimiter.repeat(columns - 1) + lineEnd);
+  }
+
+  #reasonInCsv(stop: Stop, record: Uint8Array): [sqlState: string, reason: string] {
+    const { columns } = this.shape as { columns: number };
+    const words: Partial<Record<Stop, string>> = {
+      [Stop.more]: "has a quote that is not closed",
+      [Stop.blank]: "is a blank line",
+      [Stop.wrongFields]: `has ${count(this.#scanner.fields)} where the header has ${columns}`,
+      [Stop.strayQuote]: "has a quote within a field that is not quoted",
+      [Stop.textAfterQuote]: "has text after a closing quote",
+      [Stop.strayLineEnd]: "has half a line end within a field that is not quoted",
+    };
+    return words[stop] ? ["22P04", words[stop]] : noText(record);
+  }
+
+  #hopeless(): EtlError {
+    const message = `${this.broken} of its first ${this.rows} records cannot be read`;
+    const hint =
+      "Check the feed's format and delimiter in etl.feeds: deno task rejects shows why, once reject_limit is 1.";
+    return new EtlError("unreadable", message, hint);
+  }
+
+  #tooLong(): EtlError {
+    const message = `record ${this.rows + 1} is longer than ${longestRecord >> 20} MiB`;
+    const hint =
+      "A quote or a bracket may not be closed in it. Check etl.feeds.format, or ask the partner to mend the file.";
+    return new EtlError("record_too_long", message, hint);
+  }
+}
+
+function reasonInJson(stop: Stop, record: Uint8Array): [sqlState: string, reason: string] {
+  const words: Partial<Record<Stop, string>> = {
+    [Stop.blank]: "is empty: there is a comma too many",
+    [Stop.endOfData]: "is not valid JSON",
+    [Stop.badControl]: "is not valid JSON: it holds a control character, or a string that is not closed on its line",
+    [Stop.tooDeep]: "is nested deeper than 512 levels",
+  };
+  return words[stop] ? ["22032", words[stop]] : noText(record);
+}
+
+function noText(record: Uint8Array): [sqlState: string, reason: string] {
+  return ["22021", record.includes(0) ? "holds a NUL byte" : "is not UTF-8"];
+}
+
+function count(fields: number): string {
+  return fields === 1 ? "1 field" : `${fields} fields`;
+}
+
+function quoted(text: string, quote: string): string {
+  return quote + text.replaceAll(quote, quote + quote) + quote;
+}
+
+function withoutLineEnd(line: Uint8Array): Uint8Array {
+  const last = line.length - 1;
+  return line.subarray(0, line[last] === lineFeed && line[last - 1] === carriageReturn ? last - 1 : last);
+}
+
+/** Joins small pieces: each that goes to COPY costs a system call or two. */
+function* batches(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
+  let batch: Uint8Array[] = [], size = 0;
+  for (const piece of pieces) {
+    batch.push(piece);
+    size += piece.length;
+    if (size < batchSize) continue;
+    yield concat(batch);
+    batch = [];
+    size = 0;
+  }
+  if (size > 0) yield concat(batch);
+}
+
+export function badJson(message: string, hint = "Ask the partner for valid JSON."): EtlError {
+  return new EtlError("json", message, hint);
+}

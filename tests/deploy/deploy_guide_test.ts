@@ -1,0 +1,103 @@
+/** Every command of the README's deploy guide, as it stands there, but for `login` and what only a project has. */
+import assert from "node:assert/strict";
+import { sampleFeeds } from "../../lib/local/samples.ts";
+import { type Deployed, deployed } from "./deployed.ts";
+import { type Database, freshDatabase, serve } from "../support/harness.ts";
+import { type ManagementApi, managementApi, ref } from "./management_api.ts";
+import { project, temporary } from "../support/processes.ts";
+import { workplace } from "./supabase_cli.ts";
+
+const readme = await Deno.readTextFile(`${project}/README.md`);
+const guide = readme.split(/^## /m).find((section) => section.startsWith("Deploy to Supabase\n")) ?? "";
+const blocks = [...guide.matchAll(/^```sh\n(.*?)^```/gms)].map((match) => match[1]);
+
+/** The schedule's extensions, or what stands in for them. */
+async function createExtensions(db: Database): Promise<void> {
+  for (const name of ["vault", "net"]) {
+    await db.admin(await Deno.readTextFile(`${project}/tests/schedule/cron/${name}.sql`));
+  }
+  await db.query(`
+    create schema cron;
+    create table cron.job (jobid bigint generated always as identity, jobname text unique, schedule text, command text,
+      active boolean default true);
+    create table cron.job_run_details (jobid bigint, runid bigint, status text, return_message text,
+      start_time timestamptz, end_time timestamptz);
+    create function cron.schedule(text, text, text) returns bigint language sql as
+      'insert into cron.job (jobname, schedule, command) values ($1, $2, $3) returning jobid';
+    create function cron.unschedule(bigint) returns boolean language sql as
+      'delete from cron.job where jobid = $1 returning true';`);
+}
+
+/** What the extensions would do at the next tick: the call that the job makes, sent to the function. */
+async function tick(db: Database, api: ManagementApi): Promise<{ status: number; last: string }> {
+  const [{ command }] = await db.query("select command from cron.job where jobname = 'tdc-etl'");
+  await db.query(command);
+  const [call] = await db.query("delete from net.http_request_queue returning url, headers, body");
+  assert.equal(call.url, `https://${ref}.supabase.co/functions/v1/etl`);
+  await using directory = await temporary();
+  const env = { ...api.secrets, SUPABASE_DB_URL: db.url };
+  await using etl: Deployed = await deployed(Deno.execPath(), directory.path, api.uploaded, env);
+  const answer = await fetch(etl.url, { method: "POST", headers: call.headers, body: call.body });
+  return { status: answer.status, last: (await answer.text()).trimEnd().split("\n").at(-1)! };
+}
+
+Deno.test("the deploy guide leads from an empty project to a scheduled loader, and back", async (t) => {
+  assert.equal(blocks.length, 6, "the README has its deploy guide");
+  const [deploy, feeds, health, newSecret, oldSecretGone, end] = blocks;
+  await using db = await freshDatabase("template1");
+  await createExtensions(db);
+  await using api = managementApi(db, (sql) => sql.replaceAll(/create extension .*/g, ""));
+  await using work = await workplace(api.url);
+  const run = async (commands: string) => {
+    const { code, out, err } = await work.shell(
+      commands.replace(/^npx .* login$/m, "").replace("db push --remote", 'db push --remote="$url"'),
+      { url: Object.assign(new URL(db.url), { search: "?sslmode=disable" }).href },
+    );
+    assert.equal(code, 0, out + err);
+    return out;
+  };
+
+  await t.step("at most six commands", async () => {
+    assert.ok((deploy.match(/^npx /gm) ?? []).length <= 6);
+    assert.match(await run(deploy), /scheduled .* run 2\d{3}-/);
+    assert.match(api.secrets.ETL_TRIGGER_SECRET, /^[0-9a-f]{64}$/);
+    assert.deepEqual(
+      await db.query("select jobname, schedule from cron.job where jobname = 'tdc-etl'"),
+      [{ jobname: "tdc-etl", schedule: "*/10 * * * *" }],
+    );
+  });
+
+  await t.step("the feeds' URLs", async () => {
+    await run(feeds);
+    const [{ url }] = await db.query("select url from etl.feeds where name = 'trips'");
+    assert.equal(url, "https://partner.example/trips.csv");
+  });
+
+  const samples = Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text]);
+  await using web = serve(Object.fromEntries(samples));
+  await db.pointAt(web.url);
+
+  await t.step("the scheduled call loads the feeds", async () => {
+    const { status, last } = await tick(db, api);
+    assert.deepEqual([status, JSON.parse(last).status], [200, "changed"]);
+    assert.match(await run(health), /drivers +│ ok/);
+  });
+
+  await t.step("a new secret lets every call in, at each step", async () => {
+    const before = api.secrets.ETL_TRIGGER_SECRET;
+    await run(newSecret);
+    const [fresh, old] = api.secrets.ETL_TRIGGER_SECRET.split(",");
+    assert.equal(old, before);
+    assert.equal((await tick(db, api)).status, 200);
+    await run(`new=${fresh}\n${oldSecretGone}`);
+    assert.equal(api.secrets.ETL_TRIGGER_SECRET, fresh);
+    assert.equal((await tick(db, api)).status, 200);
+    await db.query("select vault.update_secret(id, $1) from vault.secrets where name = 'etl_trigger_secret'", [old]);
+    assert.equal((await tick(db, api)).status, 401, "the old one opens no longer");
+  });
+
+  await t.step("the end of the schedule", async () => {
+    await run(end);
+    assert.deepEqual(await db.query("select from cron.job"), []);
+  });
+});

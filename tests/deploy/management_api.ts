@@ -1,0 +1,65 @@
+/** Stands in for Supabase's management API, as far as the CLI's commands in the README need it. */
+import { connect } from "../../lib/database/connect.ts";
+import type { Database } from "../support/harness.ts";
+
+/** The address that the README gives as an example. */
+export const ref = "abcdefghijklmnopqrst";
+
+export interface ManagementApi extends AsyncDisposable {
+  url: string;
+  /** What `functions deploy` sent: metadata, and path -> content. */
+  metadata: Record<string, unknown>;
+  uploaded: Record<string, string>;
+  /** What `secrets set` sent. */
+  secrets: Record<string, string>;
+}
+
+/** SQL that the CLI sends runs in `db`, after `localize`. */
+export function managementApi(db: Database, localize: (sql: string) => string): ManagementApi {
+  const api: Omit<ManagementApi, "url"> = {
+    metadata: {},
+    uploaded: {},
+    secrets: {},
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+  const actions: Record<string, (request: Request) => unknown> = {
+    "GET ": () => project,
+    "GET /api-keys": () => ["anon", "service_role"].map((name) => ({ name, api_key: name, type: "legacy", id: name })),
+    "POST /secrets": async (request) => {
+      for (const { name, value } of await request.json()) api.secrets[name] = value;
+    },
+    "POST /functions/deploy": async (request) => await receive(await request.formData(), api),
+    "POST /database/query": async (request) => {
+      const client = await connect(db.url);
+      try {
+        // As the hosted one: of several statements the last one's rows.
+        return [await client.query(localize((await request.json()).query))].flat().at(-1)?.rows;
+      } finally {
+        await client.end();
+      }
+    },
+  };
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
+    const path = new URL(request.url).pathname.replace(`/v1/projects/${ref}`, "");
+    try {
+      const answer = await actions[`${request.method} ${path}`]?.(request);
+      return Response.json(answer ?? {}, { status: request.method === "POST" ? 201 : 200 });
+    } catch (error) {
+      return Response.json({ message: (error as Error).message }, { status: 400 });
+    }
+  });
+  return Object.assign(api, { url: `http://127.0.0.1:${server.addr.port}` });
+}
+
+const project = {
+  ...{ id: ref, ref, organization_id: "one", organization_slug: "one", name: "tdc-etl", region: "eu-central-1" },
+  ...{ created_at: "2026-01-01T00:00:00Z", status: "ACTIVE_HEALTHY" },
+  database: { host: `db.${ref}.supabase.co`, version: "17.6.1", postgres_engine: "17", release_channel: "ga" },
+};
+
+async function receive(form: FormData, api: Omit<ManagementApi, "url">): Promise<Record<string, unknown>> {
+  api.metadata = JSON.parse(form.get("metadata") as string);
+  api.uploaded = {};
+  for (const file of form.getAll("file") as File[]) api.uploaded[file.name] = await file.text();
+  return { id: "1", slug: "etl", name: "etl", status: "ACTIVE", version: 1 };
+}

@@ -1,0 +1,189 @@
+/** Databases that are not ours alone: tables of an older script with data in them, and servers without Supabase's roles. */
+import assert from "node:assert/strict";
+import { connect } from "../../lib/database/connect.ts";
+import type { EtlError } from "../../lib/errors.ts";
+import { load } from "../../lib/load.ts";
+import { migrate } from "../../lib/local/migrate.ts";
+import { startPostgres } from "../../lib/local/postgres/start.ts";
+import { type Database, freshDatabase, serve, type Web } from "../support/harness.ts";
+import { temporary } from "../support/processes.ts";
+
+const tables = ["drivers", "trips", "charges"];
+
+/** What the older script made, and how many rows break a rule that the migration would add. */
+const older: Record<string, { sql: string; warnings: RegExp[]; trip?: string }> = {
+  "neither primary nor foreign keys": {
+    sql: `create table drivers (id text, tlc_number text, first_name text, last_name text);
+      create table trips (id text, driver_id text, request_timestamp timestamptz, pickup_timestamp timestamptz,
+        dropoff_timestamp timestamptz, base_fare numeric, gratuity numeric);
+      create table charges (id text, trip_id text, amount_cents int);
+      insert into drivers values ('1', '5000', 'Ana', 'Díaz'), ('2', '', null, null), ('3', '', null, null);
+      insert into trips values ('1', '1', now(), now(), now(), 12.50, 1), ('2', '1', null, null, null, null, null);
+      insert into charges values ('1', '1', 1350)`,
+    warnings: [],
+  },
+  "integer ids and numbers, timestamp columns, keys of other names": {
+    sql: `create table drivers (id int generated always as identity constraint one primary key, tlc_number int unique);
+      create table trips (id bigint constraint two primary key, driver_id int constraint three references drivers,
+        request_timestamp timestamp, pickup_timestamp timestamp, dropoff_timestamp timestamp, base_fare float8, gratuity money);
+      create table charges (id smallint primary key, trip_id bigint references trips on delete cascade, amount_cents int not null);
+      insert into drivers (tlc_number) values (5000), (null);
+      insert into trips values (1, 1, now(), now(), '2021-06-01 10:00', 12.5, 3);
+      insert into charges values (1, 1, 1550)`,
+    warnings: [],
+  },
+  "rows that break the rules": {
+    sql: `create table drivers (id text primary key, tlc_number text);
+      create table trips (id text primary key, driver_id text, dropoff_timestamp timestamptz);
+      create table charges (id text primary key, trip_id text, amount_cents bigint);
+      insert into drivers values ('1', '5000'), ('2', '5000');
+      insert into trips values ('1', 'nobody', now()), ('2', null, null);
+      insert into charges values ('1', 'no trip', null), ('2', '1', 5)`,
+    warnings: [
+      /trips holds rows without driver_id/,
+      /charges holds rows without amount_cents/,
+      /trips holds rows whose driver_id is in no row of public.drivers; they stay, new ones are refused/,
+      /charges holds rows whose trip_id is in no row of public.trips/,
+      /a tlc_number twice/,
+    ],
+  },
+  "columns missing, others extra": {
+    sql:
+      `create table drivers (id int primary key, shoe_size int default 38, joined date not null default current_date);
+      create table trips (id uuid primary key, mood text);
+      insert into drivers values (1, 40, '2020-01-01');
+      insert into trips values (gen_random_uuid(), 'good')`,
+    warnings: [/trips holds rows without driver_id/],
+    trip: "00000000-0000-0000-0000-000000000901",
+  },
+  "times as text": {
+    sql: `create table trips (id text primary key, driver_id text, dropoff_timestamp text);
+      insert into trips values ('1', '1', '2021-06-01T10:00:00Z')`,
+    warnings: [/trips holds rows whose driver_id/],
+  },
+};
+
+function feeds(trip = "901"): Web {
+  return serve({
+    "/drivers": '[{"id": "901", "tlc_number": "9001", "first_name": "New"}]',
+    "/trips": `id,driver_id,dropoff_timestamp,base_fare\n${trip},901,2021-07-01T10:00:00Z,12.50\n`,
+    "/charges": `id,trip_id,amount_cents\n901,${trip},1250\n`,
+  });
+}
+
+async function rowsOf(db: Database): Promise<Record<string, unknown[]>> {
+  const rows: Record<string, unknown[]> = {};
+  for (const table of tables) {
+    const [{ exists }] = await db.query("select to_regclass($1) is not null as exists", [`public.${table}`]);
+    rows[table] = exists ? await db.query(`select to_jsonb(t) as row from public.${table} t`) : [];
+  }
+  return rows;
+}
+
+/** Runs `work`; returns what it said on standard error. */
+async function warningsOf(work: () => Promise<unknown>): Promise<string[]> {
+  const said: string[] = [];
+  const error = console.error;
+  console.error = (line: string) => said.push(line);
+  try {
+    await work();
+  } finally {
+    console.error = error;
+  }
+  return said;
+}
+
+Deno.test("tables of an older script: every row stays, and then a load works", async (t) => {
+  for (const [name, { sql, warnings, trip }] of Object.entries(older)) {
+    await t.step(name, async () => {
+      await using db = await freshDatabase("template1");
+      await using web = feeds(trip);
+      await db.query(sql);
+      const before = await rowsOf(db);
+
+      const said = await warningsOf(() => migrate(db.url));
+
+      assert.equal(said.length, warnings.length, said.join("\n"));
+      warnings.forEach((warning, i) => assert.match(said[i], warning));
+      for (const table of tables) {
+        for (const { row } of before[table] as { row: unknown }[]) {
+          const kept = await db.query(`select from public.${table} t where to_jsonb(t) @> $1`, [JSON.stringify(row)]);
+          assert.equal(kept.length, 1, JSON.stringify(row));
+        }
+      }
+      await db.query("update etl.feeds set url = $1 || name", [`${web.url}/`]);
+      const report = await db.load();
+      assert.deepEqual(report.feeds.map((feed) => [feed.feed, feed.status, feed.inserted]), [
+        ["drivers", "changed", 1],
+        ["trips", "changed", 1],
+        ["charges", "changed", 1],
+      ], JSON.stringify(report));
+      assert.equal((await db.load({ force: true })).status, "unchanged");
+      const churned = await db.query("select id::text from public.churned_drivers('2021-08-01Z') where id = '901'");
+      assert.deepEqual(churned, [{ id: "901" }]);
+      assert.ok(await db.query("select from public.trips_without_charges()"));
+    });
+  }
+});
+
+Deno.test("older tables that cannot be loaded as they are: a clear refusal, and no row is lost", async (t) => {
+  const cases: [sql: string, code: string, message: RegExp][] = [
+    [
+      "create table drivers (id text); insert into drivers values ('1'), ('1')",
+      "23505",
+      /Key \(id\)=\(1\) is duplicated/,
+    ],
+    ["create table drivers (name text); insert into drivers values ('a')", "42703", /column "id"/],
+    [
+      "create table drivers (id int primary key); create table trips (id text, driver_id text)",
+      "42804",
+      /public.trips.driver_id and public.drivers.id are of different types/,
+    ],
+  ];
+  for (const [sql, code, message] of cases) {
+    await t.step(message.source, async () => {
+      await using db = await freshDatabase("template1");
+      await db.query(sql);
+      const before = await rowsOf(db);
+      await assert.rejects(migrate(db.url), (error: EtlError) => {
+        assert.equal(error.code, code);
+        assert.match(error.message, /^Cannot apply the migration \d+_tables\.sql; it was rolled back: /);
+        assert.match(error.message, message);
+        return true;
+      });
+      assert.deepEqual(await rowsOf(db), before);
+    });
+  }
+});
+
+Deno.test("a plain Postgres, without Supabase's roles and with its loader as superuser or not", async (t) => {
+  await using home = await temporary();
+  const postgres = await startPostgres(home.path, ["fsync=off"]);
+  const admin = await connect(postgres.adminUrl);
+  try {
+    await admin.query(
+      "revoke all on schema public from anon, authenticated, service_role; grant all on database postgres to supabase_admin",
+    );
+    await admin.query("alter database postgres owner to supabase_admin; drop owned by postgres cascade");
+    await admin.query("drop role anon, authenticated, service_role, authenticator, postgres");
+    await admin.query("create role loader login password 'plain'");
+    for (const role of ["loader", "supabase_admin"]) {
+      await t.step(role, async () => {
+        await admin.query(`create database of_${role} owner ${role}`);
+        const { host } = new URL(postgres.url);
+        const as = role === "loader" ? `postgres://loader:plain@${host}/` : postgres.adminUrl;
+        const url = Object.assign(new URL(as), { pathname: `/of_${role}` }).href;
+        await using web = feeds();
+        assert.deepEqual(await warningsOf(() => migrate(url)), []);
+        const client = await connect(url);
+        await client.query("update etl.feeds set url = $1 || name", [`${web.url}/`]);
+        await client.end();
+        assert.deepEqual((await load({ databaseUrl: url })).feeds.map((feed) => feed.inserted), [1, 1, 1]);
+        assert.equal((await load({ databaseUrl: url })).status, "unchanged");
+      });
+    }
+  } finally {
+    await admin.end();
+    await postgres.stop();
+  }
+});

@@ -1,0 +1,59 @@
+/** What the documents say is tried. */
+import assert from "node:assert/strict";
+import { sampleFeeds } from "../../lib/local/samples.ts";
+import { freshDatabase, serve } from "../support/harness.ts";
+import { temporary } from "../support/processes.ts";
+
+const root = new URL("../../", import.meta.url);
+
+function blocks(text: string, language: string): string[] {
+  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, "gms"))].map((match) => match[1]);
+}
+
+Deno.test("every SQL block of the documents runs", async (t) => {
+  const files = ["docs/questions.md", "docs/operation.md"].map((file) => Deno.readTextFile(new URL(file, root)));
+  const text = (await Promise.all(files)).join("\n");
+  await using db = await freshDatabase();
+  await using web = serve(Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])));
+  await db.pointAt(web.url);
+  await db.load();
+  assert.ok(blocks(text, "sql").length >= 7);
+  for (const sql of blocks(text, "sql")) await t.step(sql.trim().split("\n")[0], async () => void await db.query(sql));
+});
+
+Deno.test("the queries that docs/questions.md shows are the functions' own", async () => {
+  const text = await Deno.readTextFile(new URL("docs/questions.md", root));
+  await using db = await freshDatabase();
+  await using web = serve(Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])));
+  await db.pointAt(web.url);
+  await db.load();
+  const [dropped, , churned] = blocks(text, "sql");
+  const ids = async (sql: string) => (await db.query(sql.replace(/;\s*$/, ""))).map((row) => row.id).sort();
+  assert.deepEqual(await ids(dropped), await ids("select id from public.trips_without_charges()"));
+  assert.deepEqual(await ids(churned), await ids("select id from public.churned_drivers('2021-07-11Z')"));
+});
+
+Deno.test("every link between the documents leads somewhere", async () => {
+  const files = ["README.md", "CHANGELOG.md"];
+  for await (const { name } of Deno.readDir(new URL("docs", root))) {
+    if (name.endsWith(".md")) files.push(`docs/${name}`);
+  }
+  for (const file of files) {
+    const text = await Deno.readTextFile(new URL(file, root));
+    for (const [, target] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+      await assert.doesNotReject(Deno.stat(new URL(target, new URL(file, root))), `${file} links to ${target}`);
+    }
+  }
+});
+
+Deno.test("the chart is drawn from the samples beside it", async () => {
+  await using directory = await temporary();
+  const [samples, chart] = ["docs/performance.json", "docs/performance.svg"].map((path) =>
+    new URL(path, root).pathname
+  );
+  const drawn = `${directory.path}/drawn.svg`;
+  const args = ["run", "-A", new URL("bench/plot.ts", root).pathname, samples, drawn];
+  const { success } = await new Deno.Command(Deno.execPath(), { args }).output();
+  assert.ok(success);
+  assert.equal(await Deno.readTextFile(chart), await Deno.readTextFile(drawn));
+});

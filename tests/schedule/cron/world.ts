@@ -1,0 +1,79 @@
+/** What the tests of the schedule stand on: the database with pg_cron, the function, a partner's server. */
+import { supervise } from "../../../lib/local/postgres/supervise.ts";
+import { type Database, database, serve, type Web } from "../../support/harness.ts";
+import { project } from "../../support/processes.ts";
+
+export const secret = "the-trigger-secret-of-the-cron-tests-0123456789";
+export const nextSecret = "the-secret-after-the-rotation-0123456789-abcdef";
+
+export interface World extends AsyncDisposable {
+  db: Database;
+  web: Web;
+}
+
+/** No job, no secret, no memory of an earlier test; three feeds on loopback, nothing loaded yet. */
+export async function newWorld(): Promise<World> {
+  const db = await database("postgres");
+  await db.query("select etl.unschedule()");
+  await db.admin(`truncate cron.job_run_details, net.http_request_queue, net._http_response, vault.secrets,
+    etl.runs, etl.rejects, public.drivers, public.trips, public.charges`);
+  const web = serve({
+    "/drivers.json": '[{"id":"d1"}]',
+    "/trips.csv": "id,driver_id\nt1,d1\n",
+    "/charges.csv": "id,trip_id,amount_cents\nc1,t1,100\n",
+  });
+  await db.query(
+    `update etl.feeds
+    set url = $1 || regexp_replace(url, '^.*/', '/'), etag = null, last_modified = null, content_hash = null`,
+    [web.url],
+  );
+  return {
+    db,
+    web,
+    [Symbol.asyncDispose]: async () => {
+      await db.query("select etl.unschedule()");
+      await web[Symbol.asyncDispose]();
+      await db[Symbol.asyncDispose]();
+    },
+  };
+}
+
+export async function storeSecret(db: Database, name: string, value: string): Promise<void> {
+  const found = await db.query("select vault.update_secret(id, $2) from vault.secrets where name = $1", [name, value]);
+  if (found.length === 0) await db.query("select vault.create_secret($2, $1)", [name, value]);
+}
+
+/** supabase/functions/etl in a process of its own, as on the platform. */
+export async function startFunction(env: Record<string, string> = {}): Promise<{ url: string } & AsyncDisposable> {
+  const all = { ETL_TRIGGER_SECRET: secret, ...env };
+  const child = supervise(project, {}, [
+    ...["env", ...Object.entries(all).map(([name, value]) => `${name}=${value}`)],
+    ...["sh", "-c", 'exec "$@" >&2', "sh", Deno.execPath(), "run", "-A", "--no-check"],
+    ...[`${project}/tests/deploy/function_server.ts`, "0", `${project}/supabase/functions/etl/index.ts`],
+  ]);
+  const listening = Promise.withResolvers<string>();
+  (async () => {
+    let text = "";
+    for await (const part of child.log) {
+      text = (text + part).slice(-5000);
+      const port = /listening on (\d+)/.exec(text)?.[1];
+      if (port) listening.resolve(port);
+    }
+    listening.reject(new Error(`the function did not start: ${text}`));
+  })();
+  return {
+    url: `http://127.0.0.1:${await listening.promise}/functions/v1/etl`,
+    [Symbol.asyncDispose]: async () => void await child.stop(),
+  };
+}
+
+/** Waits until `condition` gives something true, and returns it. */
+export async function until<T>(what: string, condition: () => Promise<T>, seconds = 20): Promise<NonNullable<T>> {
+  const deadline = Date.now() + seconds * 1000;
+  while (true) {
+    const result = await condition();
+    if (result) return result;
+    if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${what}`);
+    await new Promise((resume) => setTimeout(resume, 50));
+  }
+}

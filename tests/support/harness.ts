@@ -1,0 +1,172 @@
+/** What the tests stand on: a database of their own each, a web server on loopback, and a look beneath the tables. */
+// @ts-types="@types/pg"
+import pg from "pg";
+import { load, type LoadOptions } from "../../lib/load.ts";
+import type { FeedReport, Report } from "../../lib/report.ts";
+
+export const template = "tdc_etl_template";
+
+/** Short waits, so that a test of a stalled server takes no time. */
+export const impatient = { stallMs: 400, retryMs: [1] };
+
+export interface Database extends AsyncDisposable {
+  url: string;
+  /** The same database as a superuser. */
+  adminUrl: string;
+  urlOf(database: string): string;
+  // deno-lint-ignore no-explicit-any
+  query(sql: string, values?: unknown[]): Promise<any[]>;
+  /** Rows as the superuser sees them. */
+  // deno-lint-ignore no-explicit-any
+  admin(sql: string, values?: unknown[]): Promise<any[]>;
+  /** Makes or changes a row of etl.feeds. */
+  feed(name: string, columns: Record<string, unknown>): Promise<void>;
+  /** Has every feed come from this server, each by its file's own name. */
+  pointAt(serverUrl: string): Promise<void>;
+  load(options?: Partial<LoadOptions>): Promise<Report>;
+  /** Loads one feed and returns its report. */
+  loadOne(feed: string, options?: Partial<LoadOptions>): Promise<FeedReport>;
+}
+
+/** Where a server is, for the loader and for a superuser. */
+export interface Server {
+  url: string;
+  adminUrl: string;
+}
+
+export function testServer(): Server {
+  const url = Deno.env.get("DATABASE_URL");
+  if (!url) throw new Error("Run the tests by: deno task test [FILE…]");
+  return { url, adminUrl: Deno.env.get("ADMIN_DATABASE_URL") ?? url };
+}
+
+/** A connection to a database, by name, on the test server or another. */
+export async function database(name: string, server = testServer()): Promise<Database> {
+  const urlOf = (base: string) => (database: string) => Object.assign(new URL(base), { pathname: `/${database}` }).href;
+  const url = urlOf(server.url)(name);
+  const adminUrl = urlOf(server.adminUrl)(name);
+  const client = new pg.Client(url);
+  client.on("error", () => {});
+  await client.connect();
+  let admin: pg.Client | undefined;
+  const self: Database = {
+    url,
+    adminUrl,
+    urlOf: urlOf(server.url),
+    query: async (sql, values) => (await client.query(sql, values)).rows,
+    admin: async (sql, values) => {
+      if (!admin) {
+        admin = new pg.Client(adminUrl);
+        admin.on("error", () => {});
+        await admin.connect();
+      }
+      return (await admin.query(sql, values)).rows;
+    },
+    feed: async (name, columns) => {
+      const all = { target: `public.${name}`, ...columns, name };
+      const names = Object.keys(all).map((column) => pg.escapeIdentifier(column));
+      await client.query(
+        `insert into etl.feeds (${names}) values (${names.map((_, i) => `$${i + 1}`)})
+        on conflict (name) do update set (${names}) = row (${names.map((column) => `excluded.${column}`)})`,
+        Object.values(all),
+      );
+    },
+    pointAt: async (serverUrl) => {
+      await client.query("update etl.feeds set url = $1 || regexp_replace(url, '^.*/', '/')", [serverUrl]);
+    },
+    load: (options) => load({ databaseUrl: url, patience: impatient, ...options }),
+    loadOne: async (feed, options) => (await self.load({ feeds: [feed], ...options })).feeds[0],
+    [Symbol.asyncDispose]: async () => {
+      await client.end();
+      await admin?.end();
+    },
+  };
+  return self;
+}
+
+/** A fresh database with the migrations applied; without them where `from` is template1. */
+export async function freshDatabase(from = template, on = testServer()): Promise<Database> {
+  const name = `tdc_etl_${crypto.randomUUID().replaceAll("-", "")}`;
+  {
+    await using server = await database("postgres", on);
+    await server.query(`create database ${name} template ${from}`);
+  }
+  const fresh = await database(name, on);
+  const close = fresh[Symbol.asyncDispose];
+  fresh[Symbol.asyncDispose] = async () => {
+    await close();
+    await using server = await database("postgres", on);
+    await server.query(`drop database ${name} with (force)`);
+  };
+  return fresh;
+}
+
+type Answer = string | Uint8Array<ArrayBuffer> | ((request: Request) => Response | Promise<Response>);
+
+export interface Web extends AsyncDisposable {
+  url: string;
+  /** Path -> what is answered there: a body, or a function. */
+  files: Record<string, Answer>;
+  /** The requests so far, as "GET /path 200". */
+  log: string[];
+}
+
+/** Real HTTP on loopback. Bodies get an ETag where `etags` is set. */
+export function serve(files: Record<string, Answer>, etags = false): Web {
+  const log: string[] = [];
+  const answer = async (request: Request): Promise<Response> => {
+    const file = files[new URL(request.url).pathname];
+    if (file === undefined) return new Response("not here", { status: 404 });
+    if (typeof file === "function") return await file(request);
+    if (!etags) return new Response(file);
+    const bytes = typeof file === "string" ? new TextEncoder().encode(file) : file;
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    const etag = `"${Array.from(digest.subarray(0, 8), (byte) => byte.toString(16)).join("")}"`;
+    const same = request.headers.get("if-none-match") === etag;
+    return new Response(same ? null : bytes, { status: same ? 304 : 200, headers: { etag } });
+  };
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
+    const response = await answer(request);
+    log.push(`${request.method} ${new URL(request.url).pathname} ${response.status}`);
+    return response;
+  });
+  return {
+    url: `http://127.0.0.1:${server.addr.port}`,
+    files,
+    log,
+    [Symbol.asyncDispose]: async () => await server.shutdown(),
+  };
+}
+
+/** Everything in the database, byte for byte: each table's rows with their xmin and ctid, and each sequence. */
+export async function snapshot(db: Database): Promise<Record<string, unknown>> {
+  const tables = await db.admin(`
+    select format('%I.%I', n.nspname, c.relname) as name, c.relkind as kind
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'S') and n.nspname !~ '^(pg_|information_schema)'
+    order by 1`);
+  const content: Record<string, unknown> = {};
+  for (const { name, kind } of tables) {
+    content[name] = kind === "S"
+      ? await db.admin(`select last_value, is_called from ${name}`)
+      : await db.admin(`select xmin::text, ctid::text, t::text as row from ${name} t order by t.ctid`);
+  }
+  return content;
+}
+
+/**
+ * A folder of data that others wrote and whose licence keeps it out of this repository. Where it is missing a test
+ * that needs it is left out, with a notice; in CI it is run all the same, and fails.
+ */
+export function sharedData(folder: string): { directory: URL; ignore: boolean } {
+  const directory = new URL(`../../../shared/data/${folder}/`, import.meta.url);
+  let ignore = false;
+  try {
+    Deno.statSync(directory);
+  } catch {
+    ignore = Deno.env.get("CI") === undefined;
+    if (ignore) console.warn(`Not tested: the data in ${directory.pathname} is missing.`);
+  }
+  return { directory, ignore };
+}
