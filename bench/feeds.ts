@@ -1,4 +1,4 @@
-/** What etl.feeds remembers of an earlier load, and so by what the next run may tell that nothing changed. */
+/** What etl.feed_state remembers of an earlier load, and so by what the next run may tell that nothing changed. */
 import type { Client } from "../lib/database/connect.ts";
 import type { DataFile } from "./data.ts";
 
@@ -9,16 +9,14 @@ import type { DataFile } from "./data.ts";
 export type Memory = "nothing" | "hash" | "length" | "etag";
 
 export async function remember(client: Client, file: DataFile, memory: Memory): Promise<void> {
+  await client.query("delete from etl.feed_state where feed = $1", [file.format]);
+  if (memory === "nothing") return;
   await client.query(
-    `update etl.feeds f
-    set content_hash = $2, content_length = $3, etag = $4, last_modified = null,
-      definition_hash = etl.definition_hash(f)
-    where name = $1`,
+    `insert into etl.feed_state (feed, etag, content_hash, content_length, definition_hash, carried_columns, records)
+    select name, $4, $2, $3, etl.definition_hash(f), '{}', 0 from etl.feeds f where name = $1`,
     [
-      file.format,
-      memory === "nothing" ? null : file.hash,
-      memory === "length" ? file.bytes : null,
-      memory === "etag" ? `"${file.bytes}"` : null,
+      ...[file.format, file.hash],
+      ...[memory === "length" ? file.bytes : null, memory === "etag" ? `"${file.bytes}"` : null],
     ],
   );
 }

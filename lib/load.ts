@@ -101,7 +101,7 @@ async function replicate(
     return answer;
   };
   let answer = await ask(feed);
-  if (feed.content_hash && answer?.total && answer.total === Number(feed.content_length)) {
+  if (feed.content_hash && answer?.total && answer.total === feed.content_length) {
     // As long as the last one, so most likely the same: it is read for its hash alone, and asked for again if it is not.
     if (await read(answer, feed, patience, hashOf) === feed.content_hash) return unchanged;
     answer = await ask({ url: feed.url, etag: null, last_modified: null });
@@ -119,7 +119,7 @@ async function replicate(
   }
   tell({ step: "merging" });
   const outcome = await merge(client, run, feed, rows!);
-  await remember(client, feed, answer, contentHash);
+  await remember(client, feed, answer, contentHash, outcome.read);
   return outcome;
 }
 

@@ -15,7 +15,12 @@ Deno.addSignalListener("SIGINT", () => {});
 Deno.addSignalListener("SIGTERM", () => {});
 try {
   if (ours) {
-    postgres = await startPostgres(home, ["fsync=off", "max_connections=200"]);
+    postgres = await startPostgres(home, [
+      "fsync=off",
+      "max_connections=200",
+      "plpgsql.extra_warnings=all",
+      "plpgsql.extra_errors=all",
+    ]);
     Deno.env.set("DATABASE_URL", postgres.url);
     Deno.env.set("ADMIN_DATABASE_URL", postgres.adminUrl);
   }

@@ -1,4 +1,4 @@
-/** The database's part of a run: one short statement a step. What it decides stands in supabase/migrations. */
+/** The database's part of a run: one short statement a step. What it decides stands in supabase/sql. */
 import { copyRows } from "./copy.ts";
 import type { Client } from "./connect.ts";
 import { EtlError } from "../errors.ts";
@@ -6,20 +6,18 @@ import type { Download } from "../fetch/download.ts";
 import { type Counts, type FeedReport, nothing } from "../report.ts";
 import type { Format, Rows } from "../format/rows.ts";
 
-/** A row of etl.plan(): the validators are null where they must not be used. */
+/** As etl.plan() gives it: the validators are null where they must not be used. */
 export interface Feed {
   name: string;
   url: string;
   format: Format | null;
   delimiter: string | null;
   encoding: string;
-  /** A numeric, and so a string. */
-  reject_limit: string;
+  reject_limit: number;
   etag: string | null;
   last_modified: string | null;
   content_hash: string | null;
-  /** A bigint, and so a string. */
-  content_length: string | null;
+  content_length: number | null;
 }
 
 /** What became of a feed's records; the rest of its report is known outside. */
@@ -48,8 +46,8 @@ export async function begin(client: Client): Promise<void> {
 
 /** The feeds to load, parents first. */
 export async function plan(client: Client, names: string[], force: boolean): Promise<Feed[]> {
-  const { rows } = await client.query("select * from etl.plan($1, $2)", [names, force]);
-  return rows;
+  const { rows } = await client.query("select feed from etl.plan($1, $2) feed", [names, force]);
+  return rows.map(({ feed }) => feed);
 }
 
 export async function stage(client: Client, feed: Feed, { header, delimiter, chunks, records }: Rows): Promise<void> {
@@ -82,27 +80,32 @@ export async function merge(client: Client, run: string, feed: Feed, { header, r
 }
 
 /** Keeps what lets the next run find out that nothing is new; nothing where the feed was redefined meanwhile. */
-export async function remember(client: Client, feed: Feed, answer: Download, contentHash: string): Promise<void> {
-  // The target's definition is what it is now, under the lock of the merge: the one that was obeyed.
+export async function remember(
+  client: Client,
+  feed: Feed,
+  answer: Download,
+  contentHash: string,
+  records: number,
+): Promise<void> {
+  const { etag, lastModified, total } = answer;
   await client.query(
-    `update etl.feeds f
-      set (etag, last_modified, content_hash, content_length, definition_hash) = row($2, $3, $4, $5, etl.definition_hash(f))
-      from json_populate_record(null::etl.feeds, $1) as planned
-      where f.name = planned.name
-        and (f.url, f.target, f.format, f.time_zone, f.columns, f.delimiter, f.encoding) is not distinct from
-          (planned.url, planned.target, planned.format, planned.time_zone, planned.columns, planned.delimiter, planned.encoding)
-        and (f.etag, f.last_modified, f.content_hash, f.content_length, f.definition_hash)
-          is distinct from ($2, $3, $4, $5::bigint, etl.definition_hash(f))`,
-    [JSON.stringify(feed), answer.etag, answer.lastModified, contentHash, answer.total],
+    "select etl.remember($1, $2, $3, $4, $5, $6)",
+    [JSON.stringify(feed), etag, lastModified, contentHash, total, records],
   );
 }
 
 /** The ledger: a row for each feed that changed or failed. */
 export async function enter(client: Client, run: string, startedAt: Date, report: FeedReport): Promise<void> {
-  const entry = { run, started_at: startedAt, finished_at: new Date(), ...report };
+  const { feed, status, bytes, read, inserted, updated, unchanged, duplicate, rejected, error } = report;
   await client.query(
-    `insert into etl.runs
-      select (r).* from (select json_populate_record(null::etl.runs, $1) as r)`,
-    [JSON.stringify({ ...entry, error: report.error?.message, error_code: report.error?.code })],
+    `insert into etl.runs (
+      run, feed, status, started_at, finished_at, bytes,
+      read, inserted, updated, unchanged, duplicate, rejected, error_code, error
+    )
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+    [
+      ...[run, feed, status, startedAt, new Date(), bytes],
+      ...[read, inserted, updated, unchanged, duplicate, rejected, error?.code, error?.message],
+    ],
   );
 }

@@ -22,7 +22,7 @@ export interface Rows {
 /** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */
 export async function openRows(
   text: Peekable,
-  feed: { format: Format | null; delimiter: string | null; reject_limit?: string },
+  feed: { format: Format | null; delimiter: string | null; reject_limit?: number },
 ): Promise<Rows> {
   const first = await text.peek((first) => first.length >= longestRecord || first.some(isVisible));
   const start = first.findIndex(isVisible);

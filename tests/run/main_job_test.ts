@@ -332,7 +332,7 @@ async function bareFeed() {
       );
       const rows = await db.query("select concat(id, name) as row from public.things order by id");
       const [{ content_hash: hash, content_length: length }] = await db.query(
-        "select content_hash, content_length from etl.feeds where name = 'things'",
+        "select content_hash, content_length from etl.feed_state where feed = 'things'",
       );
       const { status, bytes } = report;
       return { status, bytes, counts: counts(report), gets, stagings, rows: rows.map(({ row }) => row), hash, length };

@@ -31,7 +31,11 @@ class Past {
   }
 
   async loaded(ago: string, feeds = ["drivers", "trips"]) {
-    await this.db.query("update etl.feeds set content_hash = 'x' where name = any ($1)", [feeds]);
+    await this.db.query(
+      `insert into etl.feed_state (feed, content_hash, definition_hash, carried_columns, records)
+      select unnest($1::text[]), 'x', 'x', '{}', 0 on conflict do nothing`,
+      [feeds],
+    );
     for (const feed of feeds) await this.ledger(ago, feed, null);
   }
 

@@ -45,7 +45,15 @@ export async function withScene(answer: Answering, on: Server, play: (scene: Sce
 }
 
 // Parents first.
-const tables = ["etl.feeds", "etl.runs", "etl.rejects", "public.drivers", "public.trips", "public.charges"];
+const tables = [
+  "etl.feeds",
+  "etl.feed_state",
+  "etl.runs",
+  "etl.rejects",
+  "public.drivers",
+  "public.trips",
+  "public.charges",
+];
 const nameOf = (table: string) => table.split(".")[1];
 
 /** Puts the first version back. */
@@ -98,7 +106,7 @@ export async function stateOf(db: Database): Promise<Record<string, unknown>> {
   const [state] = await db.query(`select ${all("drivers")}, ${all("trips")}, ${all("charges")},
     (select json_agg(concat_ws(' ', feed, record_number, record, raw, column_name, value, reason, sqlstate, constraint_name)
       order by feed, record_number) from etl.rejects) as rejects,
-    (select json_agg(concat_ws(' ', name, etag, content_hash) order by name) from etl.feeds) as feeds,
+    (select json_agg(concat_ws(' ', feed, etag, content_hash) order by feed) from etl.feed_state) as feeds,
     (select json_agg(concat_ws(' ', feed, status, read, inserted, updated, unchanged, duplicate, rejected)
       order by started_at) from etl.runs) as ledger,
     (select count(*)::int from etl.rejects j

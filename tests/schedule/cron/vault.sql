@@ -15,8 +15,8 @@ create unique index on vault.secrets (name) where name is not null;
 
 create view vault.decrypted_secrets as
 select
-  id, name, description, encode(convert_to(secret, 'utf8'), 'base64') as secret, secret as decrypted_secret, key_id, nonce,
-  created_at, updated_at
+  id, name, description, encode(convert_to(secret, 'utf8'), 'base64') as secret, secret as decrypted_secret,
+  key_id, nonce, created_at, updated_at
 from vault.secrets;
 
 create function vault.create_secret(

@@ -16,17 +16,13 @@ export async function newWorld(): Promise<World> {
   const db = await database("postgres");
   await db.query("select etl.unschedule()");
   await db.admin(`truncate cron.job_run_details, net.http_request_queue, net._http_response, vault.secrets,
-    etl.runs, etl.rejects, public.drivers, public.trips, public.charges`);
+    etl.feed_state, etl.runs, etl.rejects, public.drivers, public.trips, public.charges`);
   const web = serve({
     "/drivers.json": '[{"id":"d1"}]',
     "/trips.csv": "id,driver_id\nt1,d1\n",
     "/charges.csv": "id,trip_id,amount_cents\nc1,t1,100\n",
   });
-  await db.query(
-    `update etl.feeds
-    set url = $1 || regexp_replace(url, '^.*/', '/'), etag = null, last_modified = null, content_hash = null`,
-    [web.url],
-  );
+  await db.pointAt(web.url);
   return {
     db,
     web,

@@ -15,7 +15,9 @@ begin
     from (values ('trips', 'driver_id', 'drivers'), ('charges', 'trip_id', 'trips')) as k(child, referrer, parent)
     left join pg_catalog.pg_attribute a on a.attrelid = format('public.%I', k.parent)::regclass and a.attname = 'id'
   loop
-    execute format('alter table public.%I add column if not exists %I %s', reference.child, reference.referrer, reference.type);
+    execute format(
+      'alter table public.%I add column if not exists %I %s', reference.child, reference.referrer, reference.type
+    );
   end loop;
 end $$;
 
@@ -31,7 +33,8 @@ alter table public.trips
   add column if not exists base_fare numeric check (base_fare > '-infinity' and base_fare < 'infinity'),
   add column if not exists gratuity numeric check (gratuity > '-infinity' and gratuity < 'infinity');
 
--- Fares and gratuities are corrected later. With a little room in each page the new row stays in it, and no index is written.
+-- Fares and gratuities are corrected later. With a little room in each page the new row stays in it, and no index is
+-- written.
 alter table public.trips set (fillfactor = 95);
 
 alter table public.charges
@@ -67,7 +70,9 @@ begin
   for rule in
     select
       format('public.%I', k.child) as target, k.referrer, format('public.%I', k.parent) as parent,
-      format('%I foreign key (%I) references public.%I (id)', k.child || '_' || k.referrer || '_fkey', k.referrer, k.parent) as definition
+      format(
+        '%I foreign key (%I) references public.%I (id)', k.child || '_' || k.referrer || '_fkey', k.referrer, k.parent
+      ) as definition
     from (values ('trips', 'drivers', 'driver_id'), ('charges', 'trips', 'trip_id')) as k(child, parent, referrer)
     join pg_catalog.pg_attribute a on a.attrelid = format('public.%I', k.child)::regclass and a.attname = k.referrer
     where not exists (
@@ -91,7 +96,8 @@ begin
   end loop;
 
   begin
-    create unique index if not exists drivers_tlc_number_key on public.drivers (tlc_number) where tlc_number::text <> '';
+    create unique index if not exists drivers_tlc_number_key
+      on public.drivers (tlc_number) where tlc_number::text <> '';
   exception when unique_violation then
     raise warning 'public.drivers holds a tlc_number twice; the rows stay, and it is not made unique';
   end;
@@ -99,7 +105,8 @@ end $$;
 
 create index if not exists trips_driver_id_dropoff_timestamp_idx on public.trips (driver_id, dropoff_timestamp);
 -- Trips come about in the order of their time, so that a block range index of a few pages finds those of a day.
-create index if not exists trips_dropoff_timestamp_idx on public.trips using brin (dropoff_timestamp) with (autosummarize = on);
+create index if not exists trips_dropoff_timestamp_idx
+  on public.trips using brin (dropoff_timestamp) with (autosummarize = on);
 create index if not exists charges_trip_id_idx on public.charges (trip_id);
 
 -- Readable by signed-in users, written by the loader (the owner) alone. Supabase's roles may be absent elsewhere.
@@ -134,8 +141,10 @@ comment on column public.drivers.id is 'The partner''s key, opaque; text, so tha
 comment on column public.drivers.tlc_number is 'Licence of the Taxi and Limousine Commission; unique when present.';
 comment on table public.trips is 'Trips, completed or not. Source: the feed trips.';
 comment on column public.trips.request_timestamp is 'When the ride was asked for; null for a street hail.';
-comment on column public.trips.dropoff_timestamp is 'When the trip ended; null while it has not: a trip is completed once this is set.';
-comment on column public.trips.base_fare is 'Currency units, exact as sent. May be negative: partners send corrections as such.';
+comment on column public.trips.dropoff_timestamp is
+  'When the trip ended; null while it has not: a trip is completed once this is set.';
+comment on column public.trips.base_fare is
+  'Currency units, exact as sent. May be negative: partners send corrections as such.';
 comment on column public.trips.gratuity is 'Currency units, exact as sent.';
 comment on table public.charges is 'Card charges; a trip may have none, one or several. Source: the feed charges.';
 comment on column public.charges.amount_cents is 'Cents. A refund is negative.';

@@ -49,8 +49,8 @@ as $$
   where latest.dropoff_timestamp < as_of - inactive_for
 $$;
 comment on function public.churned_drivers(timestamptz, interval) is
-  'Drivers who completed a trip before, and none in the window from as_of - inactive_for to as_of, both ends included.
-Trips after as_of are not seen: the answer is the one that as_of would have given.';
+  'Drivers who completed a trip before, and none in the window from as_of - inactive_for to as_of, both ends
+included. Trips after as_of are not seen: the answer is the one that as_of would have given.';
 
 do $$
 declare

@@ -1,42 +1,6 @@
 -- What pg_cron and pg_net remember of our calls, where they exist. Nothing of it is ours: a run that changes nothing
 -- writes no row of ours, and yet it can be known that it was.
 
-create or replace function etl.answers()
-returns table (at timestamptz, ours boolean, report jsonb, error_code text, problem text)
-language plpgsql stable
-set search_path = ''
-as $$
-begin
-  if not etl.can_read('net._http_response') then
-    return;
-  end if;
-  return query
-  select
-    r.created,
-    mark.ours,
-    case when jsonb_typeof(body.value -> 'feeds') = 'array' then body.value end,
-    body.value #>> '{error,code}',
-    case
-      when r.timed_out then 'timed out'
-      when r.error_msg is not null then left(r.error_msg, 200)
-      when body.value ? 'error' then 'answered: ' || coalesce(body.value #>> '{error,message}', body.value #>> '{error,code}')
-      when r.status_code >= 400 then 'answered ' || r.status_code
-      when mark.ours and jsonb_typeof(body.value -> 'feeds') is distinct from 'array' then 'ended without a report'
-    end
-  from net._http_response r
-  cross join lateral (
-    select exists (select from jsonb_object_keys(r.headers) k where lower(k) = 'x-tdc-etl') as ours
-  ) mark
-  cross join lateral (select split_part(rtrim(r.content, e'\n'), e'\n', -1) as line) last
-  cross join lateral (
-    select case when mark.ours and pg_input_is_valid(last.line, 'jsonb') then last.line::jsonb end as value
-  ) body;
-end
-$$;
-comment on function etl.answers() is
-  'What pg_net keeps, of the last six hours: our function''s answers (ours), and those of whatever stood in its place.
-An answer of ours ends with the run''s report or with {"error":{"code",…}}; problem says what is wrong with any of them.';
-
 create or replace function etl.job()
 returns table (
   schedule text,
@@ -109,8 +73,46 @@ begin
 end
 $$;
 comment on function etl.job() is
-  'The job that etl.schedule made, as pg_cron remembers it; no row where nothing is scheduled.
-awaited: whoever called then must have an answer by now. forgotten: the latest call whose answer pg_net has dropped by age.
+  'The job that etl.schedule made, as pg_cron remembers it; no row where nothing is scheduled. awaited: whoever
+called then must have an answer by now. forgotten: the latest call whose answer pg_net has dropped by age.
 overdue_from: by then pg_cron has missed two starts. last_problem: why the latest call could not be made.';
+
+create or replace function etl.answers()
+returns table (at timestamptz, ours boolean, report jsonb, error_code text, problem text)
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  if not etl.can_read('net._http_response') then
+    return;
+  end if;
+  return query
+  select
+    r.created,
+    mark.ours,
+    case when jsonb_typeof(body.value -> 'feeds') = 'array' then body.value end,
+    body.value #>> '{error,code}',
+    case
+      when r.timed_out then 'timed out'
+      when r.error_msg is not null then left(r.error_msg, 200)
+      when body.value ? 'error'
+        then 'answered: ' || coalesce(body.value #>> '{error,message}', body.value #>> '{error,code}')
+      when r.status_code >= 400 then 'answered ' || r.status_code
+      when mark.ours and jsonb_typeof(body.value -> 'feeds') is distinct from 'array' then 'ended without a report'
+    end
+  from net._http_response r
+  cross join lateral (
+    select exists (select from jsonb_object_keys(r.headers) k where lower(k) = 'x-tdc-etl') as ours
+  ) mark
+  cross join lateral (select split_part(rtrim(r.content, e'\n'), e'\n', -1) as line) last
+  cross join lateral (
+    select case when mark.ours and pg_input_is_valid(last.line, 'jsonb') then last.line::jsonb end as value
+  ) body;
+end
+$$;
+comment on function etl.answers() is
+  'What pg_net keeps, of the last six hours: our function''s answers (ours), and those of whatever stood in its
+place. An answer of ours ends with the run''s report or with {"error":{"code",…}}; problem says what is wrong with
+any of them.';
 
 revoke all on all functions in schema etl from public;

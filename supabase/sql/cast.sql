@@ -1,0 +1,216 @@
+-- From cells to values of the target's types, of those records alone that are new or differ.
+
+create or replace function etl.cast_cells(target regclass, as_json boolean)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  is_empty boolean := etl.is_empty(target);
+  statement text;
+  different bigint;
+begin
+  execute etl.fill(
+    $sql$create temp table etl_typed (etl_staged tid, {columns}, etl_exists boolean) on commit drop$sql$,
+    jsonb_build_object('columns', (
+      select string_agg(format('%I %s', c.name, c.type), ', ' order by c.position)
+      from pg_temp.etl_columns c
+      where c.name is not null
+    ))
+  );
+  statement := etl.cast_statement(target, is_empty);
+  begin
+    execute statement;
+  exception when data_exception or integrity_constraint_violation then
+    perform etl.validate_cells();
+    perform etl.name_cells(as_json);
+    execute statement;
+  end;
+  get diagnostics different = row_count;
+  return different - case when is_empty then 0 else etl.drop_assigned(target) end;
+end
+$$;
+comment on function etl.cast_cells(regclass, boolean) is
+  'Fills etl_typed with what is new or differs, and returns how many records that is; rejects those with a cell that
+is no value of its column''s type. etl_exists: whether the target has the key.';
+
+create or replace function etl.cast_statement(target regclass, is_empty boolean)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  key name[] := etl.key_of(target);
+  carried name[] := etl.carried_columns();
+begin
+  return etl.fill(
+    case when is_empty
+      then $sql$
+        insert into pg_temp.etl_typed (etl_staged, {carried}, etl_exists)
+        select t.etl_staged, {values}, false
+        from ({typed}) t
+      $sql$
+      -- OFFSET 0: without it Postgres casts behind the join, which then spills the text of all rows.
+      else $sql$
+        insert into pg_temp.etl_typed (etl_staged, {carried}, etl_exists)
+        select t.etl_staged, {values}, {is_known}
+        from ({typed} offset 0) t
+        left join {target} o on {same_key}
+        where not {is_known} or {differs}
+      $sql$
+    end,
+    jsonb_build_object(
+      'target', target, 'carried', etl.each(carried, '{column}'), 'values', etl.each(carried, 't.{column}'),
+      'typed', etl.typed_cells(with_length => false), 'is_known', etl.each(key[:1], '(o.{column} is not null)'),
+      'same_key', etl.each(key, 'o.{column} = t.{column}', ' and '), 'differs', etl.differs(key, carried)
+    )
+  );
+end
+$$;
+comment on function etl.cast_statement(regclass, boolean) is
+  'SQL text: fills etl_typed from etl_cells with what is new or differs; is_empty: the target has no row to compare
+with.';
+
+create or replace function etl.carried_columns()
+returns name[]
+language sql stable
+set search_path = ''
+as $$
+  select array(select c.name from pg_temp.etl_columns c where c.name is not null order by c.position)
+$$;
+comment on function etl.carried_columns() is 'The target''s columns that the feed carries, in the feed''s order.';
+
+create or replace function etl.differs(key name[], carried name[])
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  -- *<> compares what is stored, byte by byte: it needs no equality operator, and sees 1.0 become 1.00.
+  select etl.fill('(row({fed})::record operator(pg_catalog.*<>) row({stored})::record)', jsonb_build_object(
+    'fed', coalesce(etl.each(rest.columns, 't.{column}'), ''),
+    'stored', coalesce(etl.each(rest.columns, 'o.{column}'), '')
+  ))
+  from (select array(select c from unnest(carried) c where c <> all (key)) as columns) rest
+$$;
+comment on function etl.differs(name[], name[]) is
+  'SQL text: whether the typed record t and the stored row o differ in what the feed carries beside the key.';
+
+create or replace function etl.typed_cells(with_length boolean)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return (
+    select etl.fill($sql$select cells.etl_staged, {values} from pg_temp.etl_cells cells$sql$, jsonb_build_object(
+      'values', string_agg(
+        etl.fill('{cell}::{type} as {column}', jsonb_build_object(
+          'column', quote_ident(c.name), 'type', case when with_length then c.type else c.base_type end,
+          'cell', format(case when c.textual then 'cells.%I' else 'nullif(cells.%I, '''')' end, c.name)
+        )),
+        ', ' order by c.position
+      )
+    ))
+    from pg_temp.etl_columns c
+    where c.name is not null
+  );
+end
+$$;
+comment on function etl.typed_cells(boolean) is
+  'SQL text: the query that casts etl_cells, to the columns'' types with their length, or without: a cast to
+varchar(3) cuts what is longer, where the assignment to such a column raises.';
+
+create or replace function etl.drop_assigned(target regclass)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  key name[] := etl.key_of(target);
+  dropped bigint;
+  places jsonb := jsonb_build_object(
+    'target', target, 'same_key', etl.each(key, 'o.{column} = t.{column}', ' and '),
+    'differs', etl.differs(key, etl.carried_columns())
+  );
+begin
+  if not exists (select from pg_temp.etl_columns c where c.type <> c.base_type) then
+    return 0;
+  end if;
+  if exists (select from pg_temp.etl_columns c where c.type <> c.base_type and c.name = any (key)) then
+    execute etl.fill(
+      $sql$update pg_temp.etl_typed t set etl_exists = true from {target} o where not t.etl_exists and {same_key}$sql$,
+      places
+    );
+  end if;
+  execute etl.fill(
+    $sql$delete from pg_temp.etl_typed t using {target} o where {same_key} and not {differs}$sql$, places
+  );
+  get diagnostics dropped = row_count;
+  return dropped;
+end
+$$;
+comment on function etl.drop_assigned(regclass) is
+  'Drops from etl_typed what the assignment to a type with a length has made equal to the stored row, as 1 is stored
+as 1.00; returns how many records that is.';
+
+create or replace function etl.is_empty(target regclass)
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  is_empty boolean;
+begin
+  execute format('select not exists (select from %s)', target) into is_empty;
+  return is_empty;
+end
+$$;
+comment on function etl.is_empty(regclass) is 'Whether the table has no row.';
+
+create or replace function etl.validate_cells()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  first_fault text;
+begin
+  select string_agg(
+    format(
+      'when not pg_input_is_valid(%s, %L) then %L',
+      format(case when c.textual then '%I' else 'nullif(%I, '''')' end, c.name), c.type, c.name
+    ),
+    ' ' order by c.attnum
+  )
+  into first_fault
+  from pg_temp.etl_columns c
+  where c.name is not null and c.type <> 'text';
+  execute etl.fill(
+    $sql$
+    insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate)
+    select
+      bad.etl_staged, bad.name, bad.value,
+      case why.sql_error_code
+        when '22003' then 'is out of the range of '
+        when '22008' then 'is out of the range of '
+        when '22001' then 'is too long for '
+        when '23514' then 'breaks a rule of '
+        else 'is no '
+      end || c.type,
+      why.sql_error_code
+    from (
+      select cells.etl_staged, fault.name, to_jsonb(cells) ->> fault.name as value
+      from pg_temp.etl_cells cells
+      cross join lateral (select case {first_fault} end as name) fault
+      where fault.name is not null
+    ) bad
+    join pg_temp.etl_columns c on c.name = bad.name
+    cross join pg_input_error_info(bad.value, c.type) why
+    $sql$,
+    jsonb_build_object('first_fault', first_fault)
+  );
+end
+$$;
+comment on function etl.validate_cells() is 'Rejects the records with a cell that is no value of its column''s type.';
+
+revoke all on all functions in schema etl from public;

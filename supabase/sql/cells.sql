@@ -1,0 +1,155 @@
+-- From staged text to cells under the target's names; the records that cannot be read are rejected on the way.
+
+create or replace function etl.find_cells(feed etl.feeds, as_json boolean, sentinel text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if sentinel is not null then
+    perform etl.reject_unreadable(as_json, sentinel);
+  end if;
+  if as_json then
+    perform etl.validate_json();
+    perform etl.map_keys(feed);
+  end if;
+  if exists (select from pg_temp.etl_columns c where c.name is not null) then
+    perform etl.name_cells(as_json);
+  end if;
+end
+$$;
+comment on function etl.find_cells(etl.feeds, boolean, text) is
+  'Makes the view etl_cells of the staged feed, where any record can be read, and rejects the others.';
+
+create or replace function etl.reject_unreadable(as_json boolean, sentinel text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  execute etl.fill(
+    $sql$
+    insert into pg_temp.etl_rejected (etl_staged, reason, sqlstate, raw)
+    select
+      s.ctid, split_part(m.message, e'\n', 1), substr({cell}, length($1) + 1, 5),
+      substr(m.message, strpos(m.message, e'\n') + 1)
+    from pg_temp.etl_staging s
+    cross join lateral substr({cell}, length($1) + 6) as m(message)
+    where starts_with({cell}, $1)
+    $sql$,
+    jsonb_build_object('cell', case when as_json then 's.record' else 's.c1' end)
+  ) using sentinel;
+end
+$$;
+comment on function etl.reject_unreadable(boolean, text) is
+  'Rejects the records that the loader could not split. It stages such a record as one cell: the sentinel, five
+characters of SQLSTATE, the reason, a line end and the record as it came.';
+
+create or replace function etl.validate_json()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  insert into pg_temp.etl_rejected (etl_staged, reason, sqlstate, raw)
+  select
+    s.ctid,
+    case
+      when not s.record is json then 'is not valid JSON'
+      when not s.record is json object then 'is not a JSON object'
+      when not pg_input_is_valid(s.record, 'jsonb') then 'has a string that holds \u0000 or half of a surrogate pair'
+      else 'has a key twice'
+    end,
+    '22032',
+    s.record
+  from pg_temp.etl_staging s
+  where not s.record is json object with unique keys
+    and not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid);
+end
+$$;
+comment on function etl.validate_json() is 'Rejects the staged records that are no JSON object with distinct keys.';
+
+create or replace function etl.map_keys(feed etl.feeds)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  keys text[];
+begin
+  if not exists (select from pg_temp.etl_staging s where s.record is json object with unique keys) then
+    return;
+  end if;
+  select array_agg(distinct k) into keys
+  from (
+    select s.record from pg_temp.etl_staging s where s.record is json object with unique keys limit 1000
+  ) s
+  cross join json_object_keys(s.record::json) k;
+
+  perform etl.map_columns(feed, array(
+    select k from unnest(keys) k
+    union
+    select w.source
+    from (
+      select coalesce(
+        (select m.key from jsonb_each_text(feed.columns) m where m.value = a.attname limit 1), a.attname
+      ) as source
+      from pg_catalog.pg_attribute a
+      where a.attrelid = etl.target_of(feed) and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+    ) w
+    where w.source <> all (coalesce(keys, '{}')) and exists (
+      select from pg_temp.etl_staging s
+      where (strpos(s.record, to_json(w.source)::text) > 0 or strpos(s.record, '\') > 0)
+        and case
+          when s.record is json object with unique keys then w.source in (select json_object_keys(s.record::json))
+        end
+    )
+  ));
+end
+$$;
+comment on function etl.map_keys(etl.feeds) is
+  'Fills etl_columns with the keys of the first 1,000 objects, and any later one that the target has; with none
+where no record is an object. Raises ETL03 as etl.map_columns() does.';
+
+create or replace function etl.name_cells(as_json boolean)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  json_view constant text := $sql$
+    create or replace temp view etl_cells as
+    select s.etl_staged, {cells}
+    from (select s.ctid as etl_staged, s.record from pg_temp.etl_staging s {readable}) s,
+      json_to_record(s.record::json) as x ({keys})
+  $sql$;
+  csv_view constant text := $sql$
+    create or replace temp view etl_cells as
+    select s.etl_staged, {cells}
+    from (select s.ctid as etl_staged, s.* from pg_temp.etl_staging s {readable}) s
+  $sql$;
+begin
+  execute (
+    select etl.fill(case when as_json then json_view else csv_view end, jsonb_build_object(
+      'cells', string_agg(
+        case when as_json then format('x.%I::text', c.source) else 's.c' || c.position end || format(' as %I', c.name),
+        ', '
+      ),
+      'keys', string_agg(
+        format('%I %s', c.source, case when c.base_type in ('json', 'jsonb') then 'json' else 'text' end), ', '
+      ),
+      'readable', case
+        when etl.rejected_count() = 0 then ''
+        -- OFFSET 0: without it Postgres may cast what is rejected, before it finds that it is.
+        else 'where not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid) offset 0'
+      end
+    ))
+    from pg_temp.etl_columns c
+    where c.name is not null
+  );
+end
+$$;
+comment on function etl.name_cells(boolean) is
+  'Makes the view etl_cells, or makes it anew without what has been rejected since.';
+
+revoke all on all functions in schema etl from public;

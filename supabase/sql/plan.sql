@@ -1,0 +1,151 @@
+-- The feeds of a run, and whether what the loader remembers of them may be trusted.
+
+create or replace function etl.plan(names text[], force boolean default false)
+returns setof jsonb
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  unknown text;
+begin
+  select string_agg(n, ', ') into unknown
+  from unnest(names) n
+  where not exists (select from etl.feeds f where f.name = n);
+  if unknown is not null then
+    raise exception 'there is no feed %', unknown
+      using errcode = 'ETL01',
+        hint = 'etl.feeds has: '
+          || coalesce((select string_agg(f.name, ', ' order by f.name) from etl.feeds f), 'none');
+  end if;
+  return query
+  with recursive parents as (
+    select child.name as child, parent.name as parent
+    from etl.feeds child
+    join pg_catalog.pg_constraint c on c.conrelid = to_regclass(child.target) and c.contype = 'f'
+    join etl.feeds parent on to_regclass(parent.target) = c.confrelid
+    where c.conrelid <> c.confrelid
+  ), depths as (
+    select f.name, 0 as depth
+    from etl.feeds f
+    union
+    select p.child, d.depth + 1
+    from depths d
+    join parents p on p.parent = d.name
+    where d.depth < (select count(*) from etl.feeds)
+  )
+  select to_jsonb(f) || jsonb_build_object(
+    'etag', s.etag, 'last_modified', s.last_modified,
+    'content_hash', s.content_hash, 'content_length', s.content_length
+  )
+  from etl.feeds f
+  left join etl.feed_state s
+    on s.feed = f.name
+    and not force
+    and s.definition_hash = etl.definition_hash(f)
+    and not exists (
+      select from etl.rejects r
+      where r.feed = f.name and (r.sqlstate !~ '^(22|23502|23514)' or r.reason like 'is refused by a trigger%')
+    )
+  where f.name = any (names) or (names = '{}' and f.enabled)
+  order by (select max(d.depth) from depths d where d.name = f.name), f.name;
+end
+$$;
+comment on function etl.plan(text[], boolean) is
+  'The feeds of a run, parents before children by the foreign keys: each a row of etl.feeds with the validators of
+its etl.feed_state. All enabled feeds where no name is given. Raises ETL01 for a name that is not in etl.feeds.
+Validators are null where they must not be used: when forced, when a definition has changed, while there are rejects
+that depend on more than their record. Those alone that hold no value of a type (class 22), lack one (23502) or
+break a CHECK (23514) do not; but whatever a trigger refuses does.';
+
+create or replace function etl.remember(
+  planned jsonb, etag text, last_modified text, content_hash text, content_length bigint, records bigint
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  present etl.feeds := (select f from etl.feeds f where f.name = planned ->> 'name');
+  -- The target's definition is what it is now, under the lock of the merge: the one that was obeyed.
+  state etl.feed_state := row(
+    present.name, etag, last_modified, content_hash, content_length, etl.definition_hash(present),
+    etl.carried_columns(), records
+  );
+begin
+  if etl.definition(present) is distinct from etl.definition(jsonb_populate_record(null::etl.feeds, planned))
+    -- ON CONFLICT alone would lock the row, which is a write, too.
+    or exists (select from etl.feed_state s where s is not distinct from state)
+  then
+    return;
+  end if;
+  insert into etl.feed_state as s (
+    feed, etag, last_modified, content_hash, content_length, definition_hash, carried_columns, records
+  )
+  select state.*
+  on conflict on constraint feed_state_pkey do update
+  set etag = excluded.etag, last_modified = excluded.last_modified, content_hash = excluded.content_hash,
+    content_length = excluded.content_length, definition_hash = excluded.definition_hash,
+    carried_columns = excluded.carried_columns, records = excluded.records;
+end
+$$;
+comment on function etl.remember(jsonb, text, text, text, bigint, bigint) is
+  'Keeps what lets the next run find out that nothing is new, for a feed as etl.plan() gave it, while its
+etl_columns are there. Keeps nothing where the feed was redefined or removed meanwhile, and writes nothing where all
+is as it was.';
+
+create or replace function etl.definition(feed etl.feeds)
+returns jsonb
+language sql immutable
+set search_path = ''
+as $$
+  select to_jsonb(feed) - '{name,reject_limit,enabled}'::text[]
+$$;
+comment on function etl.definition(etl.feeds) is
+  'What of a feed''s row decides what becomes of a body: all columns but its name, its limit and whether it is
+enabled.';
+
+create or replace function etl.definition_hash(feed etl.feeds)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  -- The catalog as it is, not pg_get_constraintdef: that would wait for a lock on the table, and with it the whole run.
+  select md5(concat_ws(
+    e'\n', etl.definition(feed),
+    (
+      select string_agg(
+        concat_ws(
+          ' ', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+          case when a.attgenerated <> '' then v.adbin end
+        ),
+        ',' order by a.attnum
+      )
+      from pg_catalog.pg_attribute a
+      left join pg_catalog.pg_attrdef v on v.adrelid = a.attrelid and v.adnum = a.attnum
+      where a.attrelid = to_regclass(feed.target) and a.attnum > 0 and not a.attisdropped
+    ),
+    (
+      select string_agg(
+        concat_ws(' ', c.conname, c.contype, c.conkey, c.confrelid::regclass, c.confkey, c.conbin),
+        ',' order by c.conname
+      )
+      from pg_catalog.pg_constraint c
+      where c.conrelid = to_regclass(feed.target)
+    ),
+    (
+      select string_agg(
+        concat_ws(
+          ' ', i.indexrelid::regclass, i.indisunique, i.indkey, i.indclass, i.indnullsnotdistinct, i.indpred, i.indexprs
+        ),
+        ',' order by i.indexrelid::regclass::text
+      )
+      from pg_catalog.pg_index i
+      where i.indrelid = to_regclass(feed.target)
+    )
+  ))
+$$;
+comment on function etl.definition_hash(etl.feeds) is
+  'MD5 of everything but the body that decides what a load does: the feed''s row, the target''s columns,
+constraints, indexes.';
+
+revoke all on all functions in schema etl from public;

@@ -1,0 +1,163 @@
+-- The rejects of a load: which are kept in etl.rejects, how many there are, and whether they are too many.
+
+create or replace function etl.keep_rejects(loaded etl.feeds, run uuid, as_json boolean)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  gone bigint;
+  written bigint;
+begin
+  execute etl.fill(
+    $sql$
+    create temp table etl_present (
+      record_number, record, raw, column_name, value, reason, sqlstate, constraint_name
+    ) on commit drop as
+    select n.record_number, {record}, {raw}, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name
+    from (select distinct on (etl_staged) * from pg_temp.etl_rejected) r
+    join (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) n
+      on n.ctid = r.etl_staged
+    join pg_temp.etl_staging s on s.ctid = r.etl_staged
+    $sql$,
+    case when as_json then etl.rejected_json() else etl.rejected_csv() end
+  );
+  delete from etl.rejects r
+  where r.feed = loaded.name
+    and not exists (select from pg_temp.etl_present p where p.record_number = r.record_number);
+  get diagnostics gone = row_count;
+  insert into etl.rejects as r (
+    feed, record_number, record, raw, column_name, value, reason, sqlstate, constraint_name, first_run, last_run
+  )
+  select
+    loaded.name, p.record_number, p.record, p.raw, p.column_name, p.value, p.reason, p.sqlstate, p.constraint_name,
+    run, run
+  from pg_temp.etl_present p
+  on conflict (feed, record_number) do update
+  set record = excluded.record, raw = excluded.raw, column_name = excluded.column_name, value = excluded.value,
+    reason = excluded.reason, sqlstate = excluded.sqlstate, constraint_name = excluded.constraint_name, last_run = run
+  where row(r.record, r.raw, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name) is distinct from row(
+    excluded.record, excluded.raw, excluded.column_name, excluded.value, excluded.reason, excluded.sqlstate,
+    excluded.constraint_name
+  );
+  get diagnostics written = row_count;
+  drop table pg_temp.etl_present;
+  return gone + written > 0;
+end
+$$;
+comment on function etl.keep_rejects(etl.feeds, uuid, boolean) is
+  'Makes etl.rejects what is wrong now, writing only what is new, other or gone; returns whether anything was.';
+
+create or replace function etl.rejected_json()
+returns jsonb
+language sql immutable
+set search_path = ''
+as $$
+  -- Valid JSON can be no jsonb: a number with too large an exponent.
+  select jsonb_build_object(
+    'record', $sql$case when r.raw is null and pg_input_is_valid(s.record, 'jsonb') then s.record::jsonb end$sql$,
+    'raw', $sql$coalesce(r.raw, case when not pg_input_is_valid(s.record, 'jsonb') then s.record end)$sql$
+  )
+$$;
+comment on function etl.rejected_json() is
+  'SQL text: of a rejected JSON record, the object where it is one, or its text.';
+
+create or replace function etl.rejected_csv()
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select jsonb_build_object('raw', 'r.raw', 'record', etl.fill(
+    $sql$case when r.raw is null then jsonb_object({names}::text[], array[{cells}]::text[]) end$sql$,
+    jsonb_build_object(
+      'names', quote_literal(array(select c.source from pg_temp.etl_columns c order by c.position)),
+      'cells', (select string_agg('s.c' || c.position, ', ' order by c.position) from pg_temp.etl_columns c)
+    )
+  ))
+$$;
+comment on function etl.rejected_csv() is
+  'SQL text: of a rejected CSV record, its cells under the names of the header, where it could be split, or its
+text.';
+
+create or replace function etl.rejected_count()
+returns bigint
+language sql
+set search_path = ''
+as $$
+  select count(distinct r.etl_staged) from pg_temp.etl_rejected r
+$$;
+comment on function etl.rejected_count() is 'How many of the staged records are rejected so far.';
+
+create or replace function etl.reject_faults(step text, faults jsonb[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  execute etl.fill(
+    $sql$
+    insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
+    select r.etl_staged, r.column_name, to_jsonb(s) ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
+    from unnest($1) fault
+    cross join jsonb_populate_record(null::pg_temp.etl_rejected, fault) r
+    join pg_temp.{step} s on s.etl_staged = r.etl_staged
+    $sql$,
+    jsonb_build_object('step', step)
+  ) using faults;
+  perform etl.remove_rejected(step, cardinality(faults));
+end
+$$;
+comment on function etl.reject_faults(text, jsonb[]) is
+  'Rejects what etl.isolate found, and takes it out of the step.';
+
+create or replace function etl.remove_rejected(step text, offenders bigint)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if offenders > 0 then
+    execute etl.fill(
+      $sql$delete from pg_temp.{step} t using pg_temp.etl_rejected r where r.etl_staged = t.etl_staged$sql$,
+      jsonb_build_object('step', step)
+    );
+  end if;
+end
+$$;
+comment on function etl.remove_rejected(text, bigint) is
+  'Takes the records that have been rejected out of a step, where there are any offenders.';
+
+create or replace function etl.check_limit(feed etl.feeds, read bigint, at_least boolean default false)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  rejected bigint := etl.rejected_count();
+  example text;
+begin
+  if rejected <= feed.reject_limit * read then
+    return;
+  end if;
+  -- What a trigger or Postgres said may hold a value.
+  select concat_ws(
+    ' ', 'record', s.record_number || ',', 'column ' || r.column_name || ':',
+    regexp_replace(r.reason, '^(is refused by a trigger|cannot be written): .*', '\1'), '(' || r.constraint_name || ')'
+  )
+  into example
+  from (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) s
+  join pg_temp.etl_rejected r on r.etl_staged = s.ctid
+  order by s.record_number
+  limit 1;
+  raise exception '% of % records break a rule, more than the limit of % %%; the first is %',
+      case when at_least then 'at least ' else '' end || rejected, read, round(feed.reject_limit * 100, 2)::float8,
+      example
+    using errcode = 'ETL06',
+      hint = 'Nothing of this feed was loaded. Have the feed mended, or raise etl.feeds.reject_limit.';
+end
+$$;
+comment on function etl.check_limit(etl.feeds, bigint, boolean) is
+  'Raises ETL06 where more of the records read are rejected than the feed''s limit; at_least: not all have been
+tried.';
+
+revoke all on all functions in schema etl from public;

@@ -1,0 +1,221 @@
+-- What a record breaks by itself: NOT NULL, CHECK, the header once more. Then the rows that its keys leave, made whole.
+
+create or replace function etl.validate_rows(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  first_broken text;
+  offenders bigint;
+begin
+  create temp table etl_rules on commit drop as
+  select
+    row_number() over (order by r.sqlstate, r.place, r.constraint_name) as rule, r.*
+  from (
+    select c.attnum as place, c.name::text as column_name, format('%I is null', c.name) as broken,
+      'is missing' as reason, '23502' as sqlstate, null::text as constraint_name
+    from pg_temp.etl_columns c
+    join pg_catalog.pg_attribute a on a.attrelid = target and a.attnum = c.attnum and a.attnotnull
+    union all
+    select
+      null,
+      case
+        when cardinality(k.conkey) = 1 then (select c.name from pg_temp.etl_columns c where c.attnum = k.conkey[1])
+      end,
+      format('(%s) is false', pg_get_expr(k.conbin, k.conrelid)),
+      'breaks the rule ' || pg_get_constraintdef(k.oid), '23514', k.conname
+    from pg_catalog.pg_constraint k
+    where k.conrelid = target and k.contype = 'c'
+      and k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
+    union all
+    select
+      null, null, string_agg(format('%I::text = %L', c.name, c.source), ' and '),
+      'repeats the header line', '22P04', null
+    from pg_temp.etl_columns c
+    where c.name is not null
+  ) r;
+  select 'case ' || string_agg(format('when %s then %s', r.broken, r.rule), ' ' order by r.rule) || ' end'
+  into first_broken
+  from pg_temp.etl_rules r;
+  offenders := etl.execute_on(
+    target, 'etl_typed',
+    etl.fill(
+      $sql$
+      insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
+      select bad.etl_staged, r.column_name, bad.typed ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
+      from (
+        select t.etl_staged, broken.rule, to_jsonb(t) as typed
+        from pg_temp.etl_typed t
+        cross join lateral (select {first_broken} as rule) broken
+        where broken.rule is not null
+      ) bad
+      join pg_temp.etl_rules r using (rule)
+      $sql$,
+      jsonb_build_object('first_broken', first_broken)
+    ),
+    etl.fill(
+      $sql$select {first_broken} from pg_temp.etl_typed where etl_staged between $1 and $2$sql$,
+      jsonb_build_object('first_broken', first_broken)
+    )
+  );
+  drop table pg_temp.etl_rules;
+  perform etl.remove_rejected('etl_typed', offenders);
+end
+$$;
+comment on function etl.validate_rows(regclass) is
+  'Rejects what breaks NOT NULL, a CHECK of carried columns, or is the header line once more.';
+
+create or replace function etl.drop_duplicates(target regclass, some_unchanged boolean)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  key name[] := etl.key_of(target);
+  places jsonb := jsonb_build_object('key', etl.each(key, '{column}'));
+  repeated boolean;
+  undone bigint := 0;
+  dropped bigint := 0;
+begin
+  if some_unchanged and exists (select from pg_temp.etl_typed t where t.etl_exists) then
+    -- Otherwise Postgres may sort all cells by their key, where a look at each would do.
+    analyze pg_temp.etl_typed;
+    execute etl.fill(
+      $sql$
+      delete from pg_temp.etl_typed d
+      using ({typed}) t
+      where d.etl_exists and {same_key} and t.etl_staged > d.etl_staged
+        and not exists (select from pg_temp.etl_rejected r where r.etl_staged = t.etl_staged)
+      $sql$,
+      jsonb_build_object(
+        'typed', etl.typed_cells(with_length => true), 'same_key', etl.each(key, 't.{column} = d.{column}', ' and ')
+      )
+    );
+    get diagnostics undone = row_count;
+  end if;
+  execute etl.fill(
+    $sql$select exists (select from pg_temp.etl_typed group by {key} having count(*) > 1)$sql$, places
+  ) into repeated;
+  if repeated then
+    execute etl.fill(
+      $sql$
+      delete from pg_temp.etl_typed t
+      using (
+        select etl_staged, row_number() over (partition by {key} order by etl_staged desc) as place
+        from pg_temp.etl_typed
+      ) d
+      where d.etl_staged = t.etl_staged and d.place > 1
+      $sql$,
+      places
+    );
+    get diagnostics dropped = row_count;
+  end if;
+  return undone + dropped;
+end
+$$;
+comment on function etl.drop_duplicates(regclass, boolean) is
+  'Of records with the same key the last one stays, and none where that one is what the target has already; returns
+how many went. some_unchanged: whether any record is what the target has.';
+
+create or replace function etl.complete_rows(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  key name[] := etl.key_of(target);
+  is_known constant text := etl.each(key[:1], 'o.{column} is not null');
+  kept text;
+  generated text;
+  rows text;
+begin
+  -- A default that takes from a sequence is left out: a look at the rules must not move it.
+  select
+    string_agg(
+      etl.fill('case when {is_known} then o.{column} else {default} end as {column}', jsonb_build_object(
+        'is_known', is_known, 'column', quote_ident(a.attname),
+        'default', case when a.attidentity = '' and v.value !~ 'nextval\(' then v.value else 'null' end
+      )),
+      ', '
+    ) filter (where a.attgenerated = ''),
+    string_agg(v.value || ' as ' || quote_ident(a.attname), ', ') filter (where a.attgenerated <> '')
+  into kept, generated
+  from pg_catalog.pg_attribute a
+  left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  cross join lateral (select coalesce(pg_get_expr(d.adbin, d.adrelid), 'null') as value) v
+  where a.attrelid = target and a.attnum > 0 and not a.attisdropped
+    and not exists (select from pg_temp.etl_columns c where c.name = a.attname);
+  if kept is null and generated is null then
+    -- They are whole: no second copy of them.
+    alter table pg_temp.etl_typed rename to etl_delta;
+    return;
+  end if;
+  rows := etl.fill(
+    $sql$
+    select {columns}
+    from (select {carried} from pg_temp.etl_typed t left join {target} o on {same_key}) d
+    $sql$,
+    jsonb_build_object(
+      'target', target, 'same_key', etl.each(key, 'o.{column} = t.{column}', ' and '),
+      'columns', concat_ws(', ', 'd.*', generated),
+      'carried', concat_ws(
+        ', ', 't.etl_staged', etl.each(etl.carried_columns(), 't.{column}'), '(' || is_known || ') as etl_exists', kept
+      )
+    )
+  );
+  perform etl.execute_on(
+    target, 'etl_typed', 'create temp table etl_delta on commit drop as ' || rows,
+    rows || ' where d.etl_staged between $1 and $2'
+  );
+end
+$$;
+comment on function etl.complete_rows(regclass) is
+  'Makes etl_delta of etl_typed: whole rows, as they would be stored, with what the feed does not carry.';
+
+create or replace function etl.validate_checks(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  rule record;
+  places jsonb;
+  offenders bigint;
+begin
+  for rule in
+    select
+      k.conname, pg_get_expr(k.conbin, k.conrelid) as holds, pg_get_constraintdef(k.oid) as definition,
+      case when cardinality(k.conkey) = 1 then a.attname end as column_name
+    from pg_catalog.pg_constraint k
+    left join pg_catalog.pg_attribute a on a.attrelid = target and a.attnum = k.conkey[1]
+    where k.conrelid = target and k.contype = 'c'
+      and not k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
+    order by k.conname
+  loop
+    places := jsonb_build_object(
+      'holds', rule.holds, 'column_name', quote_nullable(rule.column_name),
+      'reason', quote_literal('breaks the rule ' || rule.definition), 'constraint_name', quote_literal(rule.conname)
+    );
+    offenders := etl.execute_on(
+      target, 'etl_delta',
+      etl.fill(
+        $sql$
+        insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
+        select d.etl_staged, {column_name}, to_jsonb(d) ->> {column_name}, {reason}, '23514', {constraint_name}
+        from pg_temp.etl_delta d
+        where ({holds}) is false
+        $sql$,
+        places
+      ),
+      etl.fill($sql$select {holds} from pg_temp.etl_delta where etl_staged between $1 and $2$sql$, places)
+    );
+    perform etl.remove_rejected('etl_delta', offenders);
+  end loop;
+end
+$$;
+comment on function etl.validate_checks(regclass) is
+  'Rejects what breaks a CHECK that names a column the feed does not carry: it is tried on the row as it would be
+stored.';
+
+revoke all on all functions in schema etl from public;
