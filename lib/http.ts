@@ -1,13 +1,12 @@
 /** Request -> authentication -> load -> response: the loader as an edge function. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { asEtlError, EtlError } from "./errors.ts";
+import { heartbeatMs, longestRequest } from "./limits.ts";
 import { load, type LoadOptions, type Progress } from "./load.ts";
 import { errorReport, type Report } from "./report.ts";
 
 type Wanted = Pick<LoadOptions, "feeds" | "force" | "dryRun">;
 
-const longestBody = 64 * 1024;
-const heartbeatMs = 15_000;
 const statusOf: Record<string, number> = { busy: 409, ETL01: 404, request: 400, internal: 500 };
 
 /**
@@ -70,7 +69,7 @@ async function limitedText(request: Request): Promise<string> {
   let text = "";
   for await (const part of request.body?.pipeThrough(new TextDecoderStream()) ?? []) {
     text += part;
-    if (text.length > longestBody) throw badRequest("the body is too long");
+    if (text.length > longestRequest) throw badRequest("the body is too long");
   }
   return text;
 }

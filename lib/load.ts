@@ -6,7 +6,8 @@
  */
 import { type Client, connect, connectionLost } from "./database/connect.ts";
 import { asEtlError, EtlError } from "./errors.ts";
-import { type Download, download, type Patience, patient, type Source } from "./fetch/download.ts";
+import { type Download, download, type Source } from "./fetch/download.ts";
+import { type Patience, patient } from "./limits.ts";
 import { errorReport, type FeedReport, overall, type Report } from "./report.ts";
 import type { Peekable } from "./format/peekable.ts";
 import { openRows, openText, type Rows } from "./format/rows.ts";

@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 // @ts-types="@types/pg"
 import pg from "pg";
 import { EtlError } from "../errors.ts";
+import { connectMs } from "../limits.ts";
 import { refused } from "./sqlstates.ts";
 
 export type Client = pg.Client;
@@ -34,7 +35,7 @@ async function open(url: string, ssl?: pg.ClientConfig["ssl"]): Promise<Client> 
   const client = new pg.Client({
     connectionString: url,
     application_name: "tdc-etl",
-    connectionTimeoutMillis: 10_000,
+    connectionTimeoutMillis: connectMs,
     keepAlive: true,
     keepAliveInitialDelayMillis: 60_000,
     ...(ssl && { ssl }),

@@ -1,5 +1,6 @@
 /** A feed's URL -> its bytes as they arrive, with the validators that let the next run ask "anything new?". */
 import { EtlError } from "../errors.ts";
+import { type Patience, patient } from "../limits.ts";
 import { StallClock } from "./stall.ts";
 
 export interface Source {
@@ -19,28 +20,6 @@ export interface Download {
    */
   body: AsyncGenerator<Uint8Array>;
 }
-
-/** What is put up with from a partner's server. */
-export interface Patience {
-  /** Milliseconds without a byte before a server counts as stalled. */
-  stallMs: number;
-  /** Milliseconds for one answer as a whole. */
-  totalMs: number;
-  /** Milliseconds before each further try after 429, 5xx or a network error. */
-  retryMs: number[];
-  /** Bytes of a body as it arrives. */
-  bytes: number;
-  /** Times its size that a body of 64 MiB or more may unpack to. */
-  unpackRatio: number;
-}
-
-export const patient: Patience = {
-  stallMs: 30_000,
-  totalMs: 2 * 3_600_000,
-  retryMs: [500, 2_000, 5_000],
-  bytes: 2 ** 34,
-  unpackRatio: 250,
-};
 
 /** Asks for the feed; null where it has not changed since the validators were stored (304). */
 export async function download(

@@ -6,13 +6,10 @@
  * random, so that no record can look like one. All other bytes stay as they are.
  */
 import { EtlError } from "../errors.ts";
+import { hopelessRecords, longestRecord } from "../limits.ts";
 import { concat } from "./peekable.ts";
 import { Scanner, type Shape, Stop } from "./scan/scanner.ts";
 
-/** Bytes that one record may have. */
-export const longestRecord = 8 << 20;
-/** So many broken records are enough to say that a file of which they are the greater part is not what it should be. */
-const hopeless = 100_000;
 const batchSize = 1 << 19;
 /** The quote that COPY is told of for JSON: a byte that no JSON holds. */
 const jsonQuote = "\x01";
@@ -111,7 +108,9 @@ export class Records {
   }
 
   #broken(stop: Stop, record: Uint8Array): Uint8Array {
-    if (++this.broken >= hopeless && this.broken > this.rows * Math.max(this.rejectLimit, 0.5)) throw this.#hopeless();
+    if (++this.broken >= hopelessRecords && this.broken > this.rows * Math.max(this.rejectLimit, 0.5)) {
+      throw this.#hopeless();
+    }
     const raw = decoder.decode(record).replaceAll("\0", "\ufffd");
     const [sqlState, reason] = this.shape.kind === "csv" ? this.#reasonInCsv(stop, record) : reasonInJson(stop, record);
     const cell = `${this.mark}${sqlState}${reason}\n${raw}`;

@@ -3,9 +3,10 @@ import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { EtlError } from "../errors.ts";
 import { endOfHeader, readHeader } from "./csv.ts";
-import { notData, type Patience, patient } from "../fetch/download.ts";
+import { notData } from "../fetch/download.ts";
+import { longestRecord, type Patience, patient, unpackedFreely } from "../limits.ts";
 import { Peekable } from "./peekable.ts";
-import { badJson, longestRecord, Records } from "./records.ts";
+import { badJson, Records } from "./records.ts";
 
 export type Format = "csv" | "json" | "ndjson";
 
@@ -84,7 +85,7 @@ async function unpack(bytes: Peekable, ratio: number): Promise<Peekable> {
   const checked = async function* () {
     for await (const chunk of gunzip) {
       unpacked += chunk.length;
-      if (unpacked >= 1 << 26 && unpacked > packed * ratio) throw bomb(ratio);
+      if (unpacked >= unpackedFreely && unpacked > packed * ratio) throw bomb(ratio);
       yield chunk;
     }
   };

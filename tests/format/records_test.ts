@@ -4,9 +4,10 @@ import { parse } from "csv-parse/sync";
 import fc from "fast-check";
 import xxhash from "xxhash-wasm";
 import { type EtlError } from "../../lib/errors.ts";
-import { longestRecord, Records } from "../../lib/format/records.ts";
+import { Records } from "../../lib/format/records.ts";
 import { compile } from "../../lib/format/scan/build.ts";
 import { Bytes, type Shape } from "../../lib/format/scan/scanner.ts";
+import { longestRecord } from "../../lib/limits.ts";
 
 type Csv = Extract<Shape, { kind: "csv" }>;
 /** A row that arrives as it is, or a broken record. All texts hold a byte a character. */
