@@ -12,17 +12,8 @@ import { errorReport, type FeedReport, overall, type Report } from "./report.ts"
 import type { Peekable } from "./format/peekable.ts";
 import { openRows, openText, type Rows } from "./format/rows.ts";
 import { Bytes } from "./format/scan/scanner.ts";
-import {
-  begin,
-  enter,
-  type Feed,
-  merge,
-  type Outcome,
-  plan,
-  remember,
-  stage,
-  unchanged,
-} from "./database/statements.ts";
+import { enter, type Feed, merge, type Outcome, plan, remember, stage, unchanged } from "./database/statements.ts";
+import { begin, beginFeed, end, endFeed, undoFeed } from "./database/transaction.ts";
 
 export interface LoadOptions {
   databaseUrl: string;
@@ -53,7 +44,7 @@ export async function load(options: LoadOptions): Promise<Report> {
     for (const feed of await plan(client, options.feeds ?? [], options.force ?? false)) {
       feeds.push(await loadFeed(client, run, feed, options));
     }
-    await client.query(options.dryRun ? "rollback" : "commit");
+    await end(client, !options.dryRun);
     return { run, status: overall(feeds), dry_run: options.dryRun ?? false, feeds };
   } catch (error) {
     throw explain(error);
@@ -69,11 +60,11 @@ async function loadFeed(client: Client, run: string, feed: Feed, options: LoadOp
     Object.assign(progress, news);
     options.onProgress?.(progress);
   };
-  await client.query("savepoint feed");
+  await beginFeed(client);
   tell({});
   const outcome = await replicate(client, run, feed, { ...patient, ...options.patience }, tell).catch(
     async (error): Promise<Outcome> => {
-      await client.query("rollback to savepoint feed").catch(() => {
+      await undoFeed(client).catch(() => {
         throw error;
       });
       return { ...unchanged, status: "failed", error: errorReport(asEtlError(error, `Cannot load ${feed.name}`)) };
@@ -83,7 +74,7 @@ async function loadFeed(client: Client, run: string, feed: Feed, options: LoadOp
   const ms = Date.now() - startedAt.getTime();
   const report = { feed: feed.name, status, bytes: progress.bytes, ...others, ms };
   if (status !== "unchanged") await enter(client, run, startedAt, report);
-  await client.query("release savepoint feed");
+  await endFeed(client);
   tell({ step: status });
   return report;
 }
@@ -115,7 +106,7 @@ async function replicate(
     return rows.records.hash;
   });
   if (contentHash === feed.content_hash) {
-    await client.query("rollback to savepoint feed");
+    await undoFeed(client);
     return unchanged;
   }
   tell({ step: "merging" });

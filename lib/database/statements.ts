@@ -27,25 +27,6 @@ export type Outcome = Omit<FeedReport, "feed" | "bytes" | "ms">;
 
 export const unchanged: Outcome = { status: "unchanged", ...nothing, ignored_columns: [], error: null };
 
-/** Begins the transaction of a run, and refuses where another one is under way. */
-export async function begin(client: Client): Promise<void> {
-  // Under a stricter level, the default of some roles, what others write meanwhile would fail the run.
-  await client.query("begin isolation level read committed");
-  // A run may stream for long, but neither keeps a lock after its loader has gone nor waits long for one.
-  await client.query(
-    `set local statement_timeout = 0;
-    set local idle_in_transaction_session_timeout = '5min';
-    set local client_connection_check_interval = '2s';
-    set local tcp_keepalives_idle = '1min';
-    set local tcp_keepalives_interval = '10s';
-    set local tcp_keepalives_count = 6;
-    select set_config('lock_timeout', '30s', true) where current_setting('lock_timeout') = '0'`,
-  );
-  const { rows } = await client.query("select pg_try_advisory_xact_lock(hashtext('tdc-etl')) as free");
-  if (rows[0].free) return;
-  throw new EtlError("busy", "another run is under way", "Wait until it ends; it loads the same feeds.");
-}
-
 /** The feeds to load, parents first. */
 export async function plan(client: Client, names: string[], force: boolean): Promise<Feed[]> {
   const { rows } = await client.query("select * from etl.plan($1, $2)", [names, force]);
