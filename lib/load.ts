@@ -6,12 +6,12 @@
  */
 import { type Client, connect, connectionLost } from "./database/connect.ts";
 import { asEtlError, EtlError } from "./errors.ts";
-import { type Download, download, type Source } from "./fetch/download.ts";
+import { type Download, openDownload, type Source } from "./fetch/download.ts";
 import { type Patience, patient } from "./limits.ts";
 import { errorReport, type FeedReport, overall, type Report } from "./report.ts";
 import type { Peekable } from "./format/peekable.ts";
-import { openRows, openText, type Rows } from "./format/rows.ts";
-import { Bytes } from "./format/scan/scanner.ts";
+import { openRows, openText } from "./format/rows.ts";
+import { hashOf } from "./format/scan/scanner.ts";
 import { enter, type Feed, merge, type Outcome, plan, remember, stage, unchanged } from "./database/statements.ts";
 import { begin, beginFeed, end, endFeed, undoFeed } from "./database/transaction.ts";
 
@@ -62,14 +62,13 @@ async function loadFeed(client: Client, run: string, feed: Feed, options: LoadOp
   };
   await beginFeed(client);
   tell({});
-  const outcome = await replicate(client, run, feed, { ...patient, ...options.patience }, tell).catch(
-    async (error): Promise<Outcome> => {
-      await undoFeed(client).catch(() => {
-        throw error;
-      });
-      return { ...unchanged, status: "failed", error: errorReport(asEtlError(error, `Cannot load ${feed.name}`)) };
-    },
-  );
+  const job = { client, run, feed, patience: { ...patient, ...options.patience }, tell };
+  const outcome = await replicate(job).catch(async (error): Promise<Outcome> => {
+    await undoFeed(client).catch(() => {
+      throw error;
+    });
+    return { ...unchanged, status: "failed", error: errorReport(asEtlError(error, `Cannot load ${feed.name}`)) };
+  });
   const { status, ...others } = outcome;
   const ms = Date.now() - startedAt.getTime();
   const report = { feed: feed.name, status, bytes: progress.bytes, ...others, ms };
@@ -79,63 +78,55 @@ async function loadFeed(client: Client, run: string, feed: Feed, options: LoadOp
   return report;
 }
 
+/** What the steps of one feed share. */
+interface Job {
+  client: Client;
+  run: string;
+  feed: Feed;
+  patience: Patience;
+  tell(news: Partial<Progress>): void;
+}
+
 /** Brings one feed into its table, or finds that there is nothing to do: 304, same content, same rows. */
-async function replicate(
-  client: Client,
-  run: string,
-  feed: Feed,
-  patience: Patience,
-  tell: (news: Partial<Progress>) => void,
-): Promise<Outcome> {
-  const ask = async (source: Source) => {
-    const answer = await download(source, patience, (bytes) => tell({ bytes }));
-    tell({ total: answer?.total ?? null });
-    return answer;
-  };
-  let answer = await ask(feed);
-  if (feed.content_hash && answer?.total && answer.total === Number(feed.content_length)) {
-    // As long as the last one, so most likely the same: it is read for its hash alone, and asked for again if it is not.
-    if (await read(answer, feed, patience, hashOf) === feed.content_hash) return unchanged;
-    answer = await ask({ url: feed.url, etag: null, last_modified: null });
-  }
-  if (!answer) return unchanged;
-  let rows: Rows | undefined;
-  const contentHash = await read(answer, feed, patience, async (text) => {
-    rows = await openRows(text, feed);
-    await stage(client, feed, rows);
-    return rows.records.hash;
-  });
-  if (contentHash === feed.content_hash) {
+async function replicate(job: Job): Promise<Outcome> {
+  const { feed } = job;
+  await using download = await ask(job, feed);
+  if (!download) return unchanged;
+  if (!isAsLongAsLast(download, feed)) return await take(job, download);
+  // So it is most likely the same: it is read for its hash alone, and asked for again if it is not.
+  if (await hashOf(await textOf(job, download)) === feed.content_hash) return unchanged;
+  await using again = await ask(job, { url: feed.url, etag: null, last_modified: null });
+  return again ? await take(job, again) : unchanged;
+}
+
+async function ask({ patience, tell }: Job, source: Source): Promise<Download | null> {
+  const download = await openDownload(source, patience, (bytes) => tell({ bytes }));
+  tell({ total: download?.total ?? null });
+  return download;
+}
+
+function isAsLongAsLast({ total }: Download, feed: Feed): boolean {
+  return feed.content_hash !== null && total !== null && total === Number(feed.content_length);
+}
+
+/** Stages what came, and merges it where it is not what came last. */
+async function take(job: Job, download: Download): Promise<Outcome> {
+  const { client, run, feed, tell } = job;
+  const rows = await openRows(await textOf(job, download), feed);
+  await stage(client, feed, rows);
+  const { hash } = rows.records;
+  if (hash === feed.content_hash) {
     await undoFeed(client);
     return unchanged;
   }
   tell({ step: "merging" });
-  const outcome = await merge(client, run, feed, rows!);
-  await remember(client, feed, answer, contentHash);
+  const outcome = await merge(client, run, feed, rows);
+  await remember(client, feed, download, hash);
   return outcome;
 }
 
-/** Hands the text of an answer to `take`, which reads it to its end, and closes the answer. */
-async function read<T>(
-  { body }: Download,
-  feed: Feed,
-  patience: Patience,
-  take: (text: Peekable) => Promise<T>,
-): Promise<T> {
-  try {
-    return await take(await openText(body, feed.encoding, patience));
-  } finally {
-    await body.return(undefined);
-  }
-}
-
-async function hashOf(text: Peekable): Promise<string> {
-  const bytes = new Bytes();
-  for await (const chunk of text) {
-    bytes.put(chunk);
-    bytes.take(chunk.length);
-  }
-  return bytes.hash;
+async function textOf({ feed, patience }: Job, { body }: Download): Promise<Peekable> {
+  return await openText(body, feed.encoding, patience);
 }
 
 function explain(error: unknown): EtlError {

@@ -63,7 +63,7 @@ export async function merge(client: Client, run: string, feed: Feed, { header, r
 }
 
 /** Keeps what lets the next run find out that nothing is new; nothing where the feed was redefined meanwhile. */
-export async function remember(client: Client, feed: Feed, answer: Download, contentHash: string): Promise<void> {
+export async function remember(client: Client, feed: Feed, download: Download, contentHash: string): Promise<void> {
   // The target's definition is what it is now, under the lock of the merge: the one that was obeyed.
   await client.query(
     `update etl.feeds f
@@ -74,7 +74,7 @@ export async function remember(client: Client, feed: Feed, answer: Download, con
           (planned.url, planned.target, planned.format, planned.time_zone, planned.columns, planned.delimiter, planned.encoding)
         and (f.etag, f.last_modified, f.content_hash, f.content_length, f.definition_hash)
           is distinct from ($2, $3, $4, $5::bigint, etl.definition_hash(f))`,
-    [JSON.stringify(feed), answer.etag, answer.lastModified, contentHash, answer.total],
+    [JSON.stringify(feed), download.etag, download.lastModified, contentHash, download.total],
   );
 }
 

@@ -9,7 +9,8 @@ export interface Source {
   last_modified: string | null;
 }
 
-export interface Download {
+/** An answer of the partner's server. Its body is closed at the end of the block that holds it, read or not. */
+export interface Download extends AsyncDisposable {
   etag: string | null;
   lastModified: string | null;
   /** Bytes announced by the server, null where it did not say. */
@@ -22,7 +23,7 @@ export interface Download {
 }
 
 /** Asks for the feed; null where it has not changed since the validators were stored (304). */
-export async function download(
+export async function openDownload(
   source: Source,
   patience: Patience = patient,
   onBytes: (received: number) => void = () => {},
@@ -42,15 +43,20 @@ export async function download(
     await response.body?.cancel();
     throw refusal;
   }
+  const body = receive(response.body, total, clock, (received) => {
+    const excess = tooBig(received, patience.bytes);
+    if (excess) throw excess;
+    onBytes(received);
+  });
   return {
     etag: response.headers.get("etag"),
     lastModified: response.headers.get("last-modified"),
     total,
-    body: receive(response.body, total, clock, (received) => {
-      const excess = tooBig(received, patience.bytes);
-      if (excess) throw excess;
-      onBytes(received);
-    }),
+    body,
+    async [Symbol.asyncDispose]() {
+      await body.return(undefined);
+      if (!response.body?.locked) await response.body?.cancel();
+    },
   };
 }
 
