@@ -106,7 +106,7 @@ async function ask({ patience, tell }: Job, source: Source): Promise<Download | 
 }
 
 function isAsLongAsLast({ total }: Download, feed: Feed): boolean {
-  return feed.content_hash !== null && total !== null && total === Number(feed.content_length);
+  return feed.content_hash !== null && total !== null && total === feed.content_length;
 }
 
 /** Stages what came, and merges it where it is not what came last. */

@@ -31,11 +31,17 @@ export async function connect(url: string): Promise<Client> {
   }
 }
 
+/** A bigint is a number here: what we ask for is counts and sizes, none near 2^53. A numeric stays a text: 12.50 is not 12.5. */
+const types: pg.CustomTypesConfig = {
+  getTypeParser: (oid, format) => oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid, format),
+};
+
 async function open(url: string, ssl?: pg.ClientConfig["ssl"]): Promise<Client> {
   const client = new pg.Client({
     connectionString: url,
     application_name: "tdc-etl",
     connectionTimeoutMillis: connectMs,
+    types,
     keepAlive: true,
     keepAliveInitialDelayMillis: 60_000,
     ...(ssl && { ssl }),

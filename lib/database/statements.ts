@@ -3,7 +3,7 @@ import { copyRows } from "./copy.ts";
 import type { Client } from "./connect.ts";
 import { EtlError } from "../errors.ts";
 import type { Download } from "../fetch/download.ts";
-import { type Counts, type FeedReport, nothing } from "../report.ts";
+import { type FeedReport, nothing } from "../report.ts";
 import type { Format, Rows } from "../format/rows.ts";
 
 /** A row of etl.plan(): the validators are null where they must not be used. */
@@ -13,13 +13,11 @@ export interface Feed {
   format: Format | null;
   delimiter: string | null;
   encoding: string;
-  /** A numeric, and so a string. */
-  reject_limit: string;
+  reject_limit: number;
   etag: string | null;
   last_modified: string | null;
   content_hash: string | null;
-  /** A bigint, and so a string. */
-  content_length: string | null;
+  content_length: number | null;
 }
 
 /** What became of a feed's records; the rest of its report is known outside. */
@@ -30,7 +28,7 @@ export const unchanged: Outcome = { status: "unchanged", ...nothing, ignored_col
 /** The feeds to load, parents first. */
 export async function plan(client: Client, names: string[], force: boolean): Promise<Feed[]> {
   const { rows } = await client.query("select * from etl.plan($1, $2)", [names, force]);
-  return rows;
+  return rows.map((row) => ({ ...row, reject_limit: Number(row.reject_limit) }));
 }
 
 export async function stage(client: Client, feed: Feed, { header, delimiter, chunks, records }: Rows): Promise<void> {
@@ -56,10 +54,8 @@ export async function merge(client: Client, run: string, feed: Feed, { header, r
     !header,
     mark,
   ]);
-  const { changed, ignored_columns, ...bigints } = merged;
-  const counts = Object.fromEntries(Object.entries(bigints).map(([name, count]) => [name, Number(count)]));
-  const status = changed ? "changed" : "unchanged";
-  return { status, ...counts as unknown as Counts, ignored_columns: ignored_columns ?? [], error: null };
+  const { changed, ignored_columns, ...counts } = merged;
+  return { status: changed ? "changed" : "unchanged", ...counts, ignored_columns: ignored_columns ?? [], error: null };
 }
 
 /** Keeps what lets the next run find out that nothing is new; nothing where the feed was redefined meanwhile. */

@@ -23,7 +23,7 @@ export interface Rows {
 /** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */
 export async function openRows(
   text: Peekable,
-  feed: { format: Format | null; delimiter: string | null; reject_limit?: string },
+  feed: { format: Format | null; delimiter: string | null; reject_limit?: number },
 ): Promise<Rows> {
   const first = await text.peek((first) => first.length >= longestRecord || first.some(isVisible));
   const start = first.findIndex(isVisible);
@@ -35,10 +35,9 @@ export async function openRows(
   if (format === "json" && sign !== "[") {
     throw badJson("it is not an array of objects", "Where it has an object a line, set etl.feeds.format to ndjson.");
   }
-  const limit = Number(feed.reject_limit ?? 0);
   const records = format === "json"
-    ? new Records({ kind: "array" }, start + 1, limit)
-    : new Records({ kind: "lines" }, 0, limit);
+    ? new Records({ kind: "array" }, start + 1, feed.reject_limit)
+    : new Records({ kind: "lines" }, 0, feed.reject_limit);
   return { header: null, delimiter: null, chunks: records.from(text), records };
 }
 
@@ -56,7 +55,7 @@ async function openCsv(text: Peekable, feed: Parameters<typeof openRows>[1]): Pr
   const header = readHeader(first, feed.delimiter);
   const { names, ...style } = header;
   const lead = end < 0 ? first.length : end + header.lineEnd.length;
-  const records = new Records({ kind: "csv", columns: names.length, ...style }, lead, Number(feed.reject_limit ?? 0));
+  const records = new Records({ kind: "csv", columns: names.length, ...style }, lead, feed.reject_limit);
   return { header: names, delimiter: header.delimiter, chunks: records.from(text), records };
 }
 

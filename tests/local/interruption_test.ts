@@ -95,7 +95,7 @@ Deno.test("on the embedded Postgres", async (t) => {
     const { rows } = await client.query(
       "select (select count(*) from etl.runs) + (select count(*) from public.drivers) as rows",
     );
-    assert.deepEqual(rows, [{ rows: "0" }]);
+    assert.deepEqual(rows, [{ rows: 0 }]);
     await client.end();
     await postgres.stop();
   });
