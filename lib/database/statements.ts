@@ -38,21 +38,21 @@ export async function stage(client: Client, feed: Feed, { header, delimiter, chu
     delimiter,
   ]);
   const staged = await copyRows(client, staging.copy, chunks);
-  if (staged === records.rows) return;
+  if (staged === records.count) return;
   throw new EtlError(
     "staging",
-    `Postgres took ${staged} of its ${records.rows} records`,
+    `Postgres took ${staged} of its ${records.count} records`,
     "Please report this as a bug.",
   );
 }
 
 export async function merge(client: Client, run: string, feed: Feed, { header, records }: Rows): Promise<Outcome> {
-  const mark = records.broken > 0 ? records.mark : null;
+  const sentinel = records.broken > 0 ? records.sentinel : null;
   const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3, $4)", [
     feed.name,
     run,
     !header,
-    mark,
+    sentinel,
   ]);
   const { changed, ignored_columns, ...counts } = merged;
   return { status: changed ? "changed" : "unchanged", ...counts, ignored_columns: ignored_columns ?? [], error: null };

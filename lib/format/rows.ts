@@ -14,10 +14,10 @@ export interface Rows {
   /** The names in the CSV header, null for JSON, whose names are in each record. */
   header: string[] | null;
   delimiter: string | null;
-  /** The rows, without the header. */
+  /** A row for each record, without the header. */
   chunks: AsyncIterable<Uint8Array>;
   /** What has become of the records, and the hash of the text, once the chunks are read. */
-  records: Pick<Records, "rows" | "broken" | "mark" | "hash">;
+  records: Pick<Records, "count" | "broken" | "sentinel" | "hash">;
 }
 
 /** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */

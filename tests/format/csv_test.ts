@@ -345,7 +345,7 @@ async function rowsOf(body: Uint8Array, size: number, feed: Record<string, unkno
     return JSON.stringify([
       header,
       delimiter,
-      new TextDecoder("latin1").decode(bytes(...sent)).replaceAll(records.mark, "MARK"),
+      new TextDecoder("latin1").decode(bytes(...sent)).replaceAll(records.sentinel, "SENTINEL"),
     ]);
   } catch (error) {
     assert.ok(error instanceof EtlError, String(error));

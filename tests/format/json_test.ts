@@ -315,7 +315,7 @@ async function rowsOf(body: Uint8Array, size: number, format: "json" | null): Pr
     const { chunks, records } = await openRows(await openText(arriving(), "utf-8"), { format, delimiter: null });
     let sent = "";
     for await (const chunk of chunks) sent += new TextDecoder("latin1").decode(chunk);
-    return sent.replaceAll(records.mark, "MARK");
+    return sent.replaceAll(records.sentinel, "SENTINEL");
   } catch (error) {
     assert.ok(error instanceof EtlError, String(error));
     return `${error.code}: ${error.message}`;
