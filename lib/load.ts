@@ -4,8 +4,9 @@
  * All feeds of a run become visible together, parents before children. Each has its own savepoint: one that fails is
  * rolled back to it and reported, the others go on.
  */
-import { type Client, connect, connectionLost } from "./database/connect.ts";
-import { asEtlError, EtlError } from "./errors.ts";
+import { type Client, connect } from "./database/connect.ts";
+import { runFailed } from "./database/failures.ts";
+import { asEtlError } from "./errors.ts";
 import { type Download, openDownload, type Source } from "./fetch/download.ts";
 import { type Patience, patient } from "./limits.ts";
 import { errorReport, type FeedReport, overall, type Report } from "./report.ts";
@@ -47,7 +48,7 @@ export async function load(options: LoadOptions): Promise<Report> {
     await end(client, !options.dryRun);
     return { run, status: overall(feeds), dry_run: options.dryRun ?? false, feeds };
   } catch (error) {
-    throw explain(error);
+    throw runFailed(error);
   } finally {
     await client.end();
   }
@@ -127,16 +128,4 @@ async function take(job: Job, download: Download): Promise<Outcome> {
 
 async function textOf({ feed, patience }: Job, { body }: Download): Promise<Peekable> {
   return await openText(body, feed.encoding, patience);
-}
-
-function explain(error: unknown): EtlError {
-  if (error instanceof EtlError) return error;
-  const missing = /^(42P01|42883|3F000)$/.test((error as { code?: string }).code ?? "");
-  if (!missing) return connectionLost(error) ?? asEtlError(error, "Cannot run");
-  return new EtlError(
-    "not_migrated",
-    "Cannot run: the database lacks the schema etl",
-    "Apply supabase/migrations: supabase db push, or deno task etl with this DATABASE_URL.",
-    { cause: error },
-  );
 }

@@ -1,11 +1,10 @@
-/** One connection to Postgres, and what it says when it fails. */
+/** One connection to Postgres. */
 import type { EventEmitter } from "node:events";
 import type { Duplex } from "node:stream";
 // @ts-types="@types/pg"
 import pg from "pg";
-import { EtlError } from "../errors.ts";
 import { connectMs } from "../limits.ts";
-import { refused } from "./sqlstates.ts";
+import { notConnected } from "./failures.ts";
 
 export type Client = pg.Client;
 
@@ -27,7 +26,7 @@ export async function connect(url: string): Promise<Client> {
       throw error;
     });
   } catch (cause) {
-    throw notConnected(cause as Error & { code?: string });
+    throw notConnected(cause as Error);
   }
 }
 
@@ -64,26 +63,4 @@ function noticeEndOfTls(client: Client): void {
     stream.once("end", () => stream.destroy());
     for (const event of ["end", "close"]) stream.once(event, () => connection.emit("end"));
   });
-}
-
-function notConnected(cause: Error & { code?: string }): EtlError {
-  const { code = "connection", message } = cause;
-  if (/certificate/i.test(message)) {
-    const hint =
-      "Name the certificate of its authority in DENO_CERT; or, if you must, add ?sslmode=no-verify to the URL, or ?sslmode=disable as an edge function.";
-    return new EtlError("tls", "Cannot connect to the database: its certificate is not trusted", hint, { cause });
-  }
-  const shape = "Check DATABASE_URL: postgres://user:password@host:5432/database";
-  const [why, hint] = refused[code] ?? [code === "ERR_INVALID_URL" ? "its URL cannot be read" : message, shape];
-  return new EtlError(code, `Cannot connect to the database: ${why}`, hint, { cause });
-}
-
-/** The error of a connection that broke, in words; null where it is another error. */
-export function connectionLost(cause: unknown): EtlError | null {
-  const { code = "connection", message, syscall } = cause as { code?: string; message: string; syscall?: string };
-  const lost = syscall || /^(57P0.|EPIPE)$/.test(code) || /^Connection terminated|connection error/.test(message);
-  if (!lost) return null;
-  // It may have been lost after the commit was sent: whether the run was kept is then known to the database alone.
-  const hint = "A run is kept whole or not at all. Run again once the database is up.";
-  return new EtlError(code, `the connection to the database was lost: ${message}`, hint, { cause });
 }

@@ -51,7 +51,7 @@ async function checkFeed(client: Client, feed: string): Promise<void> {
   const { rows } = await client.query("select name from etl.feeds order by name");
   if (rows.some((row) => row.name === feed)) return;
   const names = rows.map((row) => row.name).join(", ");
-  throw new EtlError("ETL01", `there is no feed ${feed}`, `etl.feeds has: ${names}`);
+  throw new EtlError("unknown_feed", `there is no feed ${feed}`, `etl.feeds has: ${names}`);
 }
 
 async function printTable(client: Client, rejects: string): Promise<void> {
