@@ -1,9 +1,9 @@
-import { troubles } from "./database/sqlstates.ts";
+import { meaningOf } from "./database/sqlstates.ts";
 
 /**
  * What a person is told when something fails: what failed, why, and the way out.
  *
- * `code` is one of ours (docs/errors.md lists them) or, where Postgres refused, its five-character SQLSTATE.
+ * `code` is a word that docs/errors.md lists or, where Postgres refused for a reason that is not listed, its SQLSTATE.
  * `cause` keeps the original error for a developer; it is never printed by default.
  */
 export class EtlError extends Error {
@@ -23,9 +23,12 @@ export function asEtlError(error: unknown, doing: string): EtlError {
   if (error instanceof EtlError) {
     return new EtlError(error.code, `${doing}: ${error.message}`, error.hint, { cause: error.cause });
   }
-  const { code, message, hint } = error as { code?: string; message?: string; hint?: string };
-  const [words, wayOut] = troubles[code ?? ""] ?? [];
-  return new EtlError(code ?? "internal", `${doing}: ${words || (message ?? error)}`, hint ?? wayOut ?? null, {
-    cause: error,
-  });
+  const { message, hint } = error as { message?: string; hint?: string };
+  const meaning = meaningOf(error) ?? { code: "internal" };
+  return new EtlError(
+    meaning.code,
+    `${doing}: ${meaning.message ?? message ?? error}`,
+    hint ?? meaning.hint ?? null,
+    { cause: error },
+  );
 }

@@ -1,14 +1,13 @@
 /** Request -> authentication -> load -> response: the loader as an edge function. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { asEtlError, EtlError } from "./errors.ts";
+import { heartbeatMs, longestRequest } from "./limits.ts";
 import { load, type LoadOptions, type Progress } from "./load.ts";
 import { errorReport, type Report } from "./report.ts";
 
 type Wanted = Pick<LoadOptions, "feeds" | "force" | "dryRun">;
 
-const longestBody = 64 * 1024;
-const heartbeatMs = 15_000;
-const statusOf: Record<string, number> = { busy: 409, ETL01: 404, request: 400, internal: 500 };
+const statusOf: Record<string, number> = { busy: 409, unknown_feed: 404, request: 400, internal: 500 };
 
 /**
  * POST /etl with `Authorization: Bearer <trigger secret>` and, optionally, `{"feeds":[…],"force":true,"dry_run":true}`.
@@ -70,7 +69,7 @@ async function limitedText(request: Request): Promise<string> {
   let text = "";
   for await (const part of request.body?.pipeThrough(new TextDecoderStream()) ?? []) {
     text += part;
-    if (text.length > longestBody) throw badRequest("the body is too long");
+    if (text.length > longestRequest) throw badRequest("the body is too long");
   }
   return text;
 }
@@ -81,7 +80,7 @@ function badRequest(message: string, options?: ErrorOptions): EtlError {
 
 async function run(wanted: Wanted, onProgress?: (progress: Progress) => void): Promise<Report> {
   const databaseUrl = Deno.env.get("DATABASE_URL") || Deno.env.get("SUPABASE_DB_URL");
-  if (!databaseUrl) throw new EtlError("connection", "Neither DATABASE_URL nor SUPABASE_DB_URL is set");
+  if (!databaseUrl) throw new EtlError("database_url", "Neither DATABASE_URL nor SUPABASE_DB_URL is set");
   const report = await load({ ...wanted, databaseUrl, onProgress });
   for (const { error } of report.feeds) if (error) console.error(error.message);
   return report;

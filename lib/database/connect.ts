@@ -1,10 +1,10 @@
-/** One connection to Postgres, and what it says when it fails. */
+/** One connection to Postgres. */
 import type { EventEmitter } from "node:events";
 import type { Duplex } from "node:stream";
 // @ts-types="@types/pg"
 import pg from "pg";
-import { EtlError } from "../errors.ts";
-import { refused } from "./sqlstates.ts";
+import { connectMs } from "../limits.ts";
+import { notConnected } from "./failures.ts";
 
 export type Client = pg.Client;
 
@@ -26,15 +26,21 @@ export async function connect(url: string): Promise<Client> {
       throw error;
     });
   } catch (cause) {
-    throw notConnected(cause as Error & { code?: string });
+    throw notConnected(cause as Error);
   }
 }
+
+/** A bigint is a number here: what we ask for is counts and sizes, none near 2^53. A numeric stays a text: 12.50 is not 12.5. */
+const types: pg.CustomTypesConfig = {
+  getTypeParser: (oid, format) => oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid, format),
+};
 
 async function open(url: string, ssl?: pg.ClientConfig["ssl"]): Promise<Client> {
   const client = new pg.Client({
     connectionString: url,
     application_name: "tdc-etl",
-    connectionTimeoutMillis: 10_000,
+    connectionTimeoutMillis: connectMs,
+    types,
     keepAlive: true,
     keepAliveInitialDelayMillis: 60_000,
     ...(ssl && { ssl }),
@@ -57,26 +63,4 @@ function noticeEndOfTls(client: Client): void {
     stream.once("end", () => stream.destroy());
     for (const event of ["end", "close"]) stream.once(event, () => connection.emit("end"));
   });
-}
-
-function notConnected(cause: Error & { code?: string }): EtlError {
-  const { code = "connection", message } = cause;
-  if (/certificate/i.test(message)) {
-    const hint =
-      "Name the certificate of its authority in DENO_CERT; or, if you must, add ?sslmode=no-verify to the URL, or ?sslmode=disable as an edge function.";
-    return new EtlError("tls", "Cannot connect to the database: its certificate is not trusted", hint, { cause });
-  }
-  const shape = "Check DATABASE_URL: postgres://user:password@host:5432/database";
-  const [why, hint] = refused[code] ?? [code === "ERR_INVALID_URL" ? "its URL cannot be read" : message, shape];
-  return new EtlError(code, `Cannot connect to the database: ${why}`, hint, { cause });
-}
-
-/** The error of a connection that broke, in words; null where it is another error. */
-export function connectionLost(cause: unknown): EtlError | null {
-  const { code = "connection", message, syscall } = cause as { code?: string; message: string; syscall?: string };
-  const lost = syscall || /^(57P0.|EPIPE)$/.test(code) || /^Connection terminated|connection error/.test(message);
-  if (!lost) return null;
-  // It may have been lost after the commit was sent: whether the run was kept is then known to the database alone.
-  const hint = "A run is kept whole or not at all. Run again once the database is up.";
-  return new EtlError(code, `the connection to the database was lost: ${message}`, hint, { cause });
 }

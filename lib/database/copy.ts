@@ -1,7 +1,8 @@
 /** Rows -> the staging table. */
 // @ts-types="@types/pg-copy-streams"
 import { from as copyFrom } from "pg-copy-streams";
-import { type Client, connectionLost } from "./connect.ts";
+import type { Client } from "./connect.ts";
+import { connectionLost } from "./failures.ts";
 
 /** Runs a COPY … FROM STDIN with these chunks, and returns its rows. Pulls a chunk only when Postgres has taken the last. */
 export async function copyRows(

@@ -1,40 +1,111 @@
-/** What an error of the database means for a run, by its SQLSTATE: words and a way out where Postgres' own do not help. */
+/** What an error of the database means: our word for it, and words and a way out where its own do not help. */
 
-type Words = Record<string, [message: string, hint: string]>;
+interface Meaning {
+  /** Postgres' own name of the condition, or ours where the migrations raise it (ETL…). docs/errors.md lists them. */
+  code: string;
+  /** In place of the error's own message. */
+  message?: string;
+  /** Where the error brings none. */
+  hint?: string;
+}
 
-/** While connecting; beside the SQLSTATEs, what the network says. */
-export const refused: Words = {
-  "28P01": ["the password is wrong", "Check the password in DATABASE_URL."],
-  "28000": ["the role may not connect", "Check the role in DATABASE_URL and the server's pg_hba.conf."],
-  "3D000": ["the database does not exist", "Check the database's name in DATABASE_URL, or create it."],
-  "53300": ["it has no connection left", "Wait, or raise max_connections."],
-  "57P03": ["it is starting up, or shutting down", "Wait a moment, then run again."],
-  "ECONNREFUSED": ["no server answers there", "Is Postgres running, and are host and port in DATABASE_URL right?"],
-  "ECONNRESET": ["the server broke the connection off", "It may be starting or shutting down: run again."],
-  "ENOTFOUND": ["the host is unknown", "Check the host in DATABASE_URL."],
+/** By SQLSTATE. Whatever failed in a run was rolled back. */
+const sqlstates: Record<string, Meaning> = {
+  ETL01: { code: "unknown_feed" },
+  ETL02: { code: "no_primary_key" },
+  ETL03: { code: "columns" },
+  ETL05: { code: "rows_dropped" },
+  ETL06: { code: "too_many_rejects" },
+  ETL07: { code: "not_ready" },
+  ETL08: { code: "cron_line" },
+  "23503": {
+    code: "foreign_key_violation",
+    hint: "A row that a record refers to was deleted meanwhile. The next run finds out which records that leaves.",
+  },
+  "25006": {
+    code: "read_only_sql_transaction",
+    message: "the database is read-only",
+    hint: "Is it a replica, or is its disk nearly full? Check DATABASE_URL and the disk.",
+  },
+  "28000": {
+    code: "invalid_authorization_specification",
+    message: "the role may not connect",
+    hint: "Check the role in DATABASE_URL and the server's pg_hba.conf.",
+  },
+  "28P01": {
+    code: "invalid_password",
+    message: "the password is wrong",
+    hint: "Check the password in DATABASE_URL.",
+  },
+  "3D000": {
+    code: "invalid_catalog_name",
+    message: "the database does not exist",
+    hint: "Check the database's name in DATABASE_URL, or create it.",
+  },
+  "40001": {
+    code: "serialization_failure",
+    message: "another session changed the same rows at the same time",
+    hint: "Run again.",
+  },
+  "40P01": {
+    code: "deadlock_detected",
+    message: "it and another session waited for each other's locks (a deadlock), and Postgres ended this one",
+    hint: "Run again; if it lasts, find out who else writes to these tables.",
+  },
+  "42P01": { code: "undefined_table" },
+  "53100": { code: "disk_full", hint: "The database's disk is full: make room, then run again." },
+  "53200": { code: "out_of_memory", hint: "The database is out of memory: wait or give it more, then run again." },
+  "53300": {
+    code: "too_many_connections",
+    message: "it has no connection left",
+    hint: "Wait, or raise max_connections.",
+  },
+  "53400": {
+    code: "configuration_limit_exceeded",
+    hint: "The database reached a limit that was set for it, as temp_file_limit: raise it, then run again.",
+  },
+  "55P03": {
+    code: "lock_not_available",
+    message: "another session holds a lock on its table, or on one it refers to",
+    hint:
+      "See who: select pid, query from pg_stat_activity where state <> 'idle'. Then wait, or end that session; run again.",
+  },
+  "57014": {
+    code: "query_canceled",
+    message: "somebody cancelled its statement in the database",
+    hint: "Run again.",
+  },
+  "57P01": { code: "admin_shutdown" },
+  "57P02": { code: "crash_shutdown" },
+  "57P03": {
+    code: "cannot_connect_now",
+    message: "it is starting up, or shutting down",
+    hint: "Wait a moment, then run again.",
+  },
 };
 
-/** In a run. Whatever failed was rolled back; an empty message stands for Postgres' own, which then says enough. */
-export const troubles: Words = {
-  "23503": [
-    "",
-    "A row that a record refers to was deleted meanwhile. The next run finds out which records that leaves.",
-  ],
-  "25006": [
-    "the database is read-only",
-    "Is it a replica, or is its disk nearly full? Check DATABASE_URL and the disk.",
-  ],
-  "40001": ["another session changed the same rows at the same time", "Run again."],
-  "40P01": [
-    "it and another session waited for each other's locks (a deadlock), and Postgres ended this one",
-    "Run again; if it lasts, find out who else writes to these tables.",
-  ],
-  "53100": ["", "The database's disk is full: make room, then run again."],
-  "53200": ["", "The database is out of memory: wait or give it more, then run again."],
-  "53400": ["", "The database reached a limit that was set for it, as temp_file_limit: raise it, then run again."],
-  "55P03": [
-    "another session holds a lock on its table, or on one it refers to",
-    "See who: select pid, query from pg_stat_activity where state <> 'idle'. Then wait, or end that session; run again.",
-  ],
-  "57014": ["somebody cancelled its statement in the database", "Run again."],
+/** By the code of the operating system or of Deno, while connecting. */
+export const refusals: Record<string, Meaning> = {
+  ECONNREFUSED: {
+    code: "connection_refused",
+    message: "no server answers there",
+    hint: "Is Postgres running, and are host and port in DATABASE_URL right?",
+  },
+  ECONNRESET: {
+    code: "connection_reset",
+    message: "the server broke the connection off",
+    hint: "It may be starting or shutting down: run again.",
+  },
+  ENOTFOUND: {
+    code: "unknown_host",
+    message: "the host is unknown",
+    hint: "Check the host in DATABASE_URL.",
+  },
+  ERR_INVALID_URL: { code: "database_url", message: "its URL cannot be read" },
 };
+
+/** What an error of Postgres means; a SQLSTATE that is not listed stands for itself. Null where it is no such error. */
+export function meaningOf(error: unknown): Meaning | null {
+  const { code, severity } = error as { code?: string; severity?: string };
+  return code && severity ? sqlstates[code] ?? { code } : null;
+}

@@ -1,5 +1,6 @@
 /** A feed's URL -> its bytes as they arrive, with the validators that let the next run ask "anything new?". */
 import { EtlError } from "../errors.ts";
+import { type Patience, patient } from "../limits.ts";
 import { StallClock } from "./stall.ts";
 
 export interface Source {
@@ -8,7 +9,8 @@ export interface Source {
   last_modified: string | null;
 }
 
-export interface Download {
+/** An answer of the partner's server. Its body is closed at the end of the block that holds it, read or not. */
+export interface Download extends AsyncDisposable {
   etag: string | null;
   lastModified: string | null;
   /** Bytes announced by the server, null where it did not say. */
@@ -20,30 +22,8 @@ export interface Download {
   body: AsyncGenerator<Uint8Array>;
 }
 
-/** What is put up with from a partner's server. */
-export interface Patience {
-  /** Milliseconds without a byte before a server counts as stalled. */
-  stallMs: number;
-  /** Milliseconds for one answer as a whole. */
-  totalMs: number;
-  /** Milliseconds before each further try after 429, 5xx or a network error. */
-  retryMs: number[];
-  /** Bytes of a body as it arrives. */
-  bytes: number;
-  /** Times its size that a body of 64 MiB or more may unpack to. */
-  unpackRatio: number;
-}
-
-export const patient: Patience = {
-  stallMs: 30_000,
-  totalMs: 2 * 3_600_000,
-  retryMs: [500, 2_000, 5_000],
-  bytes: 2 ** 34,
-  unpackRatio: 250,
-};
-
 /** Asks for the feed; null where it has not changed since the validators were stored (304). */
-export async function download(
+export async function openDownload(
   source: Source,
   patience: Patience = patient,
   onBytes: (received: number) => void = () => {},
@@ -63,15 +43,20 @@ export async function download(
     await response.body?.cancel();
     throw refusal;
   }
+  const body = receive(response.body, total, clock, (received) => {
+    const excess = tooBig(received, patience.bytes);
+    if (excess) throw excess;
+    onBytes(received);
+  });
   return {
     etag: response.headers.get("etag"),
     lastModified: response.headers.get("last-modified"),
     total,
-    body: receive(response.body, total, clock, (received) => {
-      const excess = tooBig(received, patience.bytes);
-      if (excess) throw excess;
-      onBytes(received);
-    }),
+    body,
+    async [Symbol.asyncDispose]() {
+      await body.return(undefined);
+      if (!response.body?.locked) await response.body?.cancel();
+    },
   };
 }
 

@@ -20,12 +20,12 @@ export class StallClock {
     this.#timer ??= setInterval(() => {
       const stalled = Date.now() - this.#waitingSince >= this.limitMs;
       if (!this.#giveUp || !(stalled || Date.now() - this.#startedAt >= this.totalMs)) return;
-      const message = stalled
-        ? `${this.place} sent nothing for ${this.limitMs / 1000} s`
-        : `${this.place} had not sent all after ${this.totalMs / 1000} s`;
       const hint = "The partner's server hangs or is slow: try again later, or ask the partner.";
+      const error = stalled
+        ? new EtlError("stalled", `${this.place} sent nothing for ${this.limitMs / 1000} s`, hint)
+        : new EtlError("too_slow", `${this.place} had not sent all after ${this.totalMs / 1000} s`, hint);
       // The wait is given up here, not by the signal alone: an aborted fetch may leave a read of its body waiting for ever.
-      this.#giveUp(new EtlError(stalled ? "stalled" : "too_slow", message, hint));
+      this.#giveUp(error);
       this.#abort.abort();
     }, this.limitMs / 4);
   }

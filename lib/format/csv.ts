@@ -1,5 +1,6 @@
 /** The header line of a CSV file. */
 import { EtlError } from "../errors.ts";
+import { mostColumns } from "../limits.ts";
 
 const quote = 0x22, lineFeed = 0x0a, carriageReturn = 0x0d;
 const delimiters = [",", ";", "\t", "|"];
@@ -35,7 +36,9 @@ export function readHeader(bytes: Uint8Array, delimiter: string | null): Header 
   }
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice !== undefined) throw badHeader(`its header names the column "${twice}" twice`);
-  if (names.length > 1600) throw badHeader(`its header names ${names.length} columns; Postgres takes 1600`);
+  if (names.length > mostColumns) {
+    throw badHeader(`its header names ${names.length} columns; Postgres takes ${mostColumns}`);
+  }
   const lineEnd = bytes[end] !== carriageReturn ? "\n" : bytes[end + 1] === lineFeed ? "\r\n" : "\r";
   return { names, delimiter: chosen, lineEnd };
 }

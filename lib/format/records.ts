@@ -1,18 +1,15 @@
 /**
  * A feed's bytes -> lines that COPY takes, a row for each record.
  *
- * A record that COPY would stumble over, and fail the whole feed, travels as a row of its own: a single cell with the
- * mark, an SQLSTATE, the reason, a line end and the record as it came (etl.sift_broken takes it apart). The mark is
- * random, so that no record can look like one. All other bytes stay as they are.
+ * A broken record, over which COPY would stumble and fail the whole feed, travels as a row of its own: a single cell with
+ * the sentinel, an SQLSTATE, the reason, a line end and the record as it came, which the merge makes a reject of. The
+ * sentinel is random, so that no record can look like one. All other bytes stay as they are.
  */
 import { EtlError } from "../errors.ts";
+import { hopelessRecords, longestRecord } from "../limits.ts";
 import { concat } from "./peekable.ts";
 import { Scanner, type Shape, Stop } from "./scan/scanner.ts";
 
-/** Bytes that one record may have. */
-export const longestRecord = 8 << 20;
-/** So many broken records are enough to say that a file of which they are the greater part is not what it should be. */
-const hopeless = 100_000;
 const batchSize = 1 << 19;
 /** The quote that COPY is told of for JSON: a byte that no JSON holds. */
 const jsonQuote = "\x01";
@@ -21,7 +18,7 @@ const encoder = new TextEncoder(), decoder = new TextDecoder("utf-8", { ignoreBO
 
 export class Records {
   /** What the cell of a broken record begins with. */
-  readonly mark = crypto.randomUUID();
+  readonly sentinel = crypto.randomUUID();
   broken = 0;
   #respelled = 0;
   /** Blank lines not passed on yet: at the end of a file they are none. */
@@ -38,8 +35,8 @@ export class Records {
     this.#lineEnd = encoder.encode(shape.kind === "csv" ? shape.lineEnd : "\n");
   }
 
-  /** Rows passed on so far, the broken records included. */
-  get rows(): number {
+  /** Records passed on so far, a row each, the broken ones included. */
+  get count(): number {
     return this.#scanner.records + this.#respelled + this.broken;
   }
 
@@ -84,10 +81,10 @@ export class Records {
     }
   }
 
-  /** Passes on rows, after the blank lines before them. */
-  *#pass(rows: Uint8Array): Generator<Uint8Array> {
+  /** Passes records on, after the blank lines before them. */
+  *#pass(records: Uint8Array): Generator<Uint8Array> {
     for (; this.#blanks > 0; this.#blanks--) yield this.#broken(Stop.blank, new Uint8Array());
-    yield rows;
+    yield records;
   }
 
   /** Passes on a line that the scanner stopped at. */
@@ -99,7 +96,7 @@ export class Records {
       const spelled = stop === Stop.endOfData ? encoder.encode('"\\."') : record;
       yield* this.#pass(concat([spelled, this.#lineEnd]));
     } else if (stop === Stop.blank && kind === "csv") this.#blanks += this.#scanner.blanks;
-    else if (stop === Stop.blank && (kind === "lines" || (this.#scanner.arrayClosed && this.rows === 0))) return;
+    else if (stop === Stop.blank && (kind === "lines" || (this.#scanner.arrayClosed && this.count === 0))) return;
     else yield* this.#pass(this.#broken(stop, record));
   }
 
@@ -111,21 +108,23 @@ export class Records {
   }
 
   #broken(stop: Stop, record: Uint8Array): Uint8Array {
-    if (++this.broken >= hopeless && this.broken > this.rows * Math.max(this.rejectLimit, 0.5)) throw this.#hopeless();
+    if (++this.broken >= hopelessRecords && this.broken > this.count * Math.max(this.rejectLimit, 0.5)) {
+      throw this.#hopeless();
+    }
     const raw = decoder.decode(record).replaceAll("\0", "\ufffd");
-    const [sqlState, reason] = this.shape.kind === "csv" ? this.#reasonInCsv(stop, record) : reasonInJson(stop, record);
-    const cell = `${this.mark}${sqlState}${reason}\n${raw}`;
+    const [sqlstate, reason] = this.shape.kind === "csv" ? this.#reasonInCsv(stop, record) : reasonInJson(stop, record);
+    const cell = `${this.sentinel}${sqlstate}${reason}\n${raw}`;
     if (this.shape.kind !== "csv") return encoder.encode(quoted(cell, jsonQuote) + "\n");
     const { delimiter, columns, lineEnd } = this.shape;
     return encoder.encode(quoted(cell, '"') + delimiter.repeat(columns - 1) + lineEnd);
   }
 
-  #reasonInCsv(stop: Stop, record: Uint8Array): [sqlState: string, reason: string] {
+  #reasonInCsv(stop: Stop, record: Uint8Array): [sqlstate: string, reason: string] {
     const { columns } = this.shape as { columns: number };
     const words: Partial<Record<Stop, string>> = {
       [Stop.more]: "has a quote that is not closed",
       [Stop.blank]: "is a blank line",
-      [Stop.wrongFields]: `has ${count(this.#scanner.fields)} where the header has ${columns}`,
+      [Stop.wrongFields]: `has ${fieldsOf(this.#scanner.fields)} where the header has ${columns}`,
       [Stop.strayQuote]: "has a quote within a field that is not quoted",
       [Stop.textAfterQuote]: "has text after a closing quote",
       [Stop.strayLineEnd]: "has half a line end within a field that is not quoted",
@@ -134,21 +133,21 @@ export class Records {
   }
 
   #hopeless(): EtlError {
-    const message = `${this.broken} of its first ${this.rows} records cannot be read`;
+    const message = `${this.broken} of its first ${this.count} records cannot be read`;
     const hint =
       "Check the feed's format and delimiter in etl.feeds: deno task rejects shows why, once reject_limit is 1.";
     return new EtlError("unreadable", message, hint);
   }
 
   #tooLong(): EtlError {
-    const message = `record ${this.rows + 1} is longer than ${longestRecord >> 20} MiB`;
+    const message = `record ${this.count + 1} is longer than ${longestRecord >> 20} MiB`;
     const hint =
       "A quote or a bracket may not be closed in it. Check etl.feeds.format, or ask the partner to mend the file.";
     return new EtlError("record_too_long", message, hint);
   }
 }
 
-function reasonInJson(stop: Stop, record: Uint8Array): [sqlState: string, reason: string] {
+function reasonInJson(stop: Stop, record: Uint8Array): [sqlstate: string, reason: string] {
   const words: Partial<Record<Stop, string>> = {
     [Stop.blank]: "is empty: there is a comma too many",
     [Stop.endOfData]: "is not valid JSON",
@@ -158,11 +157,11 @@ function reasonInJson(stop: Stop, record: Uint8Array): [sqlState: string, reason
   return words[stop] ? ["22032", words[stop]] : noText(record);
 }
 
-function noText(record: Uint8Array): [sqlState: string, reason: string] {
+function noText(record: Uint8Array): [sqlstate: string, reason: string] {
   return ["22021", record.includes(0) ? "holds a NUL byte" : "is not UTF-8"];
 }
 
-function count(fields: number): string {
+function fieldsOf(fields: number): string {
   return fields === 1 ? "1 field" : `${fields} fields`;
 }
 

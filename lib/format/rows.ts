@@ -3,9 +3,10 @@ import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { EtlError } from "../errors.ts";
 import { endOfHeader, readHeader } from "./csv.ts";
-import { notData, type Patience, patient } from "../fetch/download.ts";
+import { notData } from "../fetch/download.ts";
+import { longestRecord, type Patience, patient, unpackedFreely } from "../limits.ts";
 import { Peekable } from "./peekable.ts";
-import { badJson, longestRecord, Records } from "./records.ts";
+import { badJson, Records } from "./records.ts";
 
 export type Format = "csv" | "json" | "ndjson";
 
@@ -13,10 +14,10 @@ export interface Rows {
   /** The names in the CSV header, null for JSON, whose names are in each record. */
   header: string[] | null;
   delimiter: string | null;
-  /** The rows, without the header. */
+  /** A row for each record, without the header. */
   chunks: AsyncIterable<Uint8Array>;
   /** What has become of the records, and the hash of the text, once the chunks are read. */
-  records: Pick<Records, "rows" | "broken" | "mark" | "hash">;
+  records: Pick<Records, "count" | "broken" | "sentinel" | "hash">;
 }
 
 /** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */
@@ -34,10 +35,9 @@ export async function openRows(
   if (format === "json" && sign !== "[") {
     throw badJson("it is not an array of objects", "Where it has an object a line, set etl.feeds.format to ndjson.");
   }
-  const limit = Number(feed.reject_limit ?? 0);
   const records = format === "json"
-    ? new Records({ kind: "array" }, start + 1, limit)
-    : new Records({ kind: "lines" }, 0, limit);
+    ? new Records({ kind: "array" }, start + 1, feed.reject_limit)
+    : new Records({ kind: "lines" }, 0, feed.reject_limit);
   return { header: null, delimiter: null, chunks: records.from(text), records };
 }
 
@@ -55,7 +55,7 @@ async function openCsv(text: Peekable, feed: Parameters<typeof openRows>[1]): Pr
   const header = readHeader(first, feed.delimiter);
   const { names, ...style } = header;
   const lead = end < 0 ? first.length : end + header.lineEnd.length;
-  const records = new Records({ kind: "csv", columns: names.length, ...style }, lead, Number(feed.reject_limit ?? 0));
+  const records = new Records({ kind: "csv", columns: names.length, ...style }, lead, feed.reject_limit);
   return { header: names, delimiter: header.delimiter, chunks: records.from(text), records };
 }
 
@@ -84,7 +84,7 @@ async function unpack(bytes: Peekable, ratio: number): Promise<Peekable> {
   const checked = async function* () {
     for await (const chunk of gunzip) {
       unpacked += chunk.length;
-      if (unpacked >= 1 << 26 && unpacked > packed * ratio) throw bomb(ratio);
+      if (unpacked >= unpackedFreely && unpacked > packed * ratio) throw bomb(ratio);
       yield chunk;
     }
   };

@@ -1,4 +1,4 @@
-/** The command line: `start`, a tour on the embedded Postgres; `etl`, one run; `rejects`, what was put aside. */
+/** The command line: `start`, a tour on the embedded Postgres; `etl`, one run; `rejects`, the list of them. */
 import { parseArgs } from "node:util";
 import { EtlError } from "../errors.ts";
 import { load, type LoadOptions } from "../load.ts";
@@ -19,7 +19,7 @@ Loads the feeds of etl.feeds (all enabled ones, or those named) into their table
 
 deno task rejects [FEED] [--csv | --json]
 
-Lists the records that were put aside, each with its reason: to send to the partner.
+Lists the rejects, each with its reason: to send to the partner.
 
 DATABASE_URL names the database, as in postgres://user:password@host:5432/database. Without it a Postgres 17 of its
 own is started, with its data under .local/, and the sample feeds are loaded.

@@ -1,6 +1,7 @@
 /** Applies supabase/migrations, keeping the Supabase CLI's own history, so that either may follow the other. */
 import { type Client, connect } from "../database/connect.ts";
-import { EtlError } from "../errors.ts";
+import { connectionLost } from "../database/failures.ts";
+import { asEtlError, EtlError } from "../errors.ts";
 
 const directory = new URL("../../supabase/migrations/", import.meta.url);
 
@@ -46,8 +47,9 @@ async function apply(client: Client, url: URL, version: string): Promise<boolean
     await client.query("commit");
     return rowCount === 1;
   } catch (cause) {
-    const { code, message, detail, hint } = cause as { code: string; message: string; detail?: string; hint?: string };
+    const { message, detail, hint } = cause as { message: string; detail?: string; hint?: string };
     const why = `Cannot apply the migration ${file}; it was rolled back: ${message}${detail ? `: ${detail}` : ""}`;
+    const { code } = connectionLost(cause) ?? asEtlError(cause, "Cannot migrate");
     throw new EtlError(code, why, hint ?? "Mend what it names, then run again.", { cause });
   }
 }

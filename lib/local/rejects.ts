@@ -1,4 +1,4 @@
-/** What was put aside and why: a summary after a run, and the whole list for the partner. */
+/** The rejects: a summary after a run, and the whole list for the partner. */
 // @ts-types="@types/pg-copy-streams"
 import { to as copyTo } from "pg-copy-streams";
 import { pipeline } from "node:stream/promises";
@@ -26,7 +26,7 @@ export async function listRejects(databaseUrl: string, feed: string | null, form
   }
 }
 
-/** How many of each feed's records were put aside for which reason, with the number of the first. */
+/** How many of each feed's records were rejected for which reason, with the number of the first. */
 export async function printSummary(databaseUrl: string, feeds: string[]): Promise<void> {
   const client = await connect(databaseUrl);
   try {
@@ -40,7 +40,7 @@ export async function printSummary(databaseUrl: string, feeds: string[]): Promis
       rowMode: "array",
     });
     if (rows.length === 0) return;
-    console.log("\nPut aside until mended (deno task rejects shows each):");
+    console.log("\nRejected until mended (deno task rejects shows each):");
     console.log(table(["feed", "records", "first", "column", "why"], rows.map(shorten)));
   } finally {
     await client.end();
@@ -51,14 +51,14 @@ async function checkFeed(client: Client, feed: string): Promise<void> {
   const { rows } = await client.query("select name from etl.feeds order by name");
   if (rows.some((row) => row.name === feed)) return;
   const names = rows.map((row) => row.name).join(", ");
-  throw new EtlError("ETL01", `there is no feed ${feed}`, `etl.feeds has: ${names}`);
+  throw new EtlError("unknown_feed", `there is no feed ${feed}`, `etl.feeds has: ${names}`);
 }
 
 async function printTable(client: Client, rejects: string): Promise<void> {
   // Where a record could not be split no value is at fault: its text is shown.
   const columns = "record_number, column_name, coalesce(value, raw), reason, constraint_name";
   const { rows } = await client.query({ text: `select feed, ${columns} ${rejects} limit 101`, rowMode: "array" });
-  if (rows.length === 0) return console.log("Nothing is put aside.");
+  if (rows.length === 0) return console.log("There are no rejects.");
   const head = ["feed", "record", "column", "value", "why", "constraint"];
   console.log(table(head, rows.slice(0, 100).map(shorten)));
   if (rows.length > 100) console.log("… and more: --csv or --json give all of them.");

@@ -15,7 +15,17 @@ export interface Session {
   atEnd(action: () => void): void;
 }
 
-const exitCodes: Record<string, number> = { usage: 2, ETL01: 2, SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
+/** Of errors; all others end the command with 1. */
+const exitCodes: Record<string, number> = { usage: 2, unknown_feed: 2 };
+/** 128 and the signal's number, as a shell has it. */
+const signals = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
+
+class Interrupted extends EtlError {
+  constructor(readonly exitCode: number) {
+    super("interrupted", "interrupted", "A run is saved whole or not at all; run it again.");
+  }
+}
+
 const project = resolve(import.meta.dirname!, "../..");
 const samplePort = 8787;
 
@@ -38,15 +48,14 @@ export function explain(thrown: unknown, json: boolean): number {
   const error = errorReport(thrown instanceof EtlError ? thrown : asEtlError(thrown, "Cannot run"));
   if (json) console.log(JSON.stringify({ run: null, status: "failed", dry_run: false, feeds: [], error }));
   else printError(error);
-  return exitCodes[error.code] ?? 1;
+  return thrown instanceof Interrupted ? thrown.exitCode : exitCodes[error.code] ?? 1;
 }
 
 /** Rejects when the process is told to end. */
 export function interruption(): Promise<never> {
   return new Promise((_, reject) => {
-    for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"] as const) {
-      const hint = "A run is saved whole or not at all; run it again.";
-      Deno.addSignalListener(signal, () => reject(new EtlError(signal, "interrupted", hint)));
+    for (const [signal, exitCode] of Object.entries(signals)) {
+      Deno.addSignalListener(signal as Deno.Signal, () => reject(new Interrupted(exitCode)));
     }
   });
 }

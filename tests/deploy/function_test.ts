@@ -67,7 +67,7 @@ Deno.test("a call with the trigger secret runs the feeds, and says what it did",
   web.files["/charges.csv"] = "no csv at all";
   const partly = await etl.call();
   assert.equal(partly.status, 207);
-  assert.equal((await partly.json()).feeds.at(-1).error.code, "ETL03");
+  assert.equal((await partly.json()).feeds.at(-1).error.code, "columns");
   const wholly = await etl.call({ body: '{"feeds":["charges"]}' });
   assert.equal(wholly.status, 502);
   await wholly.body?.cancel();
@@ -148,7 +148,7 @@ Deno.test("a request that cannot be understood is refused before the database is
   }
   const unknown = await etl.call({ body: JSON.stringify({ feeds: ["trips'; drop table trips; --"] }) });
   assert.equal(unknown.status, 404);
-  assert.equal((await unknown.json()).error.code, "ETL01");
+  assert.equal((await unknown.json()).error.code, "unknown_feed");
 });
 
 Deno.test("with Accept: application/x-ndjson each step is a line, and the report the last", async () => {
@@ -166,7 +166,7 @@ Deno.test("with Accept: application/x-ndjson each step is a line, and the report
   );
   assert.deepEqual(steps, expected);
   const refused = await etl.call({ headers, body: '{"feeds":["nope"]}' });
-  assert.equal(JSON.parse((await refused.text()).trim()).error.code, "ETL01");
+  assert.equal(JSON.parse((await refused.text()).trim()).error.code, "unknown_feed");
 });
 
 Deno.test("fifty calls at once: one run, the others 409 at once, few connections", async () => {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { sampleFeeds } from "../../lib/local/samples.ts";
 import { freshDatabase, serve } from "../support/harness.ts";
 import { temporary } from "../support/processes.ts";
+import { sourcesIn } from "../support/sources.ts";
 
 const root = new URL("../../", import.meta.url);
 
@@ -31,6 +32,24 @@ Deno.test("the queries that docs/questions.md shows are the functions' own", asy
   const ids = async (sql: string) => (await db.query(sql.replace(/;\s*$/, ""))).map((row) => row.id).sort();
   assert.deepEqual(await ids(dropped), await ids("select id from public.trips_without_charges()"));
   assert.deepEqual(await ids(churned), await ids("select id from public.churned_drivers('2021-07-11Z')"));
+});
+
+Deno.test("every code of an error is explained, and no other", async () => {
+  // Where a code stands: in an error that is made, in a table of meanings, in a stream's name, in a refusal by HTTP.
+  const places = [
+    /new EtlError\(\s*"(\w+)"/g,
+    /super\("(\w+)"/g,
+    /\bcode: "([a-z]\w*)"/g,
+    /named\([^"\n]*"(\w+)"/g,
+    /refuse\(\d+, "(\w+)"/g,
+  ];
+  const texts = await Promise.all((await sourcesIn(new URL("lib/", root))).map((file) => Deno.readTextFile(file)));
+  const found = texts.flatMap((text) => places.flatMap((place) => [...text.matchAll(place)].map(([, code]) => code)));
+  const rows = (await Deno.readTextFile(new URL("docs/errors.md", root))).matchAll(/^\| (`.*?) +\|/gm);
+  const explained = [...rows].flatMap(([, cell]) => [...cell.matchAll(/`(\w+)`/g)].map(([, code]) => code));
+  // These are made of the status that came.
+  const expected = [...new Set(found), "http_404", "http_503"];
+  assert.deepEqual(explained.sort(), expected.sort());
 });
 
 Deno.test("every link between the documents leads somewhere", async () => {

@@ -229,7 +229,11 @@ Deno.test("a table that is missing or has no key fails its feed alone, plain or 
     await db.feed("none", { url: web.url + path, target: "public.no_such_table" });
     await db.feed("keyless", { url: web.url + path });
     const [keyless, none, others] = (await db.load({ feeds: ["none", "keyless", "others"], force: true })).feeds;
-    assert.deepEqual([none.error!.code, keyless.error!.code, others.error], ["42P01", "ETL02", null]);
+    assert.deepEqual([none.error!.code, keyless.error!.code, others.error], [
+      "undefined_table",
+      "no_primary_key",
+      null,
+    ]);
     assert.equal(none.error!.message, "Cannot load none: its table public.no_such_table does not exist");
     assert.equal(keyless.error!.message, "Cannot load keyless: its table public.keyless has no primary key");
   }
@@ -241,7 +245,7 @@ Deno.test("an unknown feed name rejects the run, and nothing is loaded", async (
   given.web.files["/things"] = "id,name\n5,x\n";
   await assert.rejects(given.db.load({ feeds: ["things", "thingz"] }), {
     name: "EtlError",
-    code: "ETL01",
+    code: "unknown_feed",
     message: /thingz/,
   });
   assert.deepEqual(await snapshot(given.db), before);

@@ -1,6 +1,6 @@
 /** What is put up with from a partner: above each limit the feed fails with words, and nothing of it is left. */
 import assert from "node:assert/strict";
-import type { Patience } from "../../lib/fetch/download.ts";
+import type { Patience } from "../../lib/limits.ts";
 import { freshDatabase, serve } from "../support/harness.ts";
 
 const megabyte = 2 ** 20;

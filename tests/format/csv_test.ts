@@ -95,12 +95,12 @@ const refused: Record<string, Case & { code: string; message: string | RegExp }>
     message: /column 2 of its header has no/,
   },
   "a blank header line": { body: "\nid,name\n1,Ana\n", code: "header", message: /header line is blank/ },
-  "a header without the key": { body: "name\nAna\n", code: "ETL03", message: /lacks the key or required column id/ },
+  "a header without the key": { body: "name\nAna\n", code: "columns", message: /lacks the key or required column id/ },
   "a NUL in the header": { body: "id,na\0me\n1,Ana\n", code: "encoding", message: /holds a NUL/ },
   "a header that is not UTF-8": { body: bytes("id,na", [0xff], "me\n1,Ana\n"), code: "encoding", message: /not UTF-8/ },
   "nothing at all": { body: "", code: "empty", message: /the body is empty/ },
   "nothing but white space": { body: "\n \r\n".repeat(999), code: "empty", message: /the body is empty/ },
-  "\\. in place of the header": { body: "\\.\n1\n", code: "ETL03", message: /lacks the key/ },
+  "\\. in place of the header": { body: "\\.\n1\n", code: "columns", message: /lacks the key/ },
   "an encoding that is none": {
     body: "id\n1\n",
     feed: { encoding: "latin-9000" },
@@ -304,7 +304,11 @@ Deno.test("records that are put aside, while the others load", async (t) => {
         if (typeof reason === "string") assert.equal(found[i].reason, reason);
         else assert.match(found[i].reason, reason);
       }
-      assert.equal((await loadCase(db, web, given, 0)).error?.code, "ETL06", "above the limit nothing loads");
+      assert.equal(
+        (await loadCase(db, web, given, 0)).error?.code,
+        "too_many_rejects",
+        "above the limit nothing loads",
+      );
       assert.deepEqual(await rowsIn(db), []);
     });
   }
@@ -345,7 +349,7 @@ async function rowsOf(body: Uint8Array, size: number, feed: Record<string, unkno
     return JSON.stringify([
       header,
       delimiter,
-      new TextDecoder("latin1").decode(bytes(...sent)).replaceAll(records.mark, "MARK"),
+      new TextDecoder("latin1").decode(bytes(...sent)).replaceAll(records.sentinel, "SENTINEL"),
     ]);
   } catch (error) {
     assert.ok(error instanceof EtlError, String(error));

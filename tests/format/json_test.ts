@@ -272,7 +272,7 @@ Deno.test("records that cannot be read are put aside, while the others load", as
         rejects.map(([number, raw, reason]) => [number, raw, reason, reason === "is not UTF-8" ? "22021" : "22032"]),
       );
       await afresh(given, { reject_limit: 0 });
-      assert.equal((await db.loadOne("things")).error?.code, "ETL06", "above the limit nothing loads");
+      assert.equal((await db.loadOne("things")).error?.code, "too_many_rejects", "above the limit nothing loads");
       assert.deepEqual(await db.query("select * from public.things"), []);
     });
   }
@@ -300,7 +300,7 @@ Deno.test("a bad record is put aside while the rest load; above the limit all ar
       const before = await given.db.query("select xmin, ctid, * from public.things");
       given.web.files["/things"] = `[{"id":"new"},${record.replace("\n", " 7 ")}]`;
       const over = await given.db.loadOne("things");
-      assert.equal(over.error?.code, "ETL06");
+      assert.equal(over.error?.code, "too_many_rejects");
       assert.deepEqual(await given.db.query("select xmin, ctid, * from public.things"), before);
     });
   }
@@ -315,7 +315,7 @@ async function rowsOf(body: Uint8Array, size: number, format: "json" | null): Pr
     const { chunks, records } = await openRows(await openText(arriving(), "utf-8"), { format, delimiter: null });
     let sent = "";
     for await (const chunk of chunks) sent += new TextDecoder("latin1").decode(chunk);
-    return sent.replaceAll(records.mark, "MARK");
+    return sent.replaceAll(records.sentinel, "SENTINEL");
   } catch (error) {
     assert.ok(error instanceof EtlError, String(error));
     return `${error.code}: ${error.message}`;

@@ -4,13 +4,14 @@ import { parse } from "csv-parse/sync";
 import fc from "fast-check";
 import xxhash from "xxhash-wasm";
 import { type EtlError } from "../../lib/errors.ts";
-import { longestRecord, Records } from "../../lib/format/records.ts";
+import { Records } from "../../lib/format/records.ts";
 import { compile } from "../../lib/format/scan/build.ts";
 import { Bytes, type Shape } from "../../lib/format/scan/scanner.ts";
+import { longestRecord } from "../../lib/limits.ts";
 
 type Csv = Extract<Shape, { kind: "csv" }>;
 /** A row that arrives as it is, or a broken record. All texts hold a byte a character. */
-type Row = { good: string } | { sqlState: string; reason: string; raw: string };
+type Row = { good: string } | { sqlstate: string; reason: string; raw: string };
 
 const seed = Number(Deno.env.get("SEED")) || Date.now() % 2 ** 31;
 const numRuns = Number(Deno.env.get("CASES")) || 4000;
@@ -36,9 +37,9 @@ const isUtf8 = (text: string) => {
 const textFault = (text: string): [string, string] | null =>
   text.includes("\0") ? ["22021", "holds a NUL byte"] : isUtf8(text) ? null : ["22021", "is not UTF-8"];
 
-function broken(fault: [sqlState: string, reason: string], raw: string): Row {
+function broken(fault: [sqlstate: string, reason: string], raw: string): Row {
   const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytesOf(raw)).replaceAll("\0", "\ufffd");
-  return { sqlState: fault[0], reason: fault[1], raw: latin1(utf8(text)) };
+  return { sqlstate: fault[0], reason: fault[1], raw: latin1(utf8(text)) };
 }
 
 /** The same buffer again and again, as `fetch` hands it over. */
@@ -51,19 +52,19 @@ async function* cut(text: string, sizes: number[]): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** What is sent to COPY, with MARK for the mark; or the code of the error. */
+/** What is sent to COPY, with SENTINEL for the sentinel; or the code of the error. */
 async function sent(text: string, sizes: number[], shape: Shape): Promise<{ records: Records; text: string }> {
   const records = new Records(shape);
   let all = "";
   for await (const chunk of records.from(cut(text, sizes))) all += latin1(chunk);
   assert.equal(records.hash, checksum(text));
-  return { records, text: all.replaceAll(records.mark, "MARK") };
+  return { records, text: all.replaceAll(records.sentinel, "SENTINEL") };
 }
 
 function expected(rows: Row[], quote: string, tail: string): string {
   return rows.map((row) => {
     if ("good" in row) return row.good;
-    const cell = `MARK${row.sqlState}${row.reason}\n${row.raw}`;
+    const cell = `SENTINEL${row.sqlstate}${row.reason}\n${row.raw}`;
     return quote + cell.replaceAll(quote, quote + quote) + quote + tail;
   }).join("");
 }
@@ -181,15 +182,15 @@ Deno.test("CSV: the rows and the broken records that the grammar says, however t
       const found = await sent(text, sizes, shape);
       assert.equal(found.text, expected(rows, '"', delimiter.repeat(columns - 1) + lineEnd));
       const brokenRows = rows.flatMap((row) => "good" in row ? [] : [row]);
-      assert.deepEqual([found.records.rows, found.records.broken], [rows.length, brokenRows.length]);
+      assert.deepEqual([found.records.count, found.records.broken], [rows.length, brokenRows.length]);
       good += rows.length - brokenRows.length;
       bad += brokenRows.length;
       // Another parser agrees that each row has its fields, and gives the broken records back.
       const parsed = parse(Buffer.from(bytesOf(found.text)), { delimiter, record_delimiter: lineEnd }) as string[][];
       assert.deepEqual(parsed.map((fields) => fields.length), rows.map(() => columns));
       assert.deepEqual(
-        parsed.filter(([first]) => first.startsWith("MARK")).map(([first]) => latin1(utf8(first))),
-        brokenRows.map(({ sqlState, reason, raw }) => `MARK${sqlState}${reason}\n${raw}`),
+        parsed.filter(([first]) => first.startsWith("SENTINEL")).map(([first]) => latin1(utf8(first))),
+        brokenRows.map(({ sqlstate, reason, raw }) => `SENTINEL${sqlstate}${reason}\n${raw}`),
       );
     }),
     { numRuns, seed },
@@ -313,7 +314,7 @@ async function checkJson(kind: "array" | "lines", texts: fc.Arbitrary<string>): 
       const found = await sent(text, sizes, { kind });
       assert.equal(found.text, expected(rows, "\x01", "\n"));
       const brokenRows = rows.filter((row) => !("good" in row)).length;
-      assert.deepEqual([found.records.rows, found.records.broken], [rows.length, brokenRows]);
+      assert.deepEqual([found.records.count, found.records.broken], [rows.length, brokenRows]);
       good += rows.length - brokenRows;
       bad += brokenRows;
     }),
@@ -367,10 +368,10 @@ async function tally(shape: Shape, ...pieces: [text: string, times: number][]) {
   for await (const chunk of records.from(arriving())) {
     bytes += chunk.length;
     largest = Math.max(largest, chunk.length);
-    const at = records.broken > faults.length ? latin1(chunk).split(records.mark).slice(1) : [];
+    const at = records.broken > faults.length ? latin1(chunk).split(records.sentinel).slice(1) : [];
     faults.push(...at.map((cell) => cell.split('"')[0]));
   }
-  return { rows: records.rows, bytes, largest, faults };
+  return { rows: records.count, bytes, largest, faults };
 }
 
 const line = `1,${"x".repeat(97)}\n`;

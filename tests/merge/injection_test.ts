@@ -59,12 +59,12 @@ Deno.test("hostile names that no table has are named in the report, or refused b
   assert.deepEqual([report.inserted, report.ignored_columns], [1, hostile]);
   for (const name of hostile) {
     await assert.rejects(db.load({ feeds: [name] }), {
-      code: "ETL01",
+      code: "unknown_feed",
       message: `Cannot run: there is no feed ${name}`,
     });
     await db.feed(`to ${name}`, { url: `${web.url}/drivers.csv`, target: name });
     const { error } = await db.loadOne(`to ${name}`);
-    assert.match(error!.code, /^42/, `${name}: ${error!.message}`);
+    assert.match(error!.code, /^(42...|undefined_table)$/, `${name}: ${error!.message}`);
   }
 });
 

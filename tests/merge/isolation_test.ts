@@ -350,7 +350,7 @@ Deno.test("where all are refused the search ends at the limit, and the error hol
   await at.db.query("update etl.feeds set reject_limit = 0.05");
   at.put("id,x", Array.from({ length: 2000 }, (_, n) => `${n + 1},4711`).join(" "));
   const { error, rejected } = await at.db.loadOne("things");
-  assert.equal(error?.code, "ETL06");
+  assert.equal(error?.code, "too_many_rejects");
   assert.equal(
     error!.message,
     "Cannot load things: at least 101 of 2000 records break a rule, more than the limit of 5 %; " +
@@ -363,12 +363,12 @@ Deno.test("where all are refused the search ends at the limit, and the error hol
 
 Deno.test("what is no record's fault fails the feed, at once", async (t) => {
   const faults: Record<string, [body: string, code: string, message: RegExp]> = {
-    "a lock that is not to be had": ["lock table public.gate; return new", "55P03", /holds a lock/],
-    "a deadlock": ["raise exception using errcode = '40P01'", "40P01", /deadlock/],
-    "a full disk": ["raise exception 'could not extend' using errcode = '53100'", "53100", /could not extend/],
-    "a table that is not there": ["insert into public.nowhere values (1); return new", "42P01", /nowhere/],
+    "a lock that is not to be had": ["lock table public.gate; return new", "lock_not_available", /holds a lock/],
+    "a deadlock": ["raise exception using errcode = '40P01'", "deadlock_detected", /deadlock/],
+    "a full disk": ["raise exception 'could not extend' using errcode = '53100'", "disk_full", /could not extend/],
+    "a table that is not there": ["insert into public.nowhere values (1); return new", "undefined_table", /nowhere/],
     "a privilege": ["raise exception 'denied' using errcode = '42501'", "42501", /denied/],
-    "a trigger that drops rows": ["return null", "ETL05", /1 of 2 rows were not written/],
+    "a trigger that drops rows": ["return null", "rows_dropped", /1 of 2 rows were not written/],
   };
   for (const [name, [body, code, message]] of Object.entries(faults)) {
     await t.step(name, async () => {
@@ -408,7 +408,7 @@ Deno.test("a row that another session deletes before it is updated is not blamed
   })();
   const { error } = await db.loadOne("things");
   await meanwhile;
-  assert.equal(error?.code, "40001");
+  assert.equal(error?.code, "serialization_failure");
   assert.match(error!.message, /another session changed the same rows/);
   assert.equal(error!.hint, "Run again.");
   const next = await db.loadOne("things");

@@ -285,7 +285,7 @@ Deno.test("above the limit the feed is rolled back whole, rejects too, and the e
   assert.equal((await load(csv("id,size", "1,0", "2,1"))).rejected, 1, "half is not more than half");
   const before = await snapshot(db);
   const report = await load(csv("id,size", "9,1", "1,0", "3,-7"));
-  assert.equal(report.error?.code, "ETL06");
+  assert.equal(report.error?.code, "too_many_rejects");
   assert.match(
     report.error!.message,
     /^Cannot load children: 2 of 3 records .* 50 %; the first is record 2, column size: breaks the rule .* \(size_is_positive\)$/,

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createConnection } from "node:net";
-import { connectionLost } from "../../lib/database/connect.ts";
+import { connectionLost } from "../../lib/database/failures.ts";
 import { load } from "../../lib/load.ts";
 import { EtlError } from "../../lib/errors.ts";
 import { type Database, freshDatabase, serve, snapshot } from "../support/harness.ts";
@@ -16,13 +16,13 @@ Deno.test("a database that cannot be reached is named, its password is not", asy
     return url.href;
   };
   const unreachable: Record<string, [databaseUrl: string, code: string, message: RegExp]> = {
-    "a wrong password": [at(() => {}), "28P01", /the password is wrong/],
-    "an unknown role": [at((url) => url.username = "nobody_knows"), "28P01", /password is wrong/],
-    "an unknown database": [db.urlOf("no_such_database"), "3D000", /the database does not exist/],
-    "a dead port": [at((url) => url.port = "1"), "ECONNREFUSED", /no server answers there/],
-    "an unknown host": [at((url) => url.hostname = "nowhere.invalid"), "ENOTFOUND", /the host is unknown/],
-    "no URL": ["postgres://ana:s3cret@[/x", "ERR_INVALID_URL", /its URL cannot be read/],
-    "a port that is none": ["postgres://ana:s3c%ret@127.0.0.1:x/y", "ERR_INVALID_URL", /its URL cannot be read/],
+    "a wrong password": [at(() => {}), "invalid_password", /the password is wrong/],
+    "an unknown role": [at((url) => url.username = "nobody_knows"), "invalid_password", /password is wrong/],
+    "an unknown database": [db.urlOf("no_such_database"), "invalid_catalog_name", /the database does not exist/],
+    "a dead port": [at((url) => url.port = "1"), "connection_refused", /no server answers there/],
+    "an unknown host": [at((url) => url.hostname = "nowhere.invalid"), "unknown_host", /the host is unknown/],
+    "no URL": ["postgres://ana:s3cret@[/x", "database_url", /its URL cannot be read/],
+    "a port that is none": ["postgres://ana:s3c%ret@127.0.0.1:x/y", "database_url", /its URL cannot be read/],
   };
   for (const [name, [databaseUrl, code, message]] of Object.entries(unreachable)) {
     await t.step(name, async () => {
@@ -105,7 +105,7 @@ Deno.test("a socket that has ended, written to before the driver hears of it, is
   await once(socket, "end");
   socket.write("");
   const [error] = await once(socket, "error");
-  assert.equal(connectionLost(error)?.code, "EPIPE");
+  assert.equal(connectionLost(error)?.code, "connection_lost");
 });
 
 Deno.test("a full disk is the database's fault, not the file's", async () => {
@@ -117,6 +117,6 @@ Deno.test("a full disk is the database's fault, not the file's", async () => {
   );
   await db.query("create trigger fail before insert on public.drivers execute function public.fail()");
   const { error } = await db.loadOne("drivers");
-  assert.equal(error?.code, "53100");
+  assert.equal(error?.code, "disk_full");
   assert.equal(error?.message, "Cannot load drivers: disk full");
 });

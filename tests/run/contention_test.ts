@@ -77,7 +77,7 @@ Deno.test("a lock that another session holds", async (t) => {
       await here.other.query(`begin; lock table public.things in ${lock} mode`);
       const databaseUrl = withSetting(here.db.url, "lock_timeout=200ms");
       const words = /^Cannot load things: another session holds a lock on its table, or on one it refers to$/;
-      await failsAlone(here, { databaseUrl }, "55P03", words, () => here.other.query("rollback"));
+      await failsAlone(here, { databaseUrl }, "lock_not_available", words, () => here.other.query("rollback"));
     });
   }
 });
@@ -100,10 +100,16 @@ Deno.test("a deadlock with another session", async () => {
     );
     return new Response(things as string);
   };
-  await failsAlone(here, {}, "40P01", /^Cannot load things: it and another session waited for each other/, async () => {
-    await waiting;
-    web.files["/things"] = things;
-  });
+  await failsAlone(
+    here,
+    {},
+    "deadlock_detected",
+    /^Cannot load things: it and another session waited for each other/,
+    async () => {
+      await waiting;
+      web.files["/things"] = things;
+    },
+  );
 });
 
 Deno.test("a role with a stricter isolation level is not in the way of others", async (t) => {
@@ -129,7 +135,7 @@ Deno.test("a database that is read-only says so", async () => {
   await using here = await given();
   const databaseUrl = withSetting(here.db.url, "default_transaction_read_only=on");
   await assert.rejects(here.db.load({ feeds, databaseUrl }), {
-    code: "25006",
+    code: "read_only_sql_transaction",
     message: "Cannot run: the database is read-only",
     hint: /disk/,
   });
@@ -148,7 +154,7 @@ Deno.test("a disk that is full, as far as a limit stands for it", async () => {
   await failsAlone(
     here,
     {},
-    "53400",
+    "configuration_limit_exceeded",
     /^Cannot load things: temporary file size exceeds .?temp_file_limit/,
     async () => {
       await alter("reset all");
@@ -176,7 +182,7 @@ Deno.test("a parent that is deleted while its child loads", async () => {
   await meanwhile;
   const [others, things] = report.feeds;
   assert.equal(others.status, "changed");
-  assert.equal(things.error?.code, "23503");
+  assert.equal(things.error?.code, "foreign_key_violation");
   assert.match(
     things.error!.message,
     /^Cannot load things: .*violates foreign key constraint "things_parent_id_fkey"$/,

@@ -349,7 +349,7 @@ const table: Row[] = [
       await wellUntilHalfAnHourAgo(past);
       await past.called("11 min", "1 min");
       await past.answered("11 min", { status_code: 401, body: failure("secret_refused") });
-      await past.answered("50 s", { status_code: 503, body: failure("28P01", "the password is wrong") });
+      await past.answered("50 s", { status_code: 503, body: failure("invalid_password", "the password is wrong") });
     },
     "failing",
     /^The function answered: the password is wrong$/,

@@ -84,6 +84,16 @@ export class Bytes {
   }
 }
 
+/** The checksum of a text, which is read to its end. */
+export async function hashOf(text: AsyncIterable<Uint8Array>): Promise<string> {
+  const bytes = new Bytes();
+  for await (const chunk of text) {
+    bytes.put(chunk);
+    bytes.take(chunk.length);
+  }
+  return bytes.hash;
+}
+
 /** Bytes that are cut into records. */
 export class Scanner extends Bytes {
   constructor(private readonly shape: Shape) {

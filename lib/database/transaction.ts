@@ -1,0 +1,40 @@
+/** The transaction of a run, and in it a savepoint for each feed. */
+import { EtlError } from "../errors.ts";
+import type { Client } from "./connect.ts";
+
+/** Begins the transaction of a run, and refuses where another one is under way. */
+export async function begin(client: Client): Promise<void> {
+  // Under a stricter level, the default of some roles, what others write meanwhile would fail the run.
+  await client.query("begin isolation level read committed");
+  // A run may stream for long, but neither keeps a lock after its loader has gone nor waits long for one.
+  await client.query(
+    `set local statement_timeout = 0;
+    set local idle_in_transaction_session_timeout = '5min';
+    set local client_connection_check_interval = '2s';
+    set local tcp_keepalives_idle = '1min';
+    set local tcp_keepalives_interval = '10s';
+    set local tcp_keepalives_count = 6;
+    select set_config('lock_timeout', '30s', true) where current_setting('lock_timeout') = '0'`,
+  );
+  const { rows } = await client.query("select pg_try_advisory_xact_lock(hashtext('tdc-etl')) as free");
+  if (rows[0].free) return;
+  throw new EtlError("busy", "another run is under way", "Wait until it ends; it loads the same feeds.");
+}
+
+/** Ends the run: keeps what it did, or nothing of it. */
+export async function end(client: Client, keep: boolean): Promise<void> {
+  await client.query(keep ? "commit" : "rollback");
+}
+
+export async function beginFeed(client: Client): Promise<void> {
+  await client.query("savepoint feed");
+}
+
+/** Undoes what was done since `beginFeed`. The feed goes on: it may be entered in the ledger. */
+export async function undoFeed(client: Client): Promise<void> {
+  await client.query("rollback to savepoint feed");
+}
+
+export async function endFeed(client: Client): Promise<void> {
+  await client.query("release savepoint feed");
+}
