@@ -9,20 +9,16 @@ import { openPlace, type Place } from "./place.ts";
 import { casesFor as reportCasesFor } from "./reports/cases.ts";
 import { measureReports } from "./reports/measure.ts";
 import { resultTable as reportTable } from "./reports/results.ts";
-import { cases as startCases } from "./start/cases.ts";
-import { measureStart } from "./start/measure.ts";
-import { resultTable as startTable } from "./start/results.ts";
 import { cases as timeCases, legend as timeLegend } from "./time/cases.ts";
 import { measureTime } from "./time/measure.ts";
 import { resultTable as timeTable, summarize as summarizeTime } from "./time/results.ts";
 
 const usage =
-  `deno task bench [--group cpu|time|reports|start] [--megabytes N] [--rows N] [--rounds N] [--only PATTERN] [--deno PATH] [--json FILE]
+  `deno task bench [--group cpu|time|reports] [--megabytes N] [--rows N] [--rounds N] [--only PATTERN] [--deno PATH] [--json FILE]
 
   --group      cpu: CPU of the loader's process by megabyte, for each format;
                time: wall time and WAL of whole jobs, beside COPY by hand and other tools;
-               reports: the two reports by RPC, beside SQL by hand, with its plans;
-               start: the first start of all, downloads included, and the edge function's (all)
+               reports: the two reports by RPC, beside SQL by hand, with its plans (all)
   --megabytes  cpu: size of each file before compression, in 10^6 bytes (200)
   --rows       time, reports: trips in each file (200000)
   --rounds     times that everything is measured; the order turns with each (3)
@@ -40,7 +36,7 @@ async function main(): Promise<void> {
     options: { ...sizes, group: text, only: text, deno: text, json: text, help: { type: "boolean" } },
   });
   if (values.help) return console.log(usage);
-  if (!/^(cpu|time|reports|start)?$/.test(values.group ?? "")) {
+  if (!/^(cpu|time|reports)?$/.test(values.group ?? "")) {
     throw new EtlError("usage", `there is no group ${values.group}`, "deno task bench --help tells the groups.");
   }
   const only = new RegExp(values.only ?? "");
@@ -60,24 +56,20 @@ async function measure(options: Options, place: Place): Promise<void> {
   const chosenCpu = chosen("cpu", cpuCases);
   const chosenTime = chosen("time", timeCases);
   const chosenReports = chosen("reports", reportCasesFor(rows));
-  const chosenStart = chosen("start", startCases);
   const cpu = chosenCpu.length > 0 ? await measureCpu(chosenCpu, rounds, bytes, place) : [];
   const time = chosenTime.length > 0 ? await measureTime(chosenTime, rounds, rows, place) : [];
   const reports = chosenReports.length > 0 ? await measureReports(chosenReports, rounds, rows, place) : [];
-  const start = chosenStart.length > 0 ? await measureStart(chosenStart, rounds, place) : [];
   const { os, arch } = Deno.build;
   const deno = [...cpu.map(({ whole }) => whole), ...time.map(({ cost }) => cost)][0]?.deno;
   const groups = {
     cpu: { results: summarizeCpu(cpu), samples: cpu },
     time: { results: summarizeTime(time), samples: time },
     reports: { results: reports },
-    start: { results: start },
   };
   if (deno) console.log(`Deno ${deno}`);
   if (cpu.length > 0) console.log(`${cpuTable(groups.cpu.results)}\n${cpuLegend}`);
   if (time.length > 0) console.log(`${timeTable(groups.time.results)}\n${timeLegend}`);
   if (reports.length > 0) console.log(reportTable(reports));
-  if (start.length > 0) console.log(startTable(start));
   if (options.json) {
     await Deno.writeTextFile(options.json, JSON.stringify({ deno, os, arch, ...groups }, null, 2) + "\n");
   }
