@@ -112,7 +112,11 @@ if (!to) {
 }
 const { cpu, time } = JSON.parse(await Deno.readTextFile(from));
 const panels = [
-  ...(cpu.results.length > 0 ? [cpuPanel(cpu.results)] : []),
-  ...(time.results.length > 0 ? [timePanel(time.results)] : []),
+  ...(cpu ? [cpuPanel(cpu.results)] : []),
+  ...(time ? [timePanel(time.results)] : []),
 ].filter(({ bars }) => bars.length > 0);
+if (panels.length === 0) {
+  console.error("Nothing to draw: the chart shows the groups cpu and time, the latter beside COPY by hand.");
+  Deno.exit(1);
+}
 await Deno.writeTextFile(to, draw(panels));

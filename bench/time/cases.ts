@@ -1,10 +1,8 @@
 /** The rows of the group "time": each brings the same trips from the same server into the same table. */
 import type { Memory } from "../feeds.ts";
+import type { State } from "../state.ts";
 import type { Changed } from "../trips.ts";
 import { has, pgloader, pgloaderByWorkTable, psql, type Target } from "./programs.ts";
-
-/** Where a row begins: trips is empty, or holds the plain file. */
-export type State = "empty" | "loaded";
 
 export interface Case {
   name: string;

@@ -1,17 +1,26 @@
 /** The group "time": how long a whole job takes, and how much it has Postgres write. */
 import { type DataFile, makeFile } from "../data.ts";
 import { remember } from "../feeds.ts";
+import type { Group, Sizes } from "../group.ts";
 import { turns } from "../medians.ts";
 import { type Place, serveFile } from "../place.ts";
 import { measure } from "../processes.ts";
+import { keepPlain, missing, putInto, walPosition } from "../state.ts";
 import { type Changed, changes } from "../trips.ts";
-import type { Case } from "./cases.ts";
-import type { Sample } from "./results.ts";
-import { keepPlain, missing, putInto, walPosition } from "./state.ts";
+import { type Case, cases, legend } from "./cases.ts";
+import { type Result, resultTable, type Sample, summarize } from "./results.ts";
 
 type Files = Record<Changed, DataFile>;
 
-export async function measureTime(chosen: Case[], rounds: number, rows: number, place: Place): Promise<Sample[]> {
+export const time: Group<Case, Sample, Result> = {
+  cases: () => cases,
+  measure: measureAll,
+  results: summarize,
+  table: resultTable,
+  legend,
+};
+
+async function measureAll(chosen: Case[], { rounds, rows }: Sizes, place: Place): Promise<Sample[]> {
   const files = await makeFiles(chosen, place, rows);
   await keepPlain(place, files.none);
   const samples: Sample[] = [];
