@@ -154,19 +154,3 @@ export async function snapshot(db: Database): Promise<Record<string, unknown>> {
   }
   return content;
 }
-
-/**
- * A folder of data that others wrote and whose licence keeps it out of this repository. Where it is missing a test
- * that needs it is left out, with a notice; in CI it is run all the same, and fails.
- */
-export function sharedData(folder: string): { directory: URL; ignore: boolean } {
-  const directory = new URL(`../../../shared/data/${folder}/`, import.meta.url);
-  let ignore = false;
-  try {
-    Deno.statSync(directory);
-  } catch {
-    ignore = Deno.env.get("CI") === undefined;
-    if (ignore) console.warn(`Not tested: the data in ${directory.pathname} is missing.`);
-  }
-  return { directory, ignore };
-}
