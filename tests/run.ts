@@ -1,7 +1,7 @@
 /** `deno task test [deno test's arguments]`: the suite on an embedded Postgres, or on the server of DATABASE_URL. */
 import { migrate } from "../lib/local/migrate.ts";
 import { type LocalPostgres, startPostgres } from "../lib/local/postgres/start.ts";
-import { database, template } from "./support/harness.ts";
+import { database, template } from "./support/database.ts";
 
 const ours = !Deno.env.get("DATABASE_URL");
 const home = await Deno.makeTempDir({ prefix: "tdc-etl-tests-" });

@@ -3,9 +3,13 @@ import assert from "node:assert/strict";
 import { dirname } from "node:path";
 import { sampleFeeds } from "../../lib/local/samples.ts";
 import { denoOfThePlatform, deployed } from "./deployed.ts";
-import { type Database, freshDatabase, serve, snapshot } from "../support/harness.ts";
+import { output } from "../support/command.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { temporary } from "../support/directories.ts";
+import { project } from "../support/project.ts";
+import { snapshot } from "../support/snapshot.ts";
+import { serve } from "../support/web.ts";
 import { managementApi, ref } from "./management_api.ts";
-import { project, result, temporary } from "../support/processes.ts";
 import { workplace } from "./supabase_cli.ts";
 
 const secret = "a-trigger-secret-of-more-than-32-characters";
@@ -19,15 +23,8 @@ async function withSamples(db: Database) {
 
 /** The function's own files, as Deno sees them. */
 async function moduleGraph(): Promise<string[]> {
-  const { out } = await result(
-    new Deno.Command(Deno.execPath(), {
-      args: ["info", "--json", `${project}/supabase/functions/etl/index.ts`],
-      cwd: project,
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn(),
-  );
+  const args = ["info", "--json", `${project}/supabase/functions/etl/index.ts`];
+  const out = await output(Deno.execPath(), args, { cwd: project });
   const own = (JSON.parse(out).modules as { local?: string }[]).map(({ local }) => local ?? "")
     .filter((path) => path.startsWith(`${project}/`));
   return own.map((path) => path.slice(project.length + 1));

@@ -1,7 +1,8 @@
 /** The edge function's HTTP face: who may start a run, what is answered, and what never leaks. */
 import assert from "node:assert/strict";
 import { handle } from "../../main.ts";
-import { type Database, freshDatabase, serve } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { serve } from "../support/web.ts";
 
 const secret = "a-trigger-secret-of-more-than-32-characters";
 const next = "the-next-trigger-secret-while-rotating-them";

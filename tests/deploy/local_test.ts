@@ -1,8 +1,7 @@
 /** What is for laptops alone, lib/local/, is not reached from what is deployed. */
 import assert from "node:assert/strict";
-import { sourcesIn } from "../support/sources.ts";
+import { filesIn, root } from "../support/project.ts";
 
-const root = new URL("../../", import.meta.url);
 const entry = new URL("supabase/functions/etl/index.ts", root);
 const isLocal = (file: string) => file.startsWith(new URL("lib/local/", root).href);
 
@@ -13,7 +12,9 @@ async function importsOf(file: string): Promise<string[]> {
 }
 
 Deno.test("nothing that is deployed imports lib/local/", async () => {
-  const sources = (await sourcesIn(new URL("lib/", root))).map((file) => file.href).filter((file) => !isLocal(file));
+  const sources = (await filesIn(new URL("lib/", root), ".ts")).map((file) => file.href).filter((file) =>
+    !isLocal(file)
+  );
   const seen = new Set([entry.href, ...sources]);
   for (const file of seen) {
     for (const imported of await importsOf(file)) {

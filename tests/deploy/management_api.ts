@@ -1,6 +1,6 @@
 /** Stands in for Supabase's management API, as far as the CLI's commands in the README need it. */
 import { connect } from "../../lib/database/connect.ts";
-import type { Database } from "../support/harness.ts";
+import type { Database } from "../support/database.ts";
 
 /** The address that the README gives as an example. */
 export const ref = "abcdefghijklmnopqrst";

@@ -5,8 +5,9 @@ import type { EtlError } from "../../lib/errors.ts";
 import { load } from "../../lib/load.ts";
 import { migrate } from "../../lib/local/migrate.ts";
 import { startPostgres } from "../../lib/local/postgres/start.ts";
-import { type Database, freshDatabase, serve, type Web } from "../support/harness.ts";
-import { temporary } from "../support/processes.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { temporary } from "../support/directories.ts";
+import { serve, type Web } from "../support/web.ts";
 
 const tables = ["drivers", "trips", "charges"];
 

@@ -4,7 +4,8 @@ import { createClient, type SupabaseClient } from "@supabase/supabase-js";
 import type { Database as Types } from "../../supabase/database.types.ts";
 import { startApi } from "../../lib/local/supabase/api.ts";
 import { sampleFeeds } from "../../lib/local/samples.ts";
-import { type Database, freshDatabase, serve } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { serve } from "../support/web.ts";
 
 export type Client = SupabaseClient<Types>;
 

@@ -1,7 +1,8 @@
 /** supabase/database.types.ts is what the Supabase CLI makes of the migrations. UPDATE_TYPES=1 writes it anew. */
 import assert from "node:assert/strict";
-import { freshDatabase } from "../support/harness.ts";
-import { temporary } from "../support/processes.ts";
+import { freshDatabase } from "../support/database.ts";
+import { output } from "../support/command.ts";
+import { temporary } from "../support/directories.ts";
 
 const committed = new URL("../../supabase/database.types.ts", import.meta.url);
 
@@ -18,14 +19,10 @@ async function generate(url: string): Promise<string> {
   const gen = ["gen", "types", "--lang", "typescript", "--schema", "public", `--remote=${url}`, "--workdir", home.path];
   const cache = Deno.env.get("npm_config_cache") ?? `${Deno.env.get("HOME")}/.npm`;
   const quiet = { SUPABASE_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", SUPABASE_YES: "1" };
-  return await output(
-    new Deno.Command("npx", {
-      args: ["-y", "supabase@3.1.0", ...gen, "--yes"],
-      cwd: home.path,
-      env: { ...quiet, HOME: home.path, npm_config_cache: cache },
-      stdin: "null",
-    }),
-  );
+  return await output("npx", ["-y", "supabase@3.1.0", ...gen, "--yes"], {
+    cwd: home.path,
+    env: { ...quiet, HOME: home.path, npm_config_cache: cache },
+  });
 }
 
 async function format(types: string): Promise<string> {
@@ -33,12 +30,6 @@ async function format(types: string): Promise<string> {
   const file = `${directory.path}/types.ts`;
   await Deno.writeTextFile(file, types);
   const config = new URL("../../deno.json", import.meta.url).pathname;
-  await output(new Deno.Command(Deno.execPath(), { args: ["fmt", "-q", `--config=${config}`, file] }));
+  await output(Deno.execPath(), ["fmt", "-q", `--config=${config}`, file]);
   return await Deno.readTextFile(file);
-}
-
-async function output(command: Deno.Command): Promise<string> {
-  const { success, stdout, stderr } = await command.output();
-  if (!success) throw new Error(new TextDecoder().decode(stderr));
-  return new TextDecoder().decode(stdout);
 }

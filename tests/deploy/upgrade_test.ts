@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
 import { migrate } from "../../lib/local/migrate.ts";
 import { sampleFeeds } from "../../lib/local/samples.ts";
-import { type Database, freshDatabase, serve } from "../support/harness.ts";
-import { project, temporary } from "../support/processes.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { temporary } from "../support/directories.ts";
+import { project } from "../support/project.ts";
+import { serve } from "../support/web.ts";
 
 const migrations = `${project}/supabase/migrations`;
 /** The migrations that have landed, as \`sha256sum\` lists them. */

@@ -1,7 +1,9 @@
 /** What partners' servers do wrong: each fault is named, leaves nothing behind, and costs no other feed. */
 import assert from "node:assert/strict";
 import { StallClock } from "../../lib/fetch/stall.ts";
-import { type Database, freshDatabase, serve, snapshot } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { snapshot } from "../support/snapshot.ts";
+import { serve } from "../support/web.ts";
 
 type Reply = (connection: Deno.TcpConn, attempt: number) => unknown;
 

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { EtlError } from "../../lib/errors.ts";
 import { openRows, openText } from "../../lib/format/rows.ts";
-import { type Database, freshDatabase, serve, type Web } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { serve, type Web } from "../support/web.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 const bytes = (...parts: (string | number[] | Uint8Array)[]) =>

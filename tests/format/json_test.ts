@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { EtlError } from "../../lib/errors.ts";
 import { openRows, openText } from "../../lib/format/rows.ts";
-import { type Database, freshDatabase, serve, type Web } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { serve, type Web } from "../support/web.ts";
 
 const deep = (levels: number) => `{"id":"1","doc":${"[".repeat(levels)}${"]".repeat(levels)}}`;
 

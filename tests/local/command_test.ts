@@ -2,8 +2,12 @@
 import assert from "node:assert/strict";
 import { parse } from "csv-parse/sync";
 import { sampleFeeds } from "../../lib/local/samples.ts";
-import { freshDatabase, serve, snapshot, type Web } from "../support/harness.ts";
-import { copyProject, onTerminal, project, type Result, run, temporary } from "../support/processes.ts";
+import { onTerminal, type Result, run } from "../support/command.ts";
+import { freshDatabase } from "../support/database.ts";
+import { copyProject, temporary } from "../support/directories.ts";
+import { project } from "../support/project.ts";
+import { snapshot } from "../support/snapshot.ts";
+import { serve, type Web } from "../support/web.ts";
 
 const reportKeys = ["run", "status", "dry_run", "feeds"];
 const feedKeys = ["feed", "status", "bytes", "read", "inserted", "updated", "unchanged", "duplicate", "rejected", "ms"]

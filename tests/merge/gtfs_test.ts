@@ -1,7 +1,9 @@
 /** A transit feed: tables made by a migration, rows in etl.feeds, no code. */
 import assert from "node:assert/strict";
 import { parse } from "csv-parse/sync";
-import { type Database, freshDatabase, serve, snapshot, type Web } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { snapshot } from "../support/snapshot.ts";
+import { serve, type Web } from "../support/web.ts";
 import { sampleGtfsFeed } from "../support/packages.ts";
 
 /** A table for each file, parents first. */

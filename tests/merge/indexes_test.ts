@@ -1,6 +1,7 @@
 /** An empty table's indexes are built after it is filled, where nobody can tell but by the time it takes. */
 import assert from "node:assert/strict";
-import { type Database, database, freshDatabase, serve } from "../support/harness.ts";
+import { type Database, database, freshDatabase } from "../support/database.ts";
+import { serve } from "../support/web.ts";
 
 interface Index {
   oid: number;

@@ -1,6 +1,7 @@
 /** Names that would like to be SQL: of feeds, tables, columns, in headers and in JSON keys. None does harm. */
 import assert from "node:assert/strict";
-import { freshDatabase, serve } from "../support/harness.ts";
+import { freshDatabase } from "../support/database.ts";
+import { serve } from "../support/web.ts";
 
 const hostile = [
   `'; drop table public.drivers; --`,

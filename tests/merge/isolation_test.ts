@@ -1,7 +1,9 @@
 /** Records that only the write itself refuses: an exclusion constraint, a trigger, an index. They are put aside, the others load. */
 import assert from "node:assert/strict";
-import { until } from "../support/faults.ts";
-import { type Database, database, freshDatabase, serve, snapshot } from "../support/harness.ts";
+import { type Database, database, freshDatabase } from "../support/database.ts";
+import { snapshot } from "../support/snapshot.ts";
+import { until } from "../support/waiting.ts";
+import { serve } from "../support/web.ts";
 
 interface Case {
   /** The table's rules, what else it needs, and what is in it. */

@@ -4,7 +4,9 @@
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Database, freshDatabase, serve, snapshot, type Web } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { snapshot } from "../support/snapshot.ts";
+import { serve, type Web } from "../support/web.ts";
 import { load, type Outcome, type Row } from "./model.ts";
 import { spellings, sqlOf, type Table, type Type, values } from "./model_tables.ts";
 import { bytesOf, type Case, cases, type Feed } from "./property_cases.ts";

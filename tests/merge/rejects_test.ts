@@ -1,6 +1,8 @@
 /** Every reason for which a record is put aside: the input, the reject, and the rows that load all the same. */
 import assert from "node:assert/strict";
-import { type Database, freshDatabase, serve, snapshot } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { snapshot } from "../support/snapshot.ts";
+import { serve } from "../support/web.ts";
 
 const tables = `
   create table public.parents (id int primary key, name varchar(5));

@@ -1,6 +1,8 @@
 /** Unique values that move between rows within one file: Postgres looks for twins row by row, the loader must not. */
 import assert from "node:assert/strict";
-import { freshDatabase, serve, snapshot } from "../support/harness.ts";
+import { freshDatabase } from "../support/database.ts";
+import { snapshot } from "../support/snapshot.ts";
+import { serve } from "../support/web.ts";
 
 /** The table's rules; the second file; how it is counted: read, inserted, updated, unchanged, duplicate, rejected. */
 const moves: Record<string, [rules: string, before: string, after: string, counts: number[]]> = {

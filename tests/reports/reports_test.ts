@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { parse } from "csv-parse/sync";
 import { sampleFeeds } from "../../lib/local/samples.ts";
-import { type Database, freshDatabase, serve } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { serve } from "../support/web.ts";
 
 const asOf = Date.parse("2021-07-11T00:00:00Z");
 const twoWeeks = 14 * 24 * 3600 * 1000;

@@ -1,7 +1,8 @@
 /** Others are at work in the database while a run is: it says what is in its way, costs no other feed, and the next run repairs. */
 import assert from "node:assert/strict";
-import { until } from "../support/faults.ts";
-import { type Database, database, freshDatabase, serve, type Web } from "../support/harness.ts";
+import { type Database, database, freshDatabase } from "../support/database.ts";
+import { until } from "../support/waiting.ts";
+import { serve, type Web } from "../support/web.ts";
 
 interface Given extends AsyncDisposable {
   db: Database;

@@ -8,9 +8,12 @@ import { EtlError } from "../../lib/errors.ts";
 import { load } from "../../lib/load.ts";
 import { migrate } from "../../lib/local/migrate.ts";
 import { startPostgres } from "../../lib/local/postgres/start.ts";
-import { often, type Proxy, proxy, startLoader, within } from "../support/faults.ts";
-import { database, impatient, template, testServer } from "../support/harness.ts";
-import { temporary } from "../support/processes.ts";
+import { often } from "../support/chance.ts";
+import { database, impatient, template, testServer } from "../support/database.ts";
+import { temporary } from "../support/directories.ts";
+import { startLoader } from "../support/loader.ts";
+import { type Proxy, proxy } from "../support/proxy.ts";
+import { within } from "../support/waiting.ts";
 import { type Answering, repair, rewind, stateOf, withScene } from "../support/scene.ts";
 
 const hang = 20;

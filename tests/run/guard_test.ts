@@ -7,8 +7,9 @@ import { type Memory, remember } from "../../bench/feeds.ts";
 import { measure } from "../../bench/processes.ts";
 import { type Changed, changes, drivers } from "../../bench/trips.ts";
 import { connect } from "../../lib/database/connect.ts";
-import { freshDatabase, serve } from "../support/harness.ts";
-import { temporary } from "../support/processes.ts";
+import { freshDatabase } from "../support/database.ts";
+import { temporary } from "../support/directories.ts";
+import { serve } from "../support/web.ts";
 
 /** Trips in files, a server that sends them without saying how long they are, and a database with their drivers. */
 async function scene() {

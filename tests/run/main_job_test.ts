@@ -1,7 +1,9 @@
 /** The main job: three feeds over HTTP, twice; the second time nothing is written. */
 import assert from "node:assert/strict";
 import { sampleFeeds } from "../../lib/local/samples.ts";
-import { freshDatabase, serve, snapshot } from "../support/harness.ts";
+import { freshDatabase } from "../support/database.ts";
+import { snapshot } from "../support/snapshot.ts";
+import { serve } from "../support/web.ts";
 
 const tables = ["drivers", "trips", "charges"];
 const drivers = [

@@ -3,7 +3,7 @@
  * same names and columns; tests/schedule/cron sees the real pg_cron write it.
  */
 import assert from "node:assert/strict";
-import { type Database, freshDatabase } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
 
 const extensions = `
   create schema cron;

@@ -1,6 +1,6 @@
 /** When a cron line is due, and the schedule where its extensions are missing. tests/schedule/cron has the rest. */
 import assert from "node:assert/strict";
-import { freshDatabase } from "../support/harness.ts";
+import { freshDatabase } from "../support/database.ts";
 
 const day = 86_400_000;
 

@@ -1,8 +1,10 @@
 /** Two versions of the three feeds, what the database holds after each, and a look at what a fault has left. */
 import assert from "node:assert/strict";
 import { sampleFeeds } from "../../lib/local/samples.ts";
-import { type Proxy, proxy, until, within } from "./faults.ts";
-import { type Database, freshDatabase, serve, type Server, template, type Web } from "./harness.ts";
+import { type Database, freshDatabase, type Server, template } from "./database.ts";
+import { type Proxy, proxy } from "./proxy.ts";
+import { until, within } from "./waiting.ts";
+import { serve, type Web } from "./web.ts";
 
 const hang = 20;
 

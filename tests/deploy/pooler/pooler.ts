@@ -4,7 +4,9 @@ import assert from "node:assert/strict";
 import pg from "pg";
 import { load } from "../../../lib/load.ts";
 import { sampleFeeds } from "../../../lib/local/samples.ts";
-import { freshDatabase, impatient, serve, snapshot } from "../../support/harness.ts";
+import { freshDatabase, impatient } from "../../support/database.ts";
+import { snapshot } from "../../support/snapshot.ts";
+import { serve } from "../../support/web.ts";
 import { startPooler } from "./pgbouncer.ts";
 
 async function rows(url: string, sql: string): Promise<Record<string, unknown>[]> {

@@ -1,7 +1,9 @@
 /** What the tests of the schedule stand on: the database with pg_cron, the function, a partner's server. */
 import { supervise } from "../../../lib/local/postgres/supervise.ts";
-import { type Database, database, serve, type Web } from "../../support/harness.ts";
-import { project } from "../../support/processes.ts";
+import { type Database, database } from "../../support/database.ts";
+import { project } from "../../support/project.ts";
+import { says } from "../../support/waiting.ts";
+import { serve, type Web } from "../../support/web.ts";
 
 export const secret = "the-trigger-secret-of-the-cron-tests-0123456789";
 export const nextSecret = "the-secret-after-the-rotation-0123456789-abcdef";
@@ -47,29 +49,9 @@ export async function startFunction(env: Record<string, string> = {}): Promise<{
     ...["sh", "-c", 'exec "$@" >&2', "sh", Deno.execPath(), "run", "-A", "--no-check"],
     ...[`${project}/tests/deploy/function_server.ts`, "0", `${project}/supabase/functions/etl/index.ts`],
   ]);
-  const listening = Promise.withResolvers<string>();
-  (async () => {
-    let text = "";
-    for await (const part of child.log) {
-      text = (text + part).slice(-5000);
-      const port = /listening on (\d+)/.exec(text)?.[1];
-      if (port) listening.resolve(port);
-    }
-    listening.reject(new Error(`the function did not start: ${text}`));
-  })();
+  const [, port] = await says(child.log, /listening on (\d+)/);
   return {
-    url: `http://127.0.0.1:${await listening.promise}/functions/v1/etl`,
+    url: `http://127.0.0.1:${port}/functions/v1/etl`,
     [Symbol.asyncDispose]: async () => void await child.stop(),
   };
-}
-
-/** Waits until `condition` gives something true, and returns it. */
-export async function until<T>(what: string, condition: () => Promise<T>, seconds = 20): Promise<NonNullable<T>> {
-  const deadline = Date.now() + seconds * 1000;
-  while (true) {
-    const result = await condition();
-    if (result) return result;
-    if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${what}`);
-    await new Promise((resume) => setTimeout(resume, 50));
-  }
 }

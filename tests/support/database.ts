@@ -1,4 +1,4 @@
-/** What the tests stand on: a database of their own each, a web server on loopback, and a look beneath the tables. */
+/** A database of its own for each test, on the server that `deno task test` has started. */
 // @ts-types="@types/pg"
 import pg from "pg";
 import { load, type LoadOptions } from "../../lib/load.ts";
@@ -99,58 +99,4 @@ export async function freshDatabase(from = template, on = testServer()): Promise
     await server.query(`drop database ${name} with (force)`);
   };
   return fresh;
-}
-
-type Answer = string | Uint8Array<ArrayBuffer> | ((request: Request) => Response | Promise<Response>);
-
-export interface Web extends AsyncDisposable {
-  url: string;
-  /** Path -> what is answered there: a body, or a function. */
-  files: Record<string, Answer>;
-  /** The requests so far, as "GET /path 200". */
-  log: string[];
-}
-
-/** Real HTTP on loopback. Bodies get an ETag where `etags` is set. */
-export function serve(files: Record<string, Answer>, etags = false): Web {
-  const log: string[] = [];
-  const answer = async (request: Request): Promise<Response> => {
-    const file = files[new URL(request.url).pathname];
-    if (file === undefined) return new Response("not here", { status: 404 });
-    if (typeof file === "function") return await file(request);
-    if (!etags) return new Response(file);
-    const bytes = typeof file === "string" ? new TextEncoder().encode(file) : file;
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    const etag = `"${Array.from(digest.subarray(0, 8), (byte) => byte.toString(16)).join("")}"`;
-    const same = request.headers.get("if-none-match") === etag;
-    return new Response(same ? null : bytes, { status: same ? 304 : 200, headers: { etag } });
-  };
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
-    const response = await answer(request);
-    log.push(`${request.method} ${new URL(request.url).pathname} ${response.status}`);
-    return response;
-  });
-  return {
-    url: `http://127.0.0.1:${server.addr.port}`,
-    files,
-    log,
-    [Symbol.asyncDispose]: async () => await server.shutdown(),
-  };
-}
-
-/** Everything in the database, byte for byte: each table's rows with their xmin and ctid, and each sequence. */
-export async function snapshot(db: Database): Promise<Record<string, unknown>> {
-  const tables = await db.admin(`
-    select format('%I.%I', n.nspname, c.relname) as name, c.relkind as kind
-    from pg_class c
-    join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'S') and n.nspname !~ '^(pg_|information_schema)'
-    order by 1`);
-  const content: Record<string, unknown> = {};
-  for (const { name, kind } of tables) {
-    content[name] = kind === "S"
-      ? await db.admin(`select last_value, is_called from ${name}`)
-      : await db.admin(`select xmin::text, ctid::text, t::text as row from ${name} t order by t.ctid`);
-  }
-  return content;
 }
