@@ -1,11 +1,10 @@
 /** Every command of the README's deploy guide, as it stands there, but for `login` and what only a project has. */
 import assert from "node:assert/strict";
-import { sampleFeeds } from "../../lib/local/samples.ts";
 import { type Deployed, deployed } from "./deployed.ts";
 import { type Database, freshDatabase } from "../support/database.ts";
 import { temporary } from "../support/directories.ts";
 import { blocks, document, project } from "../support/project.ts";
-import { serve } from "../support/web.ts";
+import { serveSamples } from "../support/samples.ts";
 import { type ManagementApi, managementApi, ref } from "./management_api.ts";
 import { workplace } from "./supabase_cli.ts";
 
@@ -75,8 +74,7 @@ Deno.test("the deploy guide leads from an empty project to a scheduled loader, a
     assert.equal(url, "https://partner.example/trips.csv");
   });
 
-  const samples = Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text]);
-  await using web = serve(Object.fromEntries(samples));
+  await using web = serveSamples();
   await db.pointAt(web.url);
 
   await t.step("the scheduled call loads the feeds", async () => {

@@ -1,25 +1,18 @@
 /** The deploy guide of the README, by the real CLI; then the function from exactly the files that it uploaded. */
 import assert from "node:assert/strict";
 import { dirname } from "node:path";
-import { sampleFeeds } from "../../lib/local/samples.ts";
 import { denoOfThePlatform, deployed } from "./deployed.ts";
 import { output } from "../support/command.ts";
 import { type Database, freshDatabase } from "../support/database.ts";
 import { temporary } from "../support/directories.ts";
 import { project } from "../support/project.ts";
+import { serveSamples } from "../support/samples.ts";
 import { snapshot } from "../support/snapshot.ts";
-import { serve } from "../support/web.ts";
 import { managementApi, ref } from "./management_api.ts";
 import { workplace } from "./supabase_cli.ts";
 
 const secret = "a-trigger-secret-of-more-than-32-characters";
 const planted = "planted-secret";
-
-async function withSamples(db: Database) {
-  const web = serve(Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])));
-  await db.pointAt(web.url);
-  return web;
-}
 
 /** The function's own files, as Deno sees them. */
 async function moduleGraph(): Promise<string[]> {
@@ -59,7 +52,8 @@ Deno.test("the CLI uploads the function's files and no other, and they run by th
   for (const [name, deno] of [["the platform's Deno", await denoOfThePlatform()], ["this Deno", Deno.execPath()]]) {
     await t.step(`three feeds under ${name}, and again`, async () => {
       await using db = await freshDatabase();
-      await using web = await withSamples(db);
+      await using web = serveSamples();
+      await db.pointAt(web.url);
       await using directory = await temporary();
       const env = { SUPABASE_DB_URL: db.url, ETL_TRIGGER_SECRET: secret };
       await using etl = await deployed(deno, directory.path, api.uploaded, env);

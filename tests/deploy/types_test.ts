@@ -1,7 +1,7 @@
 /** supabase/database.types.ts is what the Supabase CLI makes of the migrations. UPDATE_TYPES=1 writes it anew. */
 import assert from "node:assert/strict";
-import { freshDatabase } from "../support/database.ts";
 import { output } from "../support/command.ts";
+import { freshDatabase } from "../support/database.ts";
 import { temporary } from "../support/directories.ts";
 
 const committed = new URL("../../supabase/database.types.ts", import.meta.url);

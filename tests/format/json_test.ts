@@ -2,8 +2,7 @@
 import assert from "node:assert/strict";
 import { EtlError } from "../../lib/errors.ts";
 import { openRows, openText } from "../../lib/format/rows.ts";
-import { type Database, freshDatabase } from "../support/database.ts";
-import { serve, type Web } from "../support/web.ts";
+import { databaseAndWeb, type Given } from "../support/given.ts";
 
 const deep = (levels: number) => `{"id":"1","doc":${"[".repeat(levels)}${"]".repeat(levels)}}`;
 
@@ -194,8 +193,6 @@ const bad: Record<string, { record: string; reason: RegExp; lines?: boolean }> =
   "an object cut at a line": { record: '{"id":\n"x"}', reason: /not valid JSON/, lines: true },
 };
 
-type Given = { db: Database; web: Web } & AsyncDisposable;
-
 /** Takes away what an earlier case has left. */
 async function afresh({ db, web }: Given, feed: Record<string, unknown> = {}): Promise<void> {
   await db.query("truncate public.things; delete from etl.feeds where name = 'things'");
@@ -203,18 +200,11 @@ async function afresh({ db, web }: Given, feed: Record<string, unknown> = {}): P
 }
 
 async function things(): Promise<Given> {
-  const db = await freshDatabase();
-  const web = serve({});
-  await db.query(`create table public.things (id text primary key, name text, number numeric, doc json, "km/h" text)`);
-  await db.feed("things", { url: `${web.url}/things` });
-  return {
-    db,
-    web,
-    [Symbol.asyncDispose]: async () => {
-      await web[Symbol.asyncDispose]();
-      await db[Symbol.asyncDispose]();
-    },
-  };
+  const given = await databaseAndWeb(
+    `create table public.things (id text primary key, name text, number numeric, doc json, "km/h" text)`,
+  );
+  await given.db.feed("things", { url: `${given.web.url}/things` });
+  return given;
 }
 
 Deno.test("files that load, exactly", async (t) => {

@@ -4,6 +4,7 @@ import { homeOf } from "../../lib/local/postgres/home.ts";
 import { startPostgres } from "../../lib/local/postgres/start.ts";
 import { output, result, run } from "../support/command.ts";
 import { copyProject, temporary } from "../support/directories.ts";
+import { hush } from "../support/hush.ts";
 import { allGone } from "../support/processes.ts";
 
 const root = Deno.uid() === 0;
@@ -64,10 +65,8 @@ if (root) {
     await using closed = await temporary();
     const project = `${closed.path}/project`;
     await copyProject(project);
-    const silent = console.error;
-    console.error = () => {};
+    using _hushed = hush();
     const home = await homeOf(project);
-    console.error = silent;
     assert.match(home, /^\/var\/tmp\/tdc-etl-[0-9a-f]{16}$/);
     try {
       for (const status of ["changed", "unchanged"]) {

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { parse } from "csv-parse/sync";
 import { type Database, freshDatabase } from "../support/database.ts";
+import { sampleGtfsFeed } from "../support/packages.ts";
 import { snapshot } from "../support/snapshot.ts";
 import { serve, type Web } from "../support/web.ts";
-import { sampleGtfsFeed } from "../support/packages.ts";
 
 /** A table for each file, parents first. */
 const migration = `

@@ -112,7 +112,7 @@ Deno.test("a trigger of the user's finds the indexes in their place", async () =
 
 Deno.test("who reads the empty table meanwhile is not waited for", async () => {
   await using db = await freshDatabase();
-  await using reader = await database(new URL(db.url).pathname.slice(1));
+  await using reader = await database(db.name);
   await using web = serve({ "/things": things(3) });
   await db.query(`${table}; ${plain}`);
   await db.feed("things", { url: `${web.url}/things` });

@@ -1,9 +1,9 @@
 /** Records that only the write itself refuses: an exclusion constraint, a trigger, an index. They are put aside, the others load. */
 import assert from "node:assert/strict";
-import { type Database, database, freshDatabase } from "../support/database.ts";
+import { type Database, database } from "../support/database.ts";
+import { databaseAndWeb } from "../support/given.ts";
 import { snapshot } from "../support/snapshot.ts";
 import { until } from "../support/waiting.ts";
-import { serve } from "../support/web.ts";
 
 interface Case {
   /** The table's rules, what else it needs, and what is in it. */
@@ -254,18 +254,12 @@ const cases: Record<string, Case> = {
 };
 
 async function prepare(sql: string) {
-  const db = await freshDatabase();
-  await db.query(sql);
-  const web = serve({}, true);
+  const given = await databaseAndWeb(sql, {}, true);
+  const { db, web } = given;
   await db.feed("things", { url: `${web.url}/things`, reject_limit: 1 });
   return {
-    db,
-    web,
+    ...given,
     put: (columns: string, rows: string) => web.files["/things"] = `${columns}\n${rows.replaceAll(" ", "\n")}\n`,
-    [Symbol.asyncDispose]: async () => {
-      await web[Symbol.asyncDispose]();
-      await db[Symbol.asyncDispose]();
-    },
   };
 }
 
@@ -379,7 +373,7 @@ Deno.test("what is no record's fault fails the feed, at once", async (t) => {
           $$ begin if new.x = 1 then return new; end if; ${body}; end $$;
         create trigger c before insert on public.things for each row execute function public.fail()`);
       at.put("id,x", "1,1 2,2");
-      await using other = await database(new URL(at.db.url).pathname.slice(1));
+      await using other = await database(at.db.name);
       await other.query("begin; lock table public.gate");
       const report = await at.db.loadOne("things", { databaseUrl: `${at.db.url}&options=-c%20lock_timeout%3D200ms` });
       assert.equal(report.error?.code, code);
@@ -397,7 +391,7 @@ Deno.test("a row that another session deletes before it is updated is not blamed
       $$ begin perform pg_advisory_xact_lock(7); return null; end $$;
     create trigger linger before update on public.things for each statement execute function public.linger()`);
   const { db } = at;
-  await using other = await database(new URL(db.url).pathname.slice(1));
+  await using other = await database(db.name);
   at.put("id,x", "1,5 2,5");
   await other.query("select pg_advisory_lock(7)");
   const meanwhile = (async () => {

@@ -1,8 +1,7 @@
 /** Every reason for which a record is put aside: the input, the reject, and the rows that load all the same. */
 import assert from "node:assert/strict";
-import { type Database, freshDatabase } from "../support/database.ts";
+import { databaseAndWeb } from "../support/given.ts";
 import { snapshot } from "../support/snapshot.ts";
-import { serve } from "../support/web.ts";
 
 const tables = `
   create table public.parents (id int primary key, name varchar(5));
@@ -207,22 +206,15 @@ const cases: Case[] = [
   },
 ];
 
-async function prepare(): Promise<
-  { db: Database; load(body: string | Uint8Array<ArrayBuffer>): ReturnType<Database["loadOne"]> } & AsyncDisposable
-> {
-  const db = await freshDatabase();
-  await db.query(tables);
-  const web = serve({});
+async function prepare() {
+  const given = await databaseAndWeb(tables);
+  const { db, web } = given;
   await db.feed("children", { url: `${web.url}/children`, reject_limit: 1 });
   return {
-    db,
-    load: (body) => {
+    ...given,
+    load: (body: string | Uint8Array<ArrayBuffer>) => {
       web.files["/children"] = body;
       return db.loadOne("children");
-    },
-    [Symbol.asyncDispose]: async () => {
-      await web[Symbol.asyncDispose]();
-      await db[Symbol.asyncDispose]();
     },
   };
 }

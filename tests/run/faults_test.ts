@@ -13,8 +13,8 @@ import { database, impatient, template, testServer } from "../support/database.t
 import { temporary } from "../support/directories.ts";
 import { startLoader } from "../support/loader.ts";
 import { type Proxy, proxy } from "../support/proxy.ts";
-import { within } from "../support/waiting.ts";
 import { type Answering, repair, rewind, stateOf, withScene } from "../support/scene.ts";
+import { within } from "../support/waiting.ts";
 
 const hang = 20;
 
@@ -140,7 +140,7 @@ async function crashed(): Promise<void> {
       await migrate(admin.urlOf(template));
     }
     await withScene(plain, server, async ({ db, ...scene }) => {
-      const name = new URL(db.url).pathname.slice(1);
+      const name = db.name;
       const begun = Date.now();
       await db.load();
       const millis = Date.now() - begun;

@@ -9,7 +9,7 @@ import { type Changed, changes, drivers } from "../../bench/trips.ts";
 import { connect } from "../../lib/database/connect.ts";
 import { freshDatabase } from "../support/database.ts";
 import { temporary } from "../support/directories.ts";
-import { serve } from "../support/web.ts";
+import { serve, withEtag } from "../support/web.ts";
 
 /** Trips in files, a server that sends them without saying how long they are, and a database with their drivers. */
 async function scene() {
@@ -75,11 +75,6 @@ Deno.test("WAL of a run that finds nothing new", async (t) => {
   const { admin } = at.db;
   const file = await at.make("csv", { rows: 20_000 });
   const body = await Deno.readTextFile(file.path);
-  const withEtag = (request: Request) => {
-    const etag = `"${file.bytes}"`;
-    const same = request.headers.get("if-none-match") === etag;
-    return new Response(same ? null : body, { status: same ? 304 : 200, headers: { etag } });
-  };
   const position = async () => (await admin("select pg_current_wal_insert_lsn() as lsn"))[0].lsn;
   /** What else runs in the cluster only adds to it: the least of several runs is its own. */
   const leastBytes = async () => {
@@ -138,7 +133,7 @@ Deno.test("WAL of a run that finds nothing new", async (t) => {
     assert.equal(await leastBytes(), 0);
   });
   await t.step("304: no WAL at all", async () => {
-    at.web.files[path] = withEtag;
+    at.web.files[path] = (request) => withEtag(request, body, `"${file.bytes}"`);
     await at.offer(file, "etag");
     assert.equal(await leastBytes(), 0);
     assert.match(at.web.log.at(-1)!, / 304$/);

@@ -1,7 +1,10 @@
 /** The main job: three feeds over HTTP, twice; the second time nothing is written. */
 import assert from "node:assert/strict";
 import { sampleFeeds } from "../../lib/local/samples.ts";
+import { countsOf } from "../support/counts.ts";
 import { freshDatabase } from "../support/database.ts";
+import { databaseAndWeb } from "../support/given.ts";
+import { serveSamples } from "../support/samples.ts";
 import { snapshot } from "../support/snapshot.ts";
 import { serve } from "../support/web.ts";
 
@@ -20,20 +23,12 @@ function files(): Record<string, string> {
   return { "/drivers.json": JSON.stringify(drivers), "/trips.csv": trips, "/charges.csv": charges };
 }
 
-const counts = (feed: object) => {
-  const { read, inserted, updated, unchanged, duplicate, rejected } = feed as Record<string, number>;
-  return [read, inserted, updated, unchanged, duplicate, rejected];
-};
-
 Deno.test("three feeds into an empty database, and again: nothing is written", async (t) => {
   for (const etags of [true, false]) {
     await t.step(etags ? "a server with ETags answers 304" : "without validators the content hash tells", async () => {
       await using db = await freshDatabase();
       const samples = sampleFeeds();
-      await using web = serve(
-        Object.fromEntries(Object.entries(samples).map(([name, text]) => [`/${name}`, text])),
-        etags,
-      );
+      await using web = serveSamples(etags);
       await db.pointAt(web.url);
       const records: Record<string, number> = {
         drivers: JSON.parse(samples["drivers.json"]).length,
@@ -45,7 +40,7 @@ Deno.test("three feeds into an empty database, and again: nothing is written", a
       assert.equal(first.status, "changed");
       assert.deepEqual(first.feeds.map((feed) => feed.feed), tables);
       for (const feed of first.feeds) {
-        assert.deepEqual(counts(feed), [records[feed.feed], records[feed.feed], 0, 0, 0, 0], feed.feed);
+        assert.deepEqual(countsOf(feed), [records[feed.feed], records[feed.feed], 0, 0, 0, 0], feed.feed);
         const [file] = Object.keys(samples).filter((name) => name.startsWith(feed.feed));
         assert.equal(feed.bytes, new TextEncoder().encode(samples[file]).length);
         const [{ rows }] = await db.query(`select count(*)::int as rows from public.${feed.feed}`);
@@ -68,7 +63,7 @@ Deno.test("three feeds into an empty database, and again: nothing is written", a
       const third = await db.load({ force: true });
       assert.equal(third.status, "unchanged", "compared row by row");
       for (const feed of third.feeds) {
-        assert.deepEqual(counts(feed), [records[feed.feed], 0, 0, records[feed.feed], 0, 0]);
+        assert.deepEqual(countsOf(feed), [records[feed.feed], 0, 0, records[feed.feed], 0, 0]);
       }
       assert.deepEqual(await snapshot(db), before);
     });
@@ -126,7 +121,7 @@ Deno.test("new inputs: rows are added and updated by id, absent ones stay", asyn
   }]);
   const report = await db.load();
 
-  assert.deepEqual(counts(report.feeds[0]), [2, 1, 1, 0, 0, 0]);
+  assert.deepEqual(countsOf(report.feeds[0]), [2, 1, 1, 0, 0, 0]);
   assert.deepEqual(report.feeds.map((feed) => feed.status), ["changed", "unchanged", "unchanged"]);
   assert.deepEqual(await db.query("select id, tlc_number, last_name from public.drivers order by id"), [
     { id: "d1", tlc_number: "007", last_name: "Díaz" },
@@ -172,7 +167,7 @@ Deno.test("the last record of a key wins, and the others are counted", async () 
       '[{"id":"d1","first_name":"A"},{"id":"d2"},{"id":"d1","first_name":"B"},{"id":"d1","first_name":"C"}]',
   });
   await db.pointAt(web.url);
-  assert.deepEqual(counts(await db.loadOne("drivers")), [4, 2, 0, 0, 2, 0]);
+  assert.deepEqual(countsOf(await db.loadOne("drivers")), [4, 2, 0, 0, 2, 0]);
   assert.deepEqual(await db.query("select first_name from public.drivers where id = 'd1'"), [{ first_name: "C" }]);
 });
 
@@ -199,9 +194,9 @@ Deno.test("a record that says what the table has counts as unchanged; one before
       await db.loadOne("rates");
       web.files["/rates"] = body.replaceAll(/.+/g, asJson);
       const asNdjson = await db.load({ feeds: ["rates"], dryRun: true });
-      assert.deepEqual(counts(asNdjson.feeds[0]), counted);
+      assert.deepEqual(countsOf(asNdjson.feeds[0]), counted);
       web.files["/rates"] = `id,rate\n${body}`;
-      assert.deepEqual(counts(await db.loadOne("rates")), counted);
+      assert.deepEqual(countsOf(await db.loadOne("rates")), counted);
       assert.deepEqual(await db.query("select id, rate from public.rates order by id"), [
         { id: "d1", rate },
         { id: "d2", rate: "1.00" },
@@ -218,7 +213,7 @@ Deno.test("values arrive exact, and their types come from the table", async () =
     "at":"2021-07-04T12:00:00","local":"2021-07-04 12:00","flag":true,"doc":{"a":[1.10,"\\u00e9"]}}`;
   await using web = serve({ "/exact": `[${record}]` });
   await db.feed("exact", { url: `${web.url}/exact`, time_zone: "America/New_York" });
-  assert.deepEqual(counts(await db.loadOne("exact")), [1, 1, 0, 0, 0, 0]);
+  assert.deepEqual(countsOf(await db.loadOne("exact")), [1, 1, 0, 0, 0, 0]);
   const [row] = await db.query(
     "select id, code, number::text, big::text, at at time zone 'UTC' = '2021-07-04 16:00' as at, local::text, flag, doc::text from public.exact",
   );
@@ -261,9 +256,9 @@ Deno.test("a dry run reports the counts and writes nothing", async () => {
   await db.pointAt(web.url);
   const before = await snapshot(db);
   const dry = await db.load({ dryRun: true });
-  assert.deepEqual(dry.feeds.map(counts), [[2, 2, 0, 0, 0, 0], [2, 2, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]]);
+  assert.deepEqual(dry.feeds.map(countsOf), [[2, 2, 0, 0, 0, 0], [2, 2, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]]);
   assert.deepEqual(await snapshot(db), before);
-  assert.deepEqual((await db.load()).feeds.map(counts), dry.feeds.map(counts));
+  assert.deepEqual((await db.load()).feeds.map(countsOf), dry.feeds.map(countsOf));
 });
 
 Deno.test("a new rule or column of the table is obeyed by the next run, though the feed has not changed", async () => {
@@ -302,8 +297,15 @@ Deno.test("two runs at once: one runs, the other says so", async () => {
 
 /** A feed whose server sends what it is told to, without validators. */
 async function bareFeed() {
-  const db = await freshDatabase();
-  await db.query("create table public.things (id text primary key, name text)");
+  let bodies: string[] = [], gets = 0, chunked = false;
+  const given = await databaseAndWeb("create table public.things (id text primary key, name text)", {
+    "/things": () => {
+      gets++;
+      const body = bodies.length > 1 ? bodies.shift()! : bodies[0];
+      return new Response(chunked ? new Blob([body]).stream() : body);
+    },
+  });
+  const { db, web } = given;
   // A sequence keeps its value where a transaction is rolled back.
   await db.admin(`
     create sequence public.stagings;
@@ -312,17 +314,9 @@ async function bareFeed() {
       perform nextval('public.stagings') from pg_event_trigger_ddl_commands() where object_identity like '%etl_staging';
     end $$;
     create event trigger count_staging on ddl_command_end execute function public.count_staging();`);
-  let bodies: string[] = [], gets = 0, chunked = false;
-  const web = serve({
-    "/things": () => {
-      gets++;
-      const body = bodies.length > 1 ? bodies.shift()! : bodies[0];
-      return new Response(chunked ? new Blob([body]).stream() : body);
-    },
-  });
   await db.feed("things", { url: `${web.url}/things` });
   return {
-    db,
+    ...given,
     /** A run while the server answers with these, the last of them again and again. */
     run: async (answers: string[], options: { force?: boolean; chunked?: boolean } = {}) => {
       [bodies, gets, chunked] = [answers, 0, options.chunked ?? false];
@@ -337,11 +331,16 @@ async function bareFeed() {
         "select content_hash, content_length from etl.feed_state where feed = 'things'",
       );
       const { status, bytes } = report;
-      return { status, bytes, counts: counts(report), gets, stagings, rows: rows.map(({ row }) => row), hash, length };
-    },
-    [Symbol.asyncDispose]: async () => {
-      await web[Symbol.asyncDispose]();
-      await db[Symbol.asyncDispose]();
+      return {
+        status,
+        bytes,
+        counts: countsOf(report),
+        gets,
+        stagings,
+        rows: rows.map(({ row }) => row),
+        hash,
+        length,
+      };
     },
   };
 }

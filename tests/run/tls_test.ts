@@ -2,14 +2,13 @@
 import assert from "node:assert/strict";
 import { migrate } from "../../lib/local/migrate.ts";
 import { startPostgres } from "../../lib/local/postgres/start.ts";
-import { sampleFeeds } from "../../lib/local/samples.ts";
 import { keepCertificates } from "../support/certificates.ts";
-import { denoOfThePlatform } from "../deploy/deployed.ts";
 import { result } from "../support/command.ts";
 import { database } from "../support/database.ts";
 import { temporary } from "../support/directories.ts";
 import { project } from "../support/project.ts";
-import { serve } from "../support/web.ts";
+import { serveSamples } from "../support/samples.ts";
+import { denoOfThePlatform } from "../deploy/deployed.ts";
 
 // Another host as far as the loader knows, which takes `localhost` for this machine; yet every resolver leads it here.
 const elsewhere = "LOCALHOST";
@@ -70,9 +69,7 @@ Deno.test("TLS is used and verified wherever a server offers it", async (t) => {
   const server = await serverWithTls(home.path, elsewhere.toLowerCase());
   try {
     await migrate(server.url);
-    await using web = serve(
-      Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])),
-    );
+    await using web = serveSamples();
     await using loader = await database("postgres", server);
     await loader.pointAt(web.url);
     let loaded = false;

@@ -1,5 +1,6 @@
 /** When a cron line is due, and the schedule where its extensions are missing. tests/schedule/cron has the rest. */
 import assert from "node:assert/strict";
+import { chance } from "../support/chance.ts";
 import { freshDatabase } from "../support/database.ts";
 
 const day = 86_400_000;
@@ -42,15 +43,6 @@ function due(line: string, after: Date): Date | null {
   return null;
 }
 
-/** The same numbers each time: a failure can be looked at. */
-function randomly(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
-    return (state >> 8) % below;
-  };
-}
-
 function randomLine(random: (below: number) => number): string {
   const part = (low: number, high: number): string => {
     const first = low + random(high - low + 1);
@@ -66,7 +58,8 @@ function randomLine(random: (below: number) => number): string {
 
 Deno.test("etl.next_run() agrees with a slow and simple reckoning, for hundreds of lines and moments", async () => {
   await using db = await freshDatabase();
-  const random = randomly(20_261_122);
+  const numbers = chance(20_261_122);
+  const random = (below: number) => Math.floor(numbers() * below);
   const cases = Array.from({ length: 400 }, () => {
     const after = new Date(Date.UTC(2024 + random(5), random(12), 1 + random(31), random(24), random(60), random(60)));
     return { line: randomLine(random), after };

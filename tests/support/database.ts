@@ -10,6 +10,7 @@ export const template = "tdc_etl_template";
 export const impatient = { stallMs: 400, retryMs: [1] };
 
 export interface Database extends AsyncDisposable {
+  name: string;
   url: string;
   /** The same database as a superuser. */
   adminUrl: string;
@@ -50,6 +51,7 @@ export async function database(name: string, server = testServer()): Promise<Dat
   await client.connect();
   let admin: pg.Client | undefined;
   const self: Database = {
+    name,
     url,
     adminUrl,
     urlOf: urlOf(server.url),

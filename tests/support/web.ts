@@ -1,6 +1,7 @@
-/** A partner's web server, on loopback. */
+/** Web servers on loopback: of a partner, or any. */
 
-export type Answer = string | Uint8Array<ArrayBuffer> | ((request: Request) => Response | Promise<Response>);
+type Body = string | Uint8Array<ArrayBuffer>;
+export type Answer = Body | ((request: Request) => Response | Promise<Response>);
 
 export interface Web extends AsyncDisposable {
   url: string;
@@ -10,29 +11,40 @@ export interface Web extends AsyncDisposable {
   log: string[];
 }
 
-/** Real HTTP on loopback. Bodies get an ETag where `etags` is set. */
+/** A partner's server. Bodies get an ETag where `etags` is set. */
 export function serve(files: Record<string, Answer>, etags = false): Web {
   const log: string[] = [];
   const answer = async (request: Request): Promise<Response> => {
     const file = files[new URL(request.url).pathname];
     if (file === undefined) return new Response("not here", { status: 404 });
     if (typeof file === "function") return await file(request);
-    if (!etags) return new Response(file);
-    const bytes = typeof file === "string" ? new TextEncoder().encode(file) : file;
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    const etag = `"${Array.from(digest.subarray(0, 8), (byte) => byte.toString(16)).join("")}"`;
-    const same = request.headers.get("if-none-match") === etag;
-    return new Response(same ? null : bytes, { status: same ? 304 : 200, headers: { etag } });
+    return etags ? await withEtag(request, file) : new Response(file);
   };
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
+  const server = onLoopback(async (request) => {
     const response = await answer(request);
     log.push(`${request.method} ${new URL(request.url).pathname} ${response.status}`);
     return response;
   });
-  return {
-    url: `http://127.0.0.1:${server.addr.port}`,
-    files,
-    log,
-    [Symbol.asyncDispose]: async () => await server.shutdown(),
-  };
+  return { ...server, files, log };
+}
+
+/** Real HTTP on a port that is free. */
+export function onLoopback(
+  answer: (request: Request) => Response | Promise<Response>,
+): { url: string } & AsyncDisposable {
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, (request) => answer(request));
+  return { url: `http://127.0.0.1:${server.addr.port}`, [Symbol.asyncDispose]: () => server.shutdown() };
+}
+
+/** The body with its ETag, or 304 to who has it already. */
+export async function withEtag(request: Request, body: Body, etag?: string): Promise<Response> {
+  etag ??= await etagOf(body);
+  const same = request.headers.get("if-none-match") === etag;
+  return new Response(same ? null : body, { status: same ? 304 : 200, headers: { etag } });
+}
+
+async function etagOf(body: Body): Promise<string> {
+  const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return `"${digest.subarray(0, 8).toHex()}"`;
 }

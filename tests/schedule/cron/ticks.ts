@@ -1,9 +1,9 @@
 /** pg_cron, every second -> pg_net's stand-in -> the function -> rows; and what etl.health() says when a link breaks. */
 import assert from "node:assert/strict";
-import { type Database } from "../../support/database.ts";
+import type { Database } from "../../support/database.ts";
 import { snapshot } from "../../support/snapshot.ts";
-import { serve } from "../../support/web.ts";
 import { until } from "../../support/waiting.ts";
+import { serve } from "../../support/web.ts";
 import { startNetWorker } from "./net_worker.ts";
 import { newWorld, nextSecret, secret, startFunction, storeSecret, type World } from "./world.ts";
 

@@ -2,6 +2,7 @@
 import { supervise } from "../../../lib/local/postgres/supervise.ts";
 import { type Database, database } from "../../support/database.ts";
 import { project } from "../../support/project.ts";
+import { oneOfEach } from "../../support/samples.ts";
 import { says } from "../../support/waiting.ts";
 import { serve, type Web } from "../../support/web.ts";
 
@@ -19,11 +20,7 @@ export async function newWorld(): Promise<World> {
   await db.query("select etl.unschedule()");
   await db.admin(`truncate cron.job_run_details, net.http_request_queue, net._http_response, vault.secrets,
     etl.feed_state, etl.runs, etl.rejects, public.drivers, public.trips, public.charges`);
-  const web = serve({
-    "/drivers.json": '[{"id":"d1"}]',
-    "/trips.csv": "id,driver_id\nt1,d1\n",
-    "/charges.csv": "id,trip_id,amount_cents\nc1,t1,100\n",
-  });
+  const web = serve(oneOfEach());
   await db.pointAt(web.url);
   return {
     db,
