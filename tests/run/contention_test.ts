@@ -1,9 +1,9 @@
 /** Others are at work in the database while a run is: it says what is in its way, costs no other feed, and the next run repairs. */
 import assert from "node:assert/strict";
-import { type Database, database } from "../support/database.ts";
+import { type Database, database, freshDatabase } from "../support/database.ts";
 import { databaseAndWeb, type Given } from "../support/given.ts";
 import { until } from "../support/waiting.ts";
-import { withEtag } from "../support/web.ts";
+import { serve, withEtag } from "../support/web.ts";
 
 interface Contention extends Given {
   /** Another session. */
@@ -239,4 +239,23 @@ Deno.test("a feed that is redefined while it is fetched is loaded again", async 
     assert.equal((await db.load({ feeds })).status, status);
     assert.equal((await names(here)).things, name);
   }
+});
+
+Deno.test("two runs at once: one runs, the other says so", async () => {
+  await using db = await freshDatabase();
+  const { promise: arrived, resolve: arrive } = Promise.withResolvers<void>();
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  await using web = serve({
+    "/drivers.json": async () => {
+      arrive();
+      await released;
+      return new Response("[]");
+    },
+  });
+  await db.pointAt(web.url);
+  const one = db.loadOne("drivers", { patience: { stallMs: 30_000, retryMs: [] } });
+  await arrived;
+  await assert.rejects(db.load(), { code: "busy", message: "another run is under way" });
+  release();
+  assert.equal((await one).status, "unchanged");
 });

@@ -1,3 +1,4 @@
+/** What a report says in numbers. */
 import type { FeedReport } from "../../lib/report.ts";
 
 /** A feed's counts: read, inserted, updated, unchanged, duplicate, rejected. */

@@ -1,6 +1,6 @@
 /** Random tables: keys, rules, a parent and a child. */
 import fc from "fast-check";
-import { type Column, type Condition, spellings, sqlOf, type Table, type Type, values } from "./model_tables.ts";
+import { type Column, type Condition, spellings, sqlOf, type Table, type Type, values } from "./tables.ts";
 
 const texts = ["a", "b", "A", "c d", 'say "x"', "x,y;z|\tw", "two\nlines", "Ä€😀", " ", "NULL", "\\N"];
 const codes = ["a", "b", "ab", "abc", "ab   ", "Ä€😀", "Ä€😀x", "abcd"];

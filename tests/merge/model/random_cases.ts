@@ -1,8 +1,8 @@
 /** Random files for random tables, and schedules of runs. */
 import fc from "fast-check";
 import type { FeedRecord, File, Unread } from "./model.ts";
-import type { Column, Table } from "./model_tables.ts";
-import { goodTexts, often, table, textsOf } from "./property_tables.ts";
+import type { Column, Table } from "./tables.ts";
+import { goodTexts, often, table, textsOf } from "./random_tables.ts";
 
 export interface Feed {
   file: File;

@@ -4,14 +4,14 @@
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { countsOf } from "../support/counts.ts";
-import { type Database, freshDatabase } from "../support/database.ts";
-import { snapshot } from "../support/snapshot.ts";
-import { serve, type Web } from "../support/web.ts";
+import { countsOf } from "../../support/counts.ts";
+import { type Database, freshDatabase } from "../../support/database.ts";
+import { snapshot } from "../../support/snapshot.ts";
+import { serve, type Web } from "../../support/web.ts";
 import { load, type Outcome, type Row } from "./model.ts";
-import { spellings, sqlOf, type Table, type Type, values } from "./model_tables.ts";
-import { bytesOf, type Case, cases, type Feed } from "./property_cases.ts";
-import { createTable } from "./property_tables.ts";
+import { spellings, sqlOf, type Table, type Type, values } from "./tables.ts";
+import { bytesOf, type Case, cases, type Feed } from "./random_cases.ts";
+import { createTable } from "./random_tables.ts";
 
 const number = (name: string) => Number(Deno.env.get(name)) || undefined;
 const numRuns = number("CASES") ?? (Deno.env.get("CI") ? 500 : 100);
@@ -53,7 +53,7 @@ Deno.test("the loader does what the model does, and a second time nothing", asyn
   }));
   for (const { failed, seed, counterexamplePath, counterexample, errorInstance } of results) {
     if (!failed) continue;
-    const again = `SEED=${seed} CASE_PATH=${counterexamplePath} deno task test tests/merge/property_test.ts`;
+    const again = `SEED=${seed} CASE_PATH=${counterexamplePath} deno task test tests/merge/model/model_test.ts`;
     const shown = counterexample ? show(counterexample[0]) : "";
     throw new Error(`Run again: ${again}\n${shown}\n${(errorInstance as Error)?.message}`, { cause: errorInstance });
   }

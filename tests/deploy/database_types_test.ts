@@ -10,7 +10,8 @@ Deno.test("the committed types are those of the schema", async () => {
   await using db = await freshDatabase();
   const types = await format(await generate(db.url));
   if (Deno.env.has("UPDATE_TYPES")) await Deno.writeTextFile(committed, types);
-  const hint = "supabase/database.types.ts is out of date: UPDATE_TYPES=1 deno task test tests/deploy/types_test.ts";
+  const hint =
+    "supabase/database.types.ts is out of date: UPDATE_TYPES=1 deno task test tests/deploy/database_types_test.ts";
   assert.equal(await Deno.readTextFile(committed), types, hint);
 });
 

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { StallClock } from "../../lib/fetch/stall.ts";
 import type { Database } from "../support/database.ts";
-import { databaseAndWeb } from "../support/given.ts";
 import { snapshot } from "../support/snapshot.ts";
+import { twoFeeds } from "../support/two_feeds.ts";
 
 type Reply = (connection: Deno.TcpConn, attempt: number) => unknown;
 
@@ -29,12 +29,14 @@ function rawServer(reply: Reply): AsyncDisposable & { url: string } {
 }
 
 const send = (connection: Deno.TcpConn, text: string) => connection.write(new TextEncoder().encode(text));
+
 const sending = (text: string, then?: "hang"): Reply => async (connection) => {
   await send(connection, text.replaceAll("\n", "\r\n"));
   return then;
 };
 
 const page = "<!doctype html><title>Ana, please log in</title>";
+
 const status = (code: number) => () => new Response("Ana says no", { status: code });
 
 interface Fault {
@@ -120,18 +122,6 @@ const faults: Record<string, Fault> = {
   },
 };
 
-/** Two feeds, loaded once: things, which a test spoils, and others, which must not care. */
-async function twoFeeds() {
-  const given = await databaseAndWeb(
-    "create table public.things (id text primary key, name text); create table public.others (id text primary key)",
-    { "/things": "id,name\n1,Bo\n", "/others": "id\n0\n" },
-  );
-  const { db, web } = given;
-  for (const name of ["things", "others"]) await db.feed(name, { url: `${web.url}/${name}` });
-  await db.load({ feeds: ["things", "others"] });
-  return given;
-}
-
 const stateOf = async (db: Database) => {
   const { "public.things": things, "etl.rejects": rejects } = await snapshot(db);
   return { things, rejects, feed: await db.query("select * from etl.feeds where name = 'things'") };
@@ -212,38 +202,6 @@ Deno.test("a slow server is no stalled server", async () => {
   });
   await given.db.feed("things", { url: `${server.url}/things` });
   assert.equal((await given.db.loadOne("things")).inserted, 2);
-});
-
-Deno.test("a table that is missing or has no key fails its feed alone, plain or packed", async () => {
-  await using given = await twoFeeds();
-  const { db, web } = given;
-  const packed = new Response("id,name\n" + "1,Ana\n".repeat(1e6)).body!.pipeThrough(new CompressionStream("gzip"));
-  web.files["/packed"] = await new Response(packed).bytes();
-  await db.query("create table public.keyless (id text)");
-  for (const path of ["/things", "/packed"]) {
-    await db.feed("none", { url: web.url + path, target: "public.no_such_table" });
-    await db.feed("keyless", { url: web.url + path });
-    const [keyless, none, others] = (await db.load({ feeds: ["none", "keyless", "others"], force: true })).feeds;
-    assert.deepEqual([none.error!.code, keyless.error!.code, others.error], [
-      "undefined_table",
-      "no_primary_key",
-      null,
-    ]);
-    assert.equal(none.error!.message, "Cannot load none: its table public.no_such_table does not exist");
-    assert.equal(keyless.error!.message, "Cannot load keyless: its table public.keyless has no primary key");
-  }
-});
-
-Deno.test("an unknown feed name rejects the run, and nothing is loaded", async () => {
-  await using given = await twoFeeds();
-  const before = await snapshot(given.db);
-  given.web.files["/things"] = "id,name\n5,x\n";
-  await assert.rejects(given.db.load({ feeds: ["things", "thingz"] }), {
-    name: "EtlError",
-    code: "unknown_feed",
-    message: /thingz/,
-  });
-  assert.deepEqual(await snapshot(given.db), before);
 });
 
 Deno.test("a wait that never ends is given up, whatever becomes of the request", async () => {

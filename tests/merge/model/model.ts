@@ -2,7 +2,7 @@
  * What a load should do, slow and simple: one record at a time, in plain JavaScript, as docs/design.md says it. The
  * values of a row are what Postgres prints for them, or null.
  */
-import { meaning, type Table, truth, values } from "./model_tables.ts";
+import { meaning, type Table, truth, values } from "./tables.ts";
 
 export type Row = Record<string, string | null>;
 
