@@ -205,16 +205,16 @@ const cases: Record<string, Case> = {
     heal: "delete from public.others",
   },
   "the children of a refused record, before and after it in the file": {
-    sql: `create table public.things (id int primary key, x int, elder int references public.things); ${
+    sql: `create table public.things (id int primary key, x int, parent int references public.things); ${
       refusing("new.x = 0")
     }`,
-    columns: "id;x;elder",
+    columns: "id;x;parent",
     rows: "1;1;2 2;0; 3;3;2 4;4;3 5;5;6 6;6; 7;7;8 8;8;7",
     rejects: [
-      [1, "elder", "2", "23503", "things_elder_fkey", /^is in no row of public\.things$/],
+      [1, "parent", "2", "23503", "things_parent_fkey", /^is in no row of public\.things$/],
       [2, null, null, "P0001", null, refused],
-      [3, "elder", "2", "23503", "things_elder_fkey", /^is in no row of public\.things$/],
-      [4, "elder", "3", "23503", "things_elder_fkey", /^is in no row of public\.things$/],
+      [3, "parent", "2", "23503", "things_parent_fkey", /^is in no row of public\.things$/],
+      [4, "parent", "3", "23503", "things_parent_fkey", /^is in no row of public\.things$/],
     ],
     ids: [5, 6, 7, 8],
     heal: "drop trigger refuse on public.things",
@@ -245,7 +245,7 @@ const cases: Record<string, Case> = {
 };
 
 for (const [name, { sql, columns, rows, rejects, ids: expected, heal }] of Object.entries(cases)) {
-  Deno.test(`what only the write refuses is put aside: ${name}`, async () => {
+  Deno.test(`what only the write refuses is rejected: ${name}`, async () => {
     await using at = await prepare(sql);
     const { db } = at;
     at.put(columns, rows);

@@ -1,4 +1,4 @@
-/** Unique values that move between rows within one file: Postgres looks for twins row by row, the loader must not. */
+/** Unique values that move between rows within one file: Postgres looks for a unique violation row by row, the loader must not. */
 import assert from "node:assert/strict";
 import { countsOf } from "../support/counts.ts";
 import { freshDatabase } from "../support/database.ts";
@@ -29,7 +29,7 @@ const moves: Record<string, [rules: string, before: string, after: string, count
   ]],
   "a partial index": ["code text not null, x int", "1,a,1 2,a,2 3,a,2", "1,a,2 2,a,1 3,a,2", [3, 0, 2, 1, 0, 0]],
   "a partial index, by its condition": ["code text not null, x int", "1,a,1 2,a,2", "1,a,2 2,a,1", [2, 0, 2, 0, 0, 0]],
-  "two rows swap where nulls are twins": [
+  "two rows swap where nulls are equal": [
     "code text, x int, unique nulls not distinct (code)",
     "1,a,1 2,b,1",
     "1,b,1 2,a,1",
@@ -42,7 +42,7 @@ const moves: Record<string, [rules: string, before: string, after: string, count
       0,
     ],
   ],
-  "an index where nulls are twins": ["code text, x int", "1,a,1 2,b,1 3,c,1", "1,b,1 2,a,1 3,c,1", [3, 0, 2, 1, 0, 0]],
+  "an index where nulls are equal": ["code text, x int", "1,a,1 2,b,1 3,c,1", "1,b,1 2,a,1 3,c,1", [3, 0, 2, 1, 0, 0]],
   "an expression swapped": ["code text not null, x int", "1,a,1 2,b,1", "1,B,1 2,A,1", [2, 0, 2, 0, 0, 0]],
   "an expression": ["code text, x int", "1,a,1", "1,a,1 2,A,1", [2, 0, 0, 1, 0, 1]],
   "one keeps it, and an earlier new row wants it": ["code text unique, x int", "1,a,1", "2,a,1 1,a,2", [

@@ -103,7 +103,7 @@ Deno.test("WAL of a run that finds nothing new", async (t) => {
     return pages;
   };
   await admin("create extension pg_walinspect");
-  // Else it may come by while it is measured, and mark each page of what was loaded.
+  // Else it may come by while it is measured, and write to each page of what was loaded.
   for (const table of ["drivers", "trips"]) await admin(`alter table ${table} set (autovacuum_enabled = off)`);
   await t.step("the first load fills pages: the measure measures", async () => {
     const before = await position();

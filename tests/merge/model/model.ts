@@ -73,7 +73,7 @@ export function load(table: Table, file: File, tables: Record<string, Row[]>, li
   const same = good.filter((candidate) => !differs(candidate)).length;
   const duplicate = good.length - same - open.length;
 
-  const sift = (faultOf: (candidate: Candidate) => Fault | undefined) => {
+  const validate = (faultOf: (candidate: Candidate) => Fault | undefined) => {
     const faults = open.map(faultOf);
     open.forEach((candidate, i) => faults[i] && put(candidate.number, faults[i]));
     open = open.filter((_, i) => !faults[i]);
@@ -81,15 +81,19 @@ export function load(table: Table, file: File, tables: Record<string, Row[]>, li
   };
   for (const check of byName(table.checks)) {
     if (check.condition.columns.every((name) => carried.includes(name))) continue;
-    sift(({ row }) =>
+    validate(({ row }) =>
       truth(check.condition, row) === false ? [only(check.condition.columns), "23514", check.name] : undefined
     );
   }
   do {
     while (
-      byName(table.foreignKeys).map((fk) => sift((child) => orphan(table, fk, child, open, tables))).some(Boolean)
+      byName(table.foreignKeys).map((fk) => validate((child) => orphan(table, fk, child, open, tables))).some(Boolean)
     );
-  } while (byName(table.uniques).map((unique) => sift((row) => twin(table, unique, row, open, before))).some(Boolean));
+  } while (
+    byName(table.uniques).map((unique) => validate((row) => uniqueViolation(table, unique, row, open, before))).some(
+      Boolean,
+    )
+  );
 
   const inserted = open.filter((candidate) => !candidate.old).length;
   if (rejects.length > limit * file.records.length) return refused(before);
@@ -150,7 +154,7 @@ function orphan(
 }
 
 /** Its value is another's: of the row that has it and keeps it, else of the earlier record. */
-function twin(
+function uniqueViolation(
   table: Table,
   unique: Table["uniques"][number],
   { number, row, old }: Candidate,
