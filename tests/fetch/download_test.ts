@@ -35,6 +35,9 @@ const sending = (text: string, then?: "hang"): Reply => async (connection) => {
   return then;
 };
 
+/** A test of a stalled server takes no time. */
+const stalledSoon = { stallMs: 400, retryMs: [1] };
+
 const page = "<!doctype html><title>Ana, please log in</title>";
 
 const status = (code: number) => () => new Response("Ana says no", { status: code });
@@ -140,7 +143,7 @@ Deno.test("a fault is named, leaves nothing behind, and costs no other feed", as
       await db.feed("things", { url: `${url}?key=s3cret` });
       const before = await stateOf(db);
 
-      const report = await db.load({ feeds: ["things", "others"] });
+      const report = await db.load({ feeds: ["things", "others"], patience: stalledSoon });
 
       const [fine, { error }] = report.feeds;
       assert.equal(error!.code, fault.code, error!.message);
@@ -169,7 +172,7 @@ Deno.test("what passes is waited for: 429, 503, a closed connection, then data",
       let tries = 0;
       given.web.files["/things"] = () =>
         ++tries < 3 ? status(first)() : new Response(`id,name\n${first},${"x".repeat(first % 7)}\n`);
-      const report = await given.db.loadOne("things", { patience: { stallMs: 400, retryMs } });
+      const report = await given.db.loadOne("things", { patience: { retryMs } });
       assert.equal(report.error, null);
       assert.deepEqual([tries, report.inserted], [3, 1]);
     });
@@ -179,7 +182,7 @@ Deno.test("what passes is waited for: 429, 503, a closed connection, then data",
       attempt < 3 ? null : sending("HTTP/1.1 200 OK\nContent-Length: 13\n\nid,name\n9,x\n")(connection, attempt)
     );
     await given.db.feed("things", { url: `${server.url}/things` });
-    const report = await given.db.loadOne("things", { patience: { stallMs: 400, retryMs } });
+    const report = await given.db.loadOne("things", { patience: { retryMs } });
     assert.equal(report.error, null);
   });
 });
@@ -201,7 +204,7 @@ Deno.test("a slow server is no stalled server", async () => {
     }
   });
   await given.db.feed("things", { url: `${server.url}/things` });
-  assert.equal((await given.db.loadOne("things")).inserted, 2);
+  assert.equal((await given.db.loadOne("things", { patience: stalledSoon })).inserted, 2);
 });
 
 Deno.test("a wait that never ends is given up, whatever becomes of the request", async () => {
