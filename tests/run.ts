@@ -2,7 +2,7 @@
 import { migrate } from "../lib/local/migrate.ts";
 import { changedSources } from "../lib/local/migration.ts";
 import { type LocalPostgres, startPostgres } from "../lib/local/postgres/start.ts";
-import { database, template } from "./support/harness.ts";
+import { database, template } from "./support/database.ts";
 
 /** A function that is being changed is tested before its migration is written. */
 async function applySources(name: string): Promise<void> {

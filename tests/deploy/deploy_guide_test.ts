@@ -1,15 +1,16 @@
 /** Every command of the README's deploy guide, as it stands there, but for `login` and what only a project has. */
 import assert from "node:assert/strict";
-import { sampleFeeds } from "../../lib/local/samples.ts";
 import { type Deployed, deployed } from "./deployed.ts";
-import { type Database, freshDatabase, serve } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { temporary } from "../support/directories.ts";
+import { blocks, document, project } from "../support/project.ts";
+import { serveSamples } from "../support/samples.ts";
 import { type ManagementApi, managementApi, ref } from "./management_api.ts";
-import { project, temporary } from "../support/processes.ts";
 import { workplace } from "./supabase_cli.ts";
 
-const readme = await Deno.readTextFile(`${project}/README.md`);
-const guide = readme.split(/^## /m).find((section) => section.startsWith("Deploy to Supabase\n")) ?? "";
-const blocks = [...guide.matchAll(/^```sh\n(.*?)^```/gms)].map((match) => match[1]);
+const guide =
+  (await document("README.md")).split(/^## /m).find((section) => section.startsWith("Deploy to Supabase\n")) ?? "";
+const commands = blocks(guide, "sh");
 
 /** The schedule's extensions, or what stands in for them. */
 async function createExtensions(db: Database): Promise<void> {
@@ -42,8 +43,8 @@ async function tick(db: Database, api: ManagementApi): Promise<{ status: number;
 }
 
 Deno.test("the deploy guide leads from an empty project to a scheduled loader, and back", async (t) => {
-  assert.equal(blocks.length, 6, "the README has its deploy guide");
-  const [deploy, feeds, health, newSecret, oldSecretGone, end] = blocks;
+  assert.equal(commands.length, 6, "the README has its deploy guide");
+  const [deploy, feeds, health, newSecret, oldSecretGone, end] = commands;
   await using db = await freshDatabase("template1");
   await createExtensions(db);
   await using api = managementApi(db, (sql) => sql.replaceAll(/create extension .*/g, ""));
@@ -73,8 +74,7 @@ Deno.test("the deploy guide leads from an empty project to a scheduled loader, a
     assert.equal(url, "https://partner.example/trips.csv");
   });
 
-  const samples = Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text]);
-  await using web = serve(Object.fromEntries(samples));
+  await using web = serveSamples();
   await db.pointAt(web.url);
 
   await t.step("the scheduled call loads the feeds", async () => {

@@ -1,12 +1,17 @@
 /** The edge function's HTTP face: who may start a run, what is answered, and what never leaks. */
 import assert from "node:assert/strict";
 import { handle } from "../../main.ts";
-import { type Database, freshDatabase, serve } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { hush } from "../support/hush.ts";
+import { oneOfEach } from "../support/samples.ts";
+import { onLoopback, serve } from "../support/web.ts";
 
 const secret = "a-trigger-secret-of-more-than-32-characters";
 const next = "the-next-trigger-secret-while-rotating-them";
 
 interface Function extends AsyncDisposable {
+  /** What it has logged. */
+  logged: string[];
   call(init?: RequestInit & { path?: string; secret?: string | null }): Promise<Response>;
 }
 
@@ -15,18 +20,18 @@ function serveFunction(db: Database, secrets = secret): Function {
   const before = ["DATABASE_URL", "ETL_TRIGGER_SECRET"].map((name) => [name, Deno.env.get(name)] as const);
   Deno.env.set("DATABASE_URL", db.url);
   Deno.env.set("ETL_TRIGGER_SECRET", secrets);
-  const log = console.error;
-  console.error = () => {};
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, handle);
+  const hushed = hush();
+  const server = onLoopback(handle);
   return {
+    logged: hushed.said,
     call: ({ path = "/functions/v1/etl", secret: given = secret, ...init } = {}) => {
       const headers = new Headers(init.headers);
       if (given !== null) headers.append("authorization", `Bearer ${given}`);
-      return fetch(`http://127.0.0.1:${server.addr.port}${path}`, { method: "POST", ...init, headers });
+      return fetch(server.url + path, { method: "POST", ...init, headers });
     },
     [Symbol.asyncDispose]: async () => {
-      await server.shutdown();
-      console.error = log;
+      await server[Symbol.asyncDispose]();
+      hushed[Symbol.dispose]();
       for (const [name, value] of before) value === undefined ? Deno.env.delete(name) : Deno.env.set(name, value);
     },
   };
@@ -38,15 +43,9 @@ async function withFeeds(db: Database, files: Record<string, string>) {
   return web;
 }
 
-const files = () => ({
-  "/drivers.json": '[{"id":"d1"}]',
-  "/trips.csv": "id,driver_id\nt1,d1\n",
-  "/charges.csv": "id,trip_id,amount_cents\nc1,t1,100\n",
-});
-
 Deno.test("a call with the trigger secret runs the feeds, and says what it did", async () => {
   await using db = await freshDatabase();
-  await using web = await withFeeds(db, files());
+  await using web = await withFeeds(db, oneOfEach());
   await using etl = serveFunction(db);
 
   const dry = await etl.call({ body: '{"dry_run":true}' });
@@ -153,7 +152,7 @@ Deno.test("a request that cannot be understood is refused before the database is
 
 Deno.test("with Accept: application/x-ndjson each step is a line, and the report the last", async () => {
   await using db = await freshDatabase();
-  await using _web = await withFeeds(db, files());
+  await using _web = await withFeeds(db, oneOfEach());
   await using etl = serveFunction(db);
   const headers = { accept: "application/x-ndjson" };
   const response = await etl.call({ headers });
@@ -171,7 +170,7 @@ Deno.test("with Accept: application/x-ndjson each step is a line, and the report
 
 Deno.test("fifty calls at once: one run, the others 409 at once, few connections", async () => {
   await using db = await freshDatabase();
-  await using web = await withFeeds(db, files());
+  await using web = await withFeeds(db, oneOfEach());
   await using etl = serveFunction(db);
   const { promise: released, resolve: release } = Promise.withResolvers<void>();
   web.files["/drivers.json"] = async () => {
@@ -195,13 +194,14 @@ Deno.test("fifty calls at once: one run, the others 409 at once, few connections
 
 Deno.test("a log line holds no secret, no query string and no row", async () => {
   await using db = await freshDatabase();
-  await using web = await withFeeds(db, { ...files(), "/drivers.json": '[{"id":"d1","first_name":"Zanzibar"},{"id":' });
+  await using web = await withFeeds(db, {
+    ...oneOfEach(),
+    "/drivers.json": '[{"id":"d1","first_name":"Zanzibar"},{"id":',
+  });
   await db.query("update etl.feeds set url = url || '?key=hunter2'");
   await using etl = serveFunction(db);
-  const logged: string[] = [];
-  console.error = (...parts: unknown[]) => logged.push(parts.join(" "));
   delete web.files["/trips.csv"];
   const text = await (await etl.call()).text();
-  assert.ok(logged.length >= 2, "failures are logged");
-  for (const said of [...logged, text]) assert.doesNotMatch(said, /hunter2|Zanzibar|trigger-secret|postgres:\/\//);
+  assert.ok(etl.logged.length >= 2, "failures are logged");
+  for (const said of [...etl.logged, text]) assert.doesNotMatch(said, /hunter2|Zanzibar|trigger-secret|postgres:\/\//);
 });

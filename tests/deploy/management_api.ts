@@ -1,6 +1,7 @@
 /** Stands in for Supabase's management API, as far as the CLI's commands in the README need it. */
 import { connect } from "../../lib/database/connect.ts";
-import type { Database } from "../support/harness.ts";
+import type { Database } from "../support/database.ts";
+import { onLoopback } from "../support/web.ts";
 
 /** The address that the README gives as an example. */
 export const ref = "abcdefghijklmnopqrst";
@@ -20,7 +21,7 @@ export function managementApi(db: Database, localize: (sql: string) => string): 
     metadata: {},
     uploaded: {},
     secrets: {},
-    [Symbol.asyncDispose]: () => server.shutdown(),
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
   const actions: Record<string, (request: Request) => unknown> = {
     "GET ": () => project,
@@ -39,7 +40,7 @@ export function managementApi(db: Database, localize: (sql: string) => string): 
       }
     },
   };
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
+  const server = onLoopback(async (request) => {
     const path = new URL(request.url).pathname.replace(`/v1/projects/${ref}`, "");
     try {
       const answer = await actions[`${request.method} ${path}`]?.(request);
@@ -48,7 +49,7 @@ export function managementApi(db: Database, localize: (sql: string) => string): 
       return Response.json({ message: (error as Error).message }, { status: 400 });
     }
   });
-  return Object.assign(api, { url: `http://127.0.0.1:${server.addr.port}` });
+  return Object.assign(api, { url: server.url });
 }
 
 const project = {

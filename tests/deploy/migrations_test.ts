@@ -2,8 +2,11 @@
 import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
 import { migrate } from "../../lib/local/migrate.ts";
-import { type Database, freshDatabase, snapshot } from "../support/harness.ts";
-import { project, shell, temporary } from "../support/processes.ts";
+import { output, result } from "../support/command.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { temporary } from "../support/directories.ts";
+import { project } from "../support/project.ts";
+import { snapshot } from "../support/snapshot.ts";
 
 const versions = [...Deno.readDirSync(`${project}/supabase/migrations`)].map((file) => file.name.split("_")[0]).sort();
 
@@ -23,14 +26,13 @@ Deno.test("two runners at once: each migration is applied once", async () => {
 
 Deno.test("the Supabase CLI before or after: the other finds nothing to do", async (t) => {
   await using work = await temporary();
-  await shell("cp", "-R", `${project}/supabase`, work.path);
+  await output("cp", ["-R", `${project}/supabase`, work.path]);
   const supabase = async (db: Database, ...command: string[]) => {
     const url = Object.assign(new URL(db.url), { search: "?sslmode=disable" }).href;
     const args = ["-y", "supabase@3.1.0", ...command, `--remote=${url}`, "--workdir", work.path, "--yes"];
-    const { code, stdout, stderr } = await new Deno.Command("npx", { args, stdin: "null" }).output();
-    const said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-    assert.equal(code, 0, said);
-    return said;
+    const { code, out, err } = await result("npx", args);
+    assert.equal(code, 0, out + err);
+    return out + err;
   };
   await t.step("db push, then our runner", async () => {
     await using db = await freshDatabase("template1");

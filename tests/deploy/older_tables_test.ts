@@ -2,11 +2,12 @@
 import assert from "node:assert/strict";
 import { connect } from "../../lib/database/connect.ts";
 import type { EtlError } from "../../lib/errors.ts";
-import { load } from "../../lib/load.ts";
 import { migrate } from "../../lib/local/migrate.ts";
 import { startPostgres } from "../../lib/local/postgres/start.ts";
-import { type Database, freshDatabase, serve, type Web } from "../support/harness.ts";
-import { temporary } from "../support/processes.ts";
+import { type Database, database, freshDatabase } from "../support/database.ts";
+import { temporary } from "../support/directories.ts";
+import { hush } from "../support/hush.ts";
+import { serve, type Web } from "../support/web.ts";
 
 const tables = ["drivers", "trips", "charges"];
 
@@ -65,9 +66,9 @@ const older: Record<string, { sql: string; warnings: RegExp[]; trip?: string }> 
 
 function feeds(trip = "901"): Web {
   return serve({
-    "/drivers": '[{"id": "901", "tlc_number": "9001", "first_name": "New"}]',
-    "/trips": `id,driver_id,dropoff_timestamp,base_fare\n${trip},901,2021-07-01T10:00:00Z,12.50\n`,
-    "/charges": `id,trip_id,amount_cents\n901,${trip},1250\n`,
+    "/drivers.json": '[{"id": "901", "tlc_number": "9001", "first_name": "New"}]',
+    "/trips.csv": `id,driver_id,dropoff_timestamp,base_fare\n${trip},901,2021-07-01T10:00:00Z,12.50\n`,
+    "/charges.csv": `id,trip_id,amount_cents\n901,${trip},1250\n`,
   });
 }
 
@@ -82,15 +83,9 @@ async function rowsOf(db: Database): Promise<Record<string, unknown[]>> {
 
 /** Runs `work`; returns what it said on standard error. */
 async function warningsOf(work: () => Promise<unknown>): Promise<string[]> {
-  const said: string[] = [];
-  const error = console.error;
-  console.error = (line: string) => said.push(line);
-  try {
-    await work();
-  } finally {
-    console.error = error;
-  }
-  return said;
+  using hushed = hush();
+  await work();
+  return hushed.said;
 }
 
 Deno.test("tables of an older script: every row stays, and then a load works", async (t) => {
@@ -111,7 +106,7 @@ Deno.test("tables of an older script: every row stays, and then a load works", a
           assert.equal(kept.length, 1, JSON.stringify(row));
         }
       }
-      await db.query("update etl.feeds set url = $1 || name", [`${web.url}/`]);
+      await db.pointAt(web.url);
       const report = await db.load();
       assert.deepEqual(report.feeds.map((feed) => [feed.feed, feed.status, feed.inserted]), [
         ["drivers", "changed", 1],
@@ -175,11 +170,10 @@ Deno.test("a plain Postgres, without Supabase's roles and with its loader as sup
         const url = Object.assign(new URL(as), { pathname: `/of_${role}` }).href;
         await using web = feeds();
         assert.deepEqual(await warningsOf(() => migrate(url)), []);
-        const client = await connect(url);
-        await client.query("update etl.feeds set url = $1 || name", [`${web.url}/`]);
-        await client.end();
-        assert.deepEqual((await load({ databaseUrl: url })).feeds.map((feed) => feed.inserted), [1, 1, 1]);
-        assert.equal((await load({ databaseUrl: url })).status, "unchanged");
+        await using db = await database(`of_${role}`, { url, adminUrl: postgres.adminUrl });
+        await db.pointAt(web.url);
+        assert.deepEqual((await db.load()).feeds.map((feed) => feed.inserted), [1, 1, 1]);
+        assert.equal((await db.load()).status, "unchanged");
       });
     }
   } finally {

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { migrate } from "../../lib/local/migrate.ts";
 import { type Attempt, attempts } from "../support/attempts.ts";
-import { type Database, freshDatabase } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
 
 const roles = ["anon", "authenticated", "service_role", "postgres"];
 const loader = ["postgres"];

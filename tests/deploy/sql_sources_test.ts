@@ -1,8 +1,8 @@
 /** supabase/sql is what runs: the migrations bring it, all of it, and nothing else; and it keeps the rules of its house. */
 import assert from "node:assert/strict";
 import { changedSources, sources } from "../../lib/local/migration.ts";
-import { type Database, freshDatabase } from "../support/harness.ts";
-import { project } from "../support/processes.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { filesIn, root } from "../support/project.ts";
 
 Deno.test("deno task migration has nothing to write", async () => {
   const hint = "supabase/sql was changed: deno task migration NAME";
@@ -54,9 +54,9 @@ Deno.test("every function, table and column of etl has a comment", async () => {
 Deno.test("no line of SQL is longer than 120 characters", async () => {
   const long: string[] = [];
   for (const folder of ["lib", "supabase", "tests"]) {
-    for await (const path of sqlFilesIn(`${project}/${folder}`)) {
-      const lines = (await Deno.readTextFile(path)).split("\n");
-      lines.forEach((line, i) => [...line].length > 120 && long.push(`${path}:${i + 1}`));
+    for (const file of await filesIn(new URL(`${folder}/`, root), ".sql")) {
+      const lines = (await Deno.readTextFile(file)).split("\n");
+      lines.forEach((line, i) => [...line].length > 120 && long.push(`${file.pathname}:${i + 1}`));
     }
   }
   assert.deepEqual(long, []);
@@ -76,12 +76,4 @@ async function functionsOf(db: Database) {
 async function applySources(db: Database): Promise<void> {
   await db.query("set check_function_bodies = off");
   for (const text of (await sources()).values()) await db.query(text);
-}
-
-async function* sqlFilesIn(folder: string): AsyncGenerator<string> {
-  for await (const { name, isDirectory } of Deno.readDir(folder)) {
-    const path = `${folder}/${name}`;
-    if (isDirectory) yield* sqlFilesIn(path);
-    else if (name.endsWith(".sql")) yield path;
-  }
 }

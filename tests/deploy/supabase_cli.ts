@@ -1,5 +1,6 @@
 /** The real Supabase CLI, in a home of its own and with nobody's token. */
-import { copyProject, type Result, result, temporary } from "../support/processes.ts";
+import { type Result, result } from "../support/command.ts";
+import { copyProject, temporary } from "../support/directories.ts";
 
 export interface Workplace extends AsyncDisposable {
   /** A copy of the project. */
@@ -30,11 +31,7 @@ export async function workplace(api: string): Promise<Workplace> {
   };
   return {
     path,
-    shell: (commands, env = {}) => {
-      const options = { cwd: path, stdin: "null", stdout: "piped", stderr: "piped" } as const;
-      const args = ["-euc", commands];
-      return result(new Deno.Command("sh", { args, env: { ...common, ...env }, ...options }).spawn());
-    },
+    shell: (commands, env = {}) => result("sh", ["-euc", commands], { cwd: path, env: { ...common, ...env } }),
     [Symbol.asyncDispose]: () => home[Symbol.asyncDispose](),
   };
 }

@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { createClient, type SupabaseClient } from "@supabase/supabase-js";
 import type { Database as Types } from "../../supabase/database.types.ts";
 import { startApi } from "../../lib/local/supabase/api.ts";
-import { sampleFeeds } from "../../lib/local/samples.ts";
-import { type Database, freshDatabase, serve } from "../support/harness.ts";
+import type { Database } from "../support/database.ts";
+import { hush } from "../support/hush.ts";
+import { sampleDatabase } from "../support/samples.ts";
+import { onLoopback } from "../support/web.ts";
 
 export type Client = SupabaseClient<Types>;
 
@@ -21,23 +23,14 @@ export const account = { email: "ana@partner.example", password: "correct horse 
 
 export async function project(): Promise<Project> {
   await using stack = new AsyncDisposableStack();
-  const db = stack.use(await freshDatabase());
-  await using web = serve(Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])));
-  await db.pointAt(web.url);
-  await db.load();
+  const db = stack.use(await sampleDatabase());
   const anonKey = "sb_publishable_of_this_test";
   const api = stack.adopt(
     await startApi({ databaseUrl: db.url, anonKey, jwtSecret: crypto.randomUUID() }),
     (api) => api.close(),
   );
-  const server = stack.adopt(
-    Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, api.fetch),
-    (server) => server.shutdown(),
-  );
-  const url = `http://127.0.0.1:${server.addr.port}`;
-  const log = console.error;
-  console.error = () => {};
-  stack.defer(() => void (console.error = log));
+  const { url } = stack.use(onLoopback(api.fetch));
+  stack.use(hush());
   const client = () => createClient<Types>(url, anonKey, { auth: { persistSession: false, autoRefreshToken: false } });
   const [anon, user] = [client(), client()];
   assert.equal((await user.auth.signUp(account)).error, null);

@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
 import { migrate } from "../../lib/local/migrate.ts";
-import { sampleFeeds } from "../../lib/local/samples.ts";
-import { type Database, freshDatabase, serve } from "../support/harness.ts";
-import { project, temporary } from "../support/processes.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { temporary } from "../support/directories.ts";
+import { project } from "../support/project.ts";
+import { serveSamples } from "../support/samples.ts";
 
 const migrations = `${project}/supabase/migrations`;
 /** The migrations that have landed, as \`sha256sum\` lists them. */
@@ -35,8 +36,7 @@ Deno.test("a database of version 0.1.0, with data, becomes one of today and lose
   await migrate(db.url);
 
   assert.deepEqual(await contentOf(db, before), before);
-  const feeds = Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text]);
-  await using web = serve(Object.fromEntries(feeds));
+  await using web = serveSamples();
   await db.pointAt(web.url);
   const report = await db.load();
   assert.deepEqual(report.feeds.map(({ error, status }) => [error, status]), Array(3).fill([null, "changed"]));

@@ -1,13 +1,13 @@
 /** What CONTRIBUTING.md promises a newcomer: the merge by hand runs, and no task or variable is left out. */
 import assert from "node:assert/strict";
-import { freshDatabase, snapshot } from "../support/harness.ts";
-import { sourcesIn } from "../support/sources.ts";
+import { freshDatabase } from "../support/database.ts";
+import { snapshot } from "../support/snapshot.ts";
+import { blocks, document, filesIn, root } from "../support/project.ts";
 
-const root = new URL("../../", import.meta.url);
-const text = await Deno.readTextFile(new URL("CONTRIBUTING.md", root));
+const text = await document("CONTRIBUTING.md");
 
 Deno.test("a merge by hand runs as it is printed, rejects what it says, and leaves nothing", async () => {
-  const [, sql] = /^```sql\n(.*?)^```/ms.exec(text)!;
+  const [sql] = blocks(text, "sql");
   await using db = await freshDatabase();
   const before = await snapshot(db);
   await db.query(sql);
@@ -31,7 +31,7 @@ Deno.test("every task and every environment variable has its line", async () => 
   const machines = ["HOME", "PATH"];
   const ours = ["SERVER_LOG", "URL_TO_TRY", "PGPASSFILE"];
   for (const folder of ["lib", "tests", "bench"]) {
-    for (const file of await sourcesIn(new URL(`${folder}/`, root))) {
+    for (const file of await filesIn(new URL(`${folder}/`, root), ".ts")) {
       const source = await Deno.readTextFile(file);
       for (const [, name] of source.matchAll(/\b(?:get|has|number)\("([A-Z][A-Z_]+)"\)/g)) {
         if (![...machines, ...ours].includes(name)) assert.ok(listed.has(name), `${name}, read in ${file.pathname}`);

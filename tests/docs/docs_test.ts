@@ -1,32 +1,18 @@
 /** What the documents say is tried. */
 import assert from "node:assert/strict";
-import { sampleFeeds } from "../../lib/local/samples.ts";
-import { freshDatabase, serve } from "../support/harness.ts";
-import { sourcesIn } from "../support/sources.ts";
-
-const root = new URL("../../", import.meta.url);
-
-function blocks(text: string, language: string): string[] {
-  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, "gms"))].map((match) => match[1]);
-}
+import { blocks, document, filesIn, root } from "../support/project.ts";
+import { sampleDatabase } from "../support/samples.ts";
 
 Deno.test("every SQL block of the documents runs", async (t) => {
-  const files = ["docs/questions.md", "docs/operation.md"].map((file) => Deno.readTextFile(new URL(file, root)));
-  const text = (await Promise.all(files)).join("\n");
-  await using db = await freshDatabase();
-  await using web = serve(Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])));
-  await db.pointAt(web.url);
-  await db.load();
+  const text = (await Promise.all(["docs/questions.md", "docs/operation.md"].map(document))).join("\n");
+  await using db = await sampleDatabase();
   assert.ok(blocks(text, "sql").length >= 7);
   for (const sql of blocks(text, "sql")) await t.step(sql.trim().split("\n")[0], async () => void await db.query(sql));
 });
 
 Deno.test("the queries that docs/questions.md shows are the functions' own", async () => {
-  const text = await Deno.readTextFile(new URL("docs/questions.md", root));
-  await using db = await freshDatabase();
-  await using web = serve(Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])));
-  await db.pointAt(web.url);
-  await db.load();
+  const text = await document("docs/questions.md");
+  await using db = await sampleDatabase();
   const [dropped, , churned] = blocks(text, "sql");
   const ids = async (sql: string) => (await db.query(sql.replace(/;\s*$/, ""))).map((row) => row.id).sort();
   assert.deepEqual(await ids(dropped), await ids("select id from public.trips_without_charges()"));
@@ -42,9 +28,9 @@ Deno.test("every code of an error is explained, and no other", async () => {
     /named\([^"\n]*"(\w+)"/g,
     /refuse\(\d+, "(\w+)"/g,
   ];
-  const texts = await Promise.all((await sourcesIn(new URL("lib/", root))).map((file) => Deno.readTextFile(file)));
+  const texts = await Promise.all((await filesIn(new URL("lib/", root), ".ts")).map((file) => Deno.readTextFile(file)));
   const found = texts.flatMap((text) => places.flatMap((place) => [...text.matchAll(place)].map(([, code]) => code)));
-  const rows = (await Deno.readTextFile(new URL("docs/errors.md", root))).matchAll(/^\| (`.*?) +\|/gm);
+  const rows = (await document("docs/errors.md")).matchAll(/^\| (`.*?) +\|/gm);
   const explained = [...rows].flatMap(([, cell]) => [...cell.matchAll(/`(\w+)`/g)].map(([, code]) => code));
   // These are made of the status that came.
   const expected = [...new Set(found), "http_404", "http_503"];
@@ -57,7 +43,7 @@ Deno.test("every link between the documents leads somewhere", async () => {
     if (name.endsWith(".md")) files.push(`docs/${name}`);
   }
   for (const file of files) {
-    const text = await Deno.readTextFile(new URL(file, root));
+    const text = await document(file);
     for (const [, target] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
       await assert.doesNotReject(Deno.stat(new URL(target, new URL(file, root))), `${file} links to ${target}`);
     }

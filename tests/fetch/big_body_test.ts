@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
-import { freshDatabase, serve } from "../support/harness.ts";
+import { freshDatabase } from "../support/database.ts";
+import { serve } from "../support/web.ts";
 
 const rows = Array.from(
   { length: 60_000 },

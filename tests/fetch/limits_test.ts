@@ -1,7 +1,8 @@
 /** What is put up with from a partner: above each limit the feed fails with words, and nothing of it is left. */
 import assert from "node:assert/strict";
 import type { Patience } from "../../lib/limits.ts";
-import { freshDatabase, serve } from "../support/harness.ts";
+import { freshDatabase } from "../support/database.ts";
+import { serve } from "../support/web.ts";
 
 const megabyte = 2 ** 20;
 const lines = (text: string, bytes: number) => text.repeat(Math.ceil(bytes / text.length));

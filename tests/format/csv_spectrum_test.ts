@@ -1,9 +1,10 @@
 /** Every file of csv-spectrum through the whole loader: exactly the JSON that its authors expect, or a stated reject. */
 import assert from "node:assert/strict";
-import { freshDatabase, serve } from "../support/harness.ts";
+import { freshDatabase } from "../support/database.ts";
+import { csvSpectrum } from "../support/packages.ts";
+import { serve } from "../support/web.ts";
 
-const folder = new URL("../data/csv-spectrum/", import.meta.url);
-const names = [...Deno.readDirSync(new URL("csvs", folder))].map((file) => file.name.replace(".csv", "")).sort();
+const names = [...Deno.readDirSync(new URL("csvs", csvSpectrum))].map((file) => file.name.replace(".csv", "")).sort();
 
 /** A quote stands for seconds of arc in a field that is not quoted; its expected JSON is not what the CSV holds either. */
 const rejected = ["location_coordinates"];
@@ -14,8 +15,8 @@ Deno.test("csv-spectrum", async (t) => {
   assert.equal(names.length, 12);
   for (const name of names) {
     await t.step(name, async () => {
-      web.files["/spectrum"] = await Deno.readFile(new URL(`csvs/${name}.csv`, folder));
-      const json = JSON.parse(await Deno.readTextFile(new URL(`json/${name}.json`, folder)));
+      web.files["/spectrum"] = await Deno.readFile(new URL(`csvs/${name}.csv`, csvSpectrum));
+      const json = JSON.parse(await Deno.readTextFile(new URL(`json/${name}.json`, csvSpectrum)));
       const columns = Object.keys(json[0] ?? json).map((column) => `"${column}" text`);
       await db.query(`create table public.spectrum (${columns}, primary key (${columns.map((c) => c.slice(0, -5))}))`);
       await db.feed("spectrum", { url: `${web.url}/spectrum`, reject_limit: 1 });

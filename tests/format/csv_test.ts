@@ -1,9 +1,10 @@
-/** CSV as partners write it: each file loads exactly, but for the records put aside, or is refused whole with the reason. */
+/** CSV as partners write it: each file loads exactly, but for the rejects, or is refused whole with the reason. */
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { EtlError } from "../../lib/errors.ts";
 import { openRows, openText } from "../../lib/format/rows.ts";
-import { type Database, freshDatabase, serve, type Web } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { serve, type Web } from "../support/web.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 const bytes = (...parts: (string | number[] | Uint8Array)[]) =>
@@ -130,8 +131,8 @@ const refused: Record<string, Case & { code: string; message: string | RegExp }>
   },
 };
 
-/** Records that are put aside: record number, raw text, how the reason reads, SQLSTATE; and the rows that load. */
-const putAside: Record<
+/** Records that are rejected: record number, raw text, how the reason reads, SQLSTATE; and the rows that load. */
+const rejected: Record<
   string,
   Case & { rows: (string | null)[][]; rejects: [number, string | null, string | RegExp, string][] }
 > = {
@@ -284,10 +285,10 @@ Deno.test("files that load, exactly", async (t) => {
   }
 });
 
-Deno.test("records that are put aside, while the others load", async (t) => {
+Deno.test("records that are rejected, while the others load", async (t) => {
   await using db = await things();
   await using web = serve({});
-  for (const [name, given] of Object.entries(putAside)) {
+  for (const [name, given] of Object.entries(rejected)) {
     await t.step(name, async () => {
       const report = await loadCase(db, web, given, 1);
       assert.equal(report.error, null);
@@ -358,7 +359,7 @@ async function rowsOf(body: Uint8Array, size: number, feed: Record<string, unkno
 }
 
 Deno.test("how the network cuts a file does not matter", async () => {
-  for (const [name, { body, feed }] of Object.entries({ ...loads, ...putAside, ...refused })) {
+  for (const [name, { body, feed }] of Object.entries({ ...loads, ...rejected, ...refused })) {
     const all = bytes(body);
     const whole = await rowsOf(all, Infinity, feed);
     for (const size of all.length < 5000 ? [1, 2, 3, 7] : [997]) {

@@ -1,8 +1,8 @@
-/** JSON and NDJSON: every value arrives exact; a bad record is put aside, a bad file refused. */
+/** JSON and NDJSON: every value arrives exact; a bad record is rejected, a bad file refused. */
 import assert from "node:assert/strict";
 import { EtlError } from "../../lib/errors.ts";
 import { openRows, openText } from "../../lib/format/rows.ts";
-import { type Database, freshDatabase, serve, type Web } from "../support/harness.ts";
+import { databaseAndWeb, type Given } from "../support/given.ts";
 
 const deep = (levels: number) => `{"id":"1","doc":${"[".repeat(levels)}${"]".repeat(levels)}}`;
 
@@ -77,7 +77,7 @@ const empty = "is empty: there is a comma too many";
 const tooDeep = "is nested deeper than 512 levels";
 
 /** Files with records that cannot be read: those that load, and the number, raw text and reason of those that do not. */
-const putAside: Record<
+const rejected: Record<
   string,
   { body: string | Uint8Array<ArrayBuffer>; ids: string[]; rejects: [number, string, string][] }
 > = {
@@ -171,7 +171,7 @@ const putAside: Record<
   "\\. as an element": { body: '[{"id":"1"},\\.,{"id":"2"}]', ids: ["1", "2"], rejects: [[2, "\\.", badJson]] },
 };
 
-/** Records that Postgres puts aside, each alone. */
+/** Records that Postgres rejects, each alone. */
 const bad: Record<string, { record: string; reason: RegExp; lines?: boolean }> = {
   "\\u0000": { record: '{"id":"x","name":"a\\u0000b"}', reason: /\\u0000/ },
   "\\u0000 in a key": { record: '{"id":"x","na\\u0000me":"a"}', reason: /\\u0000/ },
@@ -193,8 +193,6 @@ const bad: Record<string, { record: string; reason: RegExp; lines?: boolean }> =
   "an object cut at a line": { record: '{"id":\n"x"}', reason: /not valid JSON/, lines: true },
 };
 
-type Given = { db: Database; web: Web } & AsyncDisposable;
-
 /** Takes away what an earlier case has left. */
 async function afresh({ db, web }: Given, feed: Record<string, unknown> = {}): Promise<void> {
   await db.query("truncate public.things; delete from etl.feeds where name = 'things'");
@@ -202,18 +200,11 @@ async function afresh({ db, web }: Given, feed: Record<string, unknown> = {}): P
 }
 
 async function things(): Promise<Given> {
-  const db = await freshDatabase();
-  const web = serve({});
-  await db.query(`create table public.things (id text primary key, name text, number numeric, doc json, "km/h" text)`);
-  await db.feed("things", { url: `${web.url}/things` });
-  return {
-    db,
-    web,
-    [Symbol.asyncDispose]: async () => {
-      await web[Symbol.asyncDispose]();
-      await db[Symbol.asyncDispose]();
-    },
-  };
+  const given = await databaseAndWeb(
+    `create table public.things (id text primary key, name text, number numeric, doc json, "km/h" text)`,
+  );
+  await given.db.feed("things", { url: `${given.web.url}/things` });
+  return given;
 }
 
 Deno.test("files that load, exactly", async (t) => {
@@ -251,10 +242,10 @@ Deno.test("files that are refused, with the reason and nothing of their content"
   }
 });
 
-Deno.test("records that cannot be read are put aside, while the others load", async (t) => {
+Deno.test("records that cannot be read are rejected, while the others load", async (t) => {
   await using given = await things();
   const { db, web } = given;
-  for (const [name, { body, ids, rejects }] of Object.entries(putAside)) {
+  for (const [name, { body, ids, rejects }] of Object.entries(rejected)) {
     await t.step(name, async () => {
       web.files["/things"] = body;
       await afresh(given, { reject_limit: 1 });
@@ -278,7 +269,7 @@ Deno.test("records that cannot be read are put aside, while the others load", as
   }
 });
 
-Deno.test("a bad record is put aside while the rest load; above the limit all are refused", async (t) => {
+Deno.test("a bad record is rejected while the rest load; above the limit all are refused", async (t) => {
   await using given = await things();
   const good = Array.from({ length: 9 }, (_, i) => `{"id":"${i}"}`);
   for (const [name, { record, reason, lines }] of Object.entries(bad)) {
@@ -323,7 +314,7 @@ async function rowsOf(body: Uint8Array, size: number, format: "json" | null): Pr
 }
 
 Deno.test("how the network cuts a file does not matter", async () => {
-  const all: Record<string, { body: string | Uint8Array; format?: string }> = { ...loads, ...putAside, ...refused };
+  const all: Record<string, { body: string | Uint8Array; format?: string }> = { ...loads, ...rejected, ...refused };
   for (const [name, { body, format = null }] of Object.entries(all)) {
     const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
     const whole = await rowsOf(bytes, Infinity, format as "json" | null);

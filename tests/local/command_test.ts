@@ -2,18 +2,19 @@
 import assert from "node:assert/strict";
 import { parse } from "csv-parse/sync";
 import { sampleFeeds } from "../../lib/local/samples.ts";
-import { freshDatabase, serve, snapshot, type Web } from "../support/harness.ts";
-import { copyProject, onTerminal, project, type Result, run, temporary } from "../support/processes.ts";
+import { onTerminal, type Result, run } from "../support/command.ts";
+import { freshDatabase } from "../support/database.ts";
+import { copyProject, temporary } from "../support/directories.ts";
+import { project } from "../support/project.ts";
+import { serveSamples } from "../support/samples.ts";
+import { snapshot } from "../support/snapshot.ts";
+import { serve } from "../support/web.ts";
 
 const reportKeys = ["run", "status", "dry_run", "feeds"];
 const feedKeys = ["feed", "status", "bytes", "read", "inserted", "updated", "unchanged", "duplicate", "rejected", "ms"]
   .concat("error", "ignored_columns");
 
 const charges = sampleFeeds()["charges.csv"].trim().split("\n").length - 1;
-
-function samples(): Web {
-  return serve(Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])), true);
-}
 
 async function etl(databaseUrl: string, ...args: string[]): Promise<Result> {
   return await run(["etl", ...args], { env: { DATABASE_URL: databaseUrl } });
@@ -46,7 +47,7 @@ Deno.test("an empty database is brought up to date first; the table holds the co
   const refused = await etl(db.url, "no such", "nor this");
   assert.deepEqual([refused.code, refused.out], [2, ""]);
   assert.match(refused.err, /no feed .*no such.*\n.*charges, drivers, trips\n$/);
-  await using web = samples();
+  await using web = serveSamples(true);
   await db.pointAt(web.url);
 
   const first = await etl(db.url, "drivers", "trips");
@@ -66,7 +67,7 @@ Deno.test("an empty database is brought up to date first; the table holds the co
 
 Deno.test("--json: one object with the contract's keys; --dry-run and --force", async () => {
   await using db = await freshDatabase();
-  await using web = samples();
+  await using web = serveSamples(true);
   await db.pointAt(web.url);
   const json = async (code: number, ...args: string[]) => {
     const result = await etl(db.url, "--json", ...args);
@@ -125,7 +126,7 @@ Deno.test("a run that cannot be says why, in words or JSON, without a stack and 
 
 Deno.test("a terminal shows progress on standard error, which is wiped at the end", async () => {
   await using db = await freshDatabase();
-  await using web = samples();
+  await using web = serveSamples(true);
   await db.pointAt(web.url);
   const { out, code } = await onTerminal(project, { DATABASE_URL: db.url });
   assert.equal(code, 0, out);

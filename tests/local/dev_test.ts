@@ -1,15 +1,10 @@
 /** `deno task dev`: what it prints works as printed, and Ctrl-C leaves nothing behind. */
 import assert from "node:assert/strict";
-import {
-  allGone,
-  copyProject,
-  interruptAll,
-  main,
-  processesOf,
-  project,
-  run,
-  temporary,
-} from "../support/processes.ts";
+import { main, output, result, run, start } from "../support/command.ts";
+import { copyProject, temporary } from "../support/directories.ts";
+import { allGone, interruptAll, processesOf } from "../support/processes.ts";
+import { project } from "../support/project.ts";
+import { says } from "../support/waiting.ts";
 
 interface Dev {
   child: Deno.ChildProcess;
@@ -17,13 +12,12 @@ interface Dev {
   guide: string;
 }
 
-async function start(child: Deno.ChildProcess): Promise<Dev> {
-  let guide = "";
-  for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
-    guide += part;
-    if (guide.includes("Ctrl-C ends it.")) return { child, guide };
-  }
-  throw new Error(`dev ended: ${guide}${await new Response(child.stderr).text()}`);
+async function guided(child: Deno.ChildProcess): Promise<Dev> {
+  const ready = says(child.stdout.pipeThrough(new TextDecoderStream()), /^[^]*Ctrl-C ends it\./);
+  const [guide] = await ready.catch(async (cause) => {
+    throw new Error(`dev ended: ${await new Response(child.stderr).text()}`, { cause });
+  });
+  return { child, guide };
 }
 
 async function end({ child }: Dev, signal: Deno.Signal): Promise<void> {
@@ -34,8 +28,8 @@ async function end({ child }: Dev, signal: Deno.Signal): Promise<void> {
 
 /** Runs a line of the guide in a shell. */
 async function shell(line: string): Promise<string> {
-  const { stdout, stderr } = await new Deno.Command("sh", { args: ["-c", line], env: { DATABASE_URL: "" } }).output();
-  return new TextDecoder().decode(stdout) || new TextDecoder().decode(stderr);
+  const { out, err } = await result("sh", ["-c", line], { env: { DATABASE_URL: "" } });
+  return out || err;
 }
 
 const linesWith = (guide: string, start: string) => guide.split("\n").filter((line) => line.startsWith(start));
@@ -47,7 +41,7 @@ Deno.test("deno task dev", async (t) => {
   let first: Dev;
 
   await t.step("its curl lines work as printed", async () => {
-    first = await start(main(["dev"], { cwd: copy.path }));
+    first = await guided(main(["dev"], { cwd: copy.path }));
     const lines = linesWith(first.guide, "curl ");
     assert.equal(lines.length, 3, first.guide);
     const [feeds, dropped, churned] = (await Promise.all(lines.map(shell))).map((text) => JSON.parse(text));
@@ -65,15 +59,8 @@ Deno.test("deno task dev", async (t) => {
   });
 
   await t.step("started again by the task, it has the same keys; SIGTERM ends it", async () => {
-    const command = new Deno.Command(Deno.execPath(), {
-      args: ["task", "-q", "dev"],
-      cwd: copy.path,
-      env: { NO_COLOR: "1", DATABASE_URL: "" },
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    });
-    const again = await start(command.spawn());
+    const options = { cwd: copy.path, env: { NO_COLOR: "1", DATABASE_URL: "" } };
+    const again = await guided(start(Deno.execPath(), ["task", "-q", "dev"], options));
     for (const name of ["anon key", "user ", "trigger secret"]) {
       assert.deepEqual(linesWith(again.guide, name), linesWith(first.guide, name));
     }
@@ -89,10 +76,7 @@ Deno.test("deno task dev", async (t) => {
 });
 
 Deno.test("REST and auth are downloaded for dev alone, and Postgres not for the function", async () => {
-  const graph = async (file: string) => {
-    const info = new Deno.Command(Deno.execPath(), { args: ["info", "--json", file], cwd: project });
-    return new TextDecoder().decode((await info.output()).stdout);
-  };
+  const graph = (file: string) => output(Deno.execPath(), ["info", "--json", file], { cwd: project });
   const restAndAuth = /npm:@supabase|npm:postgres@/;
   assert.match(await graph("lib/local/supabase/dev.ts"), restAndAuth);
   assert.doesNotMatch(await graph("lib/local/command.ts"), restAndAuth);

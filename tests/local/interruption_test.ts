@@ -3,17 +3,11 @@ import assert from "node:assert/strict";
 import { connect } from "../../lib/database/connect.ts";
 import { migrate } from "../../lib/local/migrate.ts";
 import { startPostgres } from "../../lib/local/postgres/start.ts";
-import { type Database, freshDatabase, serve, type Web } from "../support/harness.ts";
-import {
-  allGone,
-  copyProject,
-  interruptAll,
-  main,
-  onTerminal,
-  processesOf,
-  result,
-  temporary,
-} from "../support/processes.ts";
+import { ended, main, onTerminal } from "../support/command.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { copyProject, temporary } from "../support/directories.ts";
+import { allGone, interruptAll, processesOf } from "../support/processes.ts";
+import { serve, type Web } from "../support/web.ts";
 
 const exits = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
 
@@ -59,7 +53,7 @@ Deno.test("on the embedded Postgres", async (t) => {
       const child = main([signal === "SIGINT" ? "start" : "etl"], { cwd: copy.path });
       await arrived;
       child.kill(signal);
-      const { code, out, err } = await result(child);
+      const { code, out, err } = await ended(child);
       assert.deepEqual([code, out], [exits[signal], ""], err);
       assert.match(err, /^error: interrupted\n {7}A run is saved whole or not at all; run it again\.\n$/m);
       await allGone(copy.path, 0);
@@ -71,7 +65,7 @@ Deno.test("on the embedded Postgres", async (t) => {
     const child = main(["etl", "--json"], { cwd: copy.path });
     await arrived;
     interruptAll(await processesOf(copy.path));
-    const { code, out } = await result(child);
+    const { code, out } = await ended(child);
     assert.deepEqual([code, JSON.parse(out).error.code], [130, "interrupted"]);
     await allGone(copy.path, 0);
   });
@@ -109,7 +103,7 @@ Deno.test("on the database of DATABASE_URL", async () => {
   const child = main(["etl", "charges", "--json"], { env: { DATABASE_URL: db.url } });
   await arrived;
   child.kill("SIGTERM");
-  const { code, out } = await result(child);
+  const { code, out } = await ended(child);
   const { run, status, feeds, error } = JSON.parse(out);
   assert.deepEqual([code, run, status, feeds, error.code], [143, null, "failed", [], "interrupted"]);
   assert.deepEqual(await db.query("select * from etl.runs"), []);

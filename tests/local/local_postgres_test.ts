@@ -3,7 +3,11 @@ import assert from "node:assert/strict";
 import { connect } from "../../lib/database/connect.ts";
 import { startPostgres } from "../../lib/local/postgres/start.ts";
 import { freePort } from "../../lib/local/postgres/server.ts";
-import { allGone, processesOf, project, temporary } from "../support/processes.ts";
+import { start } from "../support/command.ts";
+import { temporary } from "../support/directories.ts";
+import { allGone, processesOf } from "../support/processes.ts";
+import { project } from "../support/project.ts";
+import { says, until } from "../support/waiting.ts";
 
 // deno-lint-ignore no-explicit-any
 async function query(url: string, sql: string): Promise<any[]> {
@@ -41,13 +45,11 @@ function owner(home: string): Deno.ChildProcess {
     const { adminUrl } = await startPostgres("${home}");
     console.log(adminUrl);
     setInterval(() => {}, 1000);`;
-  const options = { cwd: project, stdin: "null", stdout: "piped", stderr: "null" } as const;
-  return new Deno.Command(Deno.execPath(), { args: ["eval", code], ...options }).spawn();
+  return start(Deno.execPath(), ["eval", code], { cwd: project, stderr: "null" });
 }
 
 async function firstLine(child: Deno.ChildProcess): Promise<string> {
-  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) return text.trim();
-  throw new Error("the child said nothing");
+  return (await says(child.stdout.pipeThrough(new TextDecoderStream()), /^(.+)\n/))[1];
 }
 
 async function pidOf(home: string, command: RegExp): Promise<number> {
@@ -114,12 +116,11 @@ Deno.test("the server is killed while a query keeps a backend busy: the next sta
   const client = await connect(url);
   const busy = client.query("do $$ begin loop null; end loop; end $$").catch(() => "cut off");
   const active = "select pid from pg_stat_activity where state = 'active' and query ~ '^do '";
-  let backend = await query(url, active);
-  while (backend.length === 0) backend = await query(url, active);
+  const backend = await until("the backend is busy", async () => (await query(url, active))[0]);
   Deno.kill(await pidOf(home.path, server), "SIGKILL");
   child.kill("SIGKILL");
   await child.status;
-  assert.ok((await processesOf(home.path)).some((process) => process.pid === backend[0].pid), "it goes on");
+  assert.ok((await processesOf(home.path)).some((process) => process.pid === backend.pid), "it goes on");
   await startsAgain(home.path);
   assert.equal(await busy, "cut off");
   await client.end().catch(() => {});
@@ -129,7 +130,7 @@ Deno.test("its owner is killed while the data directory is being made: the next 
   await using fresh = await temporary();
   const child = owner(fresh.path);
   const drafts = () => [...Deno.readDirSync(fresh.path)].filter((entry) => entry.name.startsWith("data."));
-  while (drafts().length === 0) await new Promise((resume) => setTimeout(resume, 5));
+  await until("the data directory is being made", () => drafts().length > 0);
   child.kill("SIGKILL");
   await child.status;
   await child.stdout.cancel();

@@ -2,22 +2,21 @@
 import assert from "node:assert/strict";
 import { homeOf } from "../../lib/local/postgres/home.ts";
 import { startPostgres } from "../../lib/local/postgres/start.ts";
-import { allGone, copyProject, run, shell, temporary } from "../support/processes.ts";
+import { output, result, run } from "../support/command.ts";
+import { copyProject, temporary } from "../support/directories.ts";
+import { hush } from "../support/hush.ts";
+import { allGone } from "../support/processes.ts";
 
 const root = Deno.uid() === 0;
 
 /** The user that root's server runs as. */
 async function nobody(): Promise<{ uid: number; gid: number }> {
-  const ids = await Promise.all(
-    ["-u", "-g"].map((which) => new Deno.Command("id", { args: [which, "nobody"] }).output()),
-  );
-  const [uid, gid] = ids.map(({ stdout }) => Number(new TextDecoder().decode(stdout)));
-  return { uid, gid };
+  const [uid, gid] = await Promise.all(["-u", "-g"].map((which) => output("id", [which, "nobody"])));
+  return { uid: Number(uid), gid: Number(gid) };
 }
 
 async function denoDirectory(): Promise<string> {
-  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
-  return JSON.parse(new TextDecoder().decode(stdout)).denoDir;
+  return JSON.parse(await output(Deno.execPath(), ["info", "--json"])).denoDir;
 }
 
 /** A machine of an ordinary user: their own Deno, packages and project. */
@@ -27,14 +26,11 @@ async function ordinary(path: string) {
   await copyProject(`${path}/project`);
   await Deno.copyFile(Deno.execPath(), `${path}/deno`);
   await Deno.mkdir(`${path}/cache`);
-  await shell("cp", "-R", `${await denoDirectory()}/npm`, `${path}/cache/npm`);
-  await shell("chown", "-R", `${user.uid}:${user.gid}`, path);
+  await output("cp", ["-R", `${await denoDirectory()}/npm`, `${path}/cache/npm`]);
+  await output("chown", ["-R", `${user.uid}:${user.gid}`, path]);
   const env = { HOME: path, DENO_DIR: `${path}/cache`, DATABASE_URL: "", NO_COLOR: "1" };
-  return async (...args: string[]) => {
-    const options = { args: ["run", "-A", "--quiet", "main.ts", ...args], cwd: `${path}/project`, env, ...user };
-    const { code, stdout, stderr } = await new Deno.Command(`${path}/deno`, options).output();
-    return { code, out: new TextDecoder().decode(stdout), err: new TextDecoder().decode(stderr) };
-  };
+  return (...args: string[]) =>
+    result(`${path}/deno`, ["run", "-A", "--quiet", "main.ts", ...args], { cwd: `${path}/project`, env, ...user });
 }
 
 /** The status of the three feeds, where they have the same. */
@@ -69,10 +65,8 @@ if (root) {
     await using closed = await temporary();
     const project = `${closed.path}/project`;
     await copyProject(project);
-    const silent = console.error;
-    console.error = () => {};
+    using _hushed = hush();
     const home = await homeOf(project);
-    console.error = silent;
     assert.match(home, /^\/var\/tmp\/tdc-etl-[0-9a-f]{16}$/);
     try {
       for (const status of ["changed", "unchanged"]) {

@@ -1,6 +1,7 @@
-/** Every reason for which a record is put aside: the input, the reject, and the rows that load all the same. */
+/** Every reason for which a record is rejected: the input, the reject, and the rows that load all the same. */
 import assert from "node:assert/strict";
-import { type Database, freshDatabase, serve, snapshot } from "../support/harness.ts";
+import { databaseAndWeb } from "../support/given.ts";
+import { snapshot } from "../support/snapshot.ts";
 
 const tables = `
   create table public.parents (id int primary key, name varchar(5));
@@ -9,7 +10,7 @@ const tables = `
   create table public.children (
     id int primary key,
     parent_id int references public.parents,
-    elder_id int references public.children,
+    sibling_id int references public.children,
     born date,
     size numeric(4, 1),
     share public.percent,
@@ -83,11 +84,11 @@ const cases: Case[] = [
   },
   {
     name: "without its parent, in another table or in its own",
-    body: csv("id,parent_id,elder_id", "1,1,", "2,7,", "3,,1", "4,,9", "5,,4"),
+    body: csv("id,parent_id,sibling_id", "1,1,", "2,7,", "3,,1", "4,,9", "5,,4"),
     rejects: [
       [2, "parent_id", "7", "23503", "children_parent_id_fkey", /^is in no row of public\.parents$/],
-      [4, "elder_id", "9", "23503", "children_elder_id_fkey", /^is in no row of public\.children$/],
-      [5, "elder_id", "4", "23503", "children_elder_id_fkey", /^is in no row of public\.children$/],
+      [4, "sibling_id", "9", "23503", "children_sibling_id_fkey", /^is in no row of public\.children$/],
+      [5, "sibling_id", "4", "23503", "children_sibling_id_fkey", /^is in no row of public\.children$/],
     ],
     loaded: [1, 3],
   },
@@ -205,28 +206,21 @@ const cases: Case[] = [
   },
 ];
 
-async function prepare(): Promise<
-  { db: Database; load(body: string | Uint8Array<ArrayBuffer>): ReturnType<Database["loadOne"]> } & AsyncDisposable
-> {
-  const db = await freshDatabase();
-  await db.query(tables);
-  const web = serve({});
+async function prepare() {
+  const given = await databaseAndWeb(tables);
+  const { db, web } = given;
   await db.feed("children", { url: `${web.url}/children`, reject_limit: 1 });
   return {
-    db,
-    load: (body) => {
+    ...given,
+    load: (body: string | Uint8Array<ArrayBuffer>) => {
       web.files["/children"] = body;
       return db.loadOne("children");
-    },
-    [Symbol.asyncDispose]: async () => {
-      await web[Symbol.asyncDispose]();
-      await db[Symbol.asyncDispose]();
     },
   };
 }
 
 for (const { name, body, rejects, loaded, duplicate = 0, mended } of cases) {
-  Deno.test(`a record is put aside: ${name}`, async () => {
+  Deno.test(`a record is rejected: ${name}`, async () => {
     await using at = await prepare();
     const report = await at.load(body);
     assert.equal(report.error, null);

@@ -1,7 +1,9 @@
 /** The reports by RPC: the real supabase-js, as someone who has signed in and as nobody, against REST on real Postgres. */
 import assert from "node:assert/strict";
 import type { SupabaseClient } from "@supabase/supabase-js";
-import { snapshot } from "../support/harness.ts";
+import { result } from "../support/command.ts";
+import { blocks, document, root } from "../support/project.ts";
+import { snapshot } from "../support/snapshot.ts";
 import { account, type Client, project } from "../deploy/supabase_project.ts";
 
 const asOf = "2021-07-11T00:00:00Z";
@@ -131,9 +133,8 @@ Deno.test("the schema etl cannot be reached", async () => {
 });
 
 Deno.test("the frontend's code in README.md, typed and run", async () => {
-  const root = new URL("../../", import.meta.url);
-  const readme = await Deno.readTextFile(new URL("README.md", root));
-  const [, code] = /^```ts\n(.*?createClient.*?)^```/ms.exec(readme) ?? assert.fail("README.md shows no createClient");
+  const code = blocks(await document("README.md"), "ts").find((block) => block.includes("createClient"));
+  assert.ok(code, "README.md shows a createClient");
   await using at = await project();
   const given = Object.entries({ SUPABASE_URL: at.url, SUPABASE_ANON_KEY: at.anonKey, ...account });
   const constants = given.map(([name, value]) => `const ${name} = ${JSON.stringify(value)};`);
@@ -141,14 +142,11 @@ Deno.test("the frontend's code in README.md, typed and run", async () => {
   const shown = "console.log(JSON.stringify({ error, count, trips: trips?.length, drivers: drivers?.length }));";
   const text = [...constants, code.replace('"./supabase/', `"${root.href}supabase/`), shown, "Deno.exit();"].join("\n");
   await Deno.writeTextFile(file, text);
-  const run = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--check", "-A", `--config=${new URL("deno.json", root).pathname}`, file],
-    env: { NO_COLOR: "1" },
-  });
-  const { stdout, stderr } = await run.output();
+  const args = ["run", "--check", "-A", `--config=${new URL("deno.json", root).pathname}`, file];
+  const { out, err } = await result(Deno.execPath(), args, { env: { NO_COLOR: "1" } });
   await Deno.remove(file);
   const [{ dropped }] = await at.db.query("select count(*)::int as dropped from public.trips_without_charges()");
   const [{ churned }] = await at.db.query(`select count(*)::int as churned from public.churned_drivers('${asOf}')`);
   const expected = { error: null, count: dropped, trips: 20, drivers: churned };
-  assert.deepEqual(JSON.parse(new TextDecoder().decode(stdout) || new TextDecoder().decode(stderr)), expected);
+  assert.deepEqual(JSON.parse(out || err), expected);
 });

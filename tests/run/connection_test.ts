@@ -5,7 +5,9 @@ import { createConnection } from "node:net";
 import { connectionLost } from "../../lib/database/failures.ts";
 import { load } from "../../lib/load.ts";
 import { EtlError } from "../../lib/errors.ts";
-import { type Database, freshDatabase, serve, snapshot } from "../support/harness.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { snapshot } from "../support/snapshot.ts";
+import { serve } from "../support/web.ts";
 
 Deno.test("a database that cannot be reached is named, its password is not", async (t) => {
   await using db = await freshDatabase();

@@ -1,42 +1,36 @@
 /** Others are at work in the database while a run is: it says what is in its way, costs no other feed, and the next run repairs. */
 import assert from "node:assert/strict";
-import { until } from "../support/faults.ts";
-import { type Database, database, freshDatabase, serve, type Web } from "../support/harness.ts";
+import { type Database, database, freshDatabase } from "../support/database.ts";
+import { databaseAndWeb, type Given } from "../support/given.ts";
+import { until } from "../support/waiting.ts";
+import { serve, withEtag } from "../support/web.ts";
 
-interface Given extends AsyncDisposable {
-  db: Database;
-  /** Another session, a superuser's. */
+interface Contention extends Given {
+  /** Another session. */
   other: Database;
-  web: Web;
 }
 
 const feeds = ["others", "parents", "things"];
 
 /** Things refer to parents; others to nothing. All are loaded once, and then have something new. */
-async function given(): Promise<Given> {
-  const db = await freshDatabase();
-  const other = await database(new URL(db.url).pathname.slice(1));
-  await db.query(`create table public.parents (id text primary key, name text);
+async function given(): Promise<Contention> {
+  await using stack = new AsyncDisposableStack();
+  const tables = `create table public.parents (id text primary key, name text);
     create table public.others (id text primary key, name text check (name <> ''));
-    create table public.things (id text primary key, name text check (name <> ''), parent_id text references public.parents)`);
-  const web = serve({}, true);
+    create table public.things (id text primary key, name text check (name <> ''), parent_id text references public.parents)`;
+  const { db, web } = stack.use(await databaseAndWeb(tables, {}, true));
+  const other = stack.use(await database(db.name));
   for (const version of ["old", "new"]) {
     web.files["/others"] = web.files["/parents"] = `id,name\n1,${version}\n`;
     web.files["/things"] = `id,name,parent_id\n1,${version},1\n`;
     for (const name of feeds) await db.feed(name, { url: `${web.url}/${name}`, reject_limit: 1 });
     if (version === "old") assert.equal((await db.load({ feeds })).status, "changed");
   }
-  return {
-    ...{ db, other, web },
-    [Symbol.asyncDispose]: async () => {
-      await web[Symbol.asyncDispose]();
-      await other[Symbol.asyncDispose]();
-      await db[Symbol.asyncDispose]();
-    },
-  };
+  const all = stack.move();
+  return { db, other, web, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
-const names = async ({ other }: Given) =>
+const names = async ({ other }: Contention) =>
   (await other.query(
     "select (select name from others) as others, (select name from parents) as parents, (select name from things) as things",
   ))[0];
@@ -45,7 +39,7 @@ const withSetting = (url: string, setting: string) => `${url}&options=-c%20${enc
 
 /** Things fail with this code and these words, the other feeds load; `mend`, and the next run loads things. */
 async function failsAlone(
-  here: Given,
+  here: Contention,
   run: { databaseUrl?: string },
   code: string,
   message: RegExp,
@@ -85,7 +79,7 @@ Deno.test("a lock that another session holds", async (t) => {
 Deno.test("a deadlock with another session", async () => {
   await using here = await given();
   const { db, other, web } = here;
-  await db.admin(`alter database ${new URL(db.url).pathname.slice(1)} set deadlock_timeout = '50ms'`);
+  await db.admin(`alter database ${db.name} set deadlock_timeout = '50ms'`);
   await other.admin("set deadlock_timeout = '1h'");
   const things = web.files["/things"];
   let waiting: Promise<unknown> | undefined;
@@ -122,7 +116,7 @@ Deno.test("a role with a stricter isolation level is not in the way of others", 
         await other.query("update public.things set name = 'between'");
         return new Response(things as string);
       };
-      await db.query(`alter role current_user in database ${new URL(db.url).pathname.slice(1)}
+      await db.query(`alter role current_user in database ${db.name}
         set default_transaction_isolation = '${level}'`);
       const report = await db.load({ feeds });
       assert.deepEqual(report.feeds.map(({ error, status }) => error ?? status), ["changed", "changed", "changed"]);
@@ -147,7 +141,7 @@ Deno.test("a disk that is full, as far as a limit stands for it", async () => {
   await using here = await given();
   const { db, web } = here;
   const settings = ["temp_file_limit = '100kB'", "work_mem = '64kB'"];
-  const alter = (change: string) => db.admin(`alter database ${new URL(db.url).pathname.slice(1)} ${change}`);
+  const alter = (change: string) => db.admin(`alter database ${db.name} ${change}`);
   const things = web.files["/things"];
   web.files["/things"] = `id,name,parent_id\n${wide}`;
   for (const setting of settings) await alter(`set ${setting}`);
@@ -236,13 +230,32 @@ Deno.test("a feed that is redefined while it is fetched is loaded again", async 
   const { db, other, web } = here;
   const things = "id,name,parent_id\n1,caf\u00e9,1\n";
   await db.query("update etl.feeds set encoding = 'windows-1252' where name = 'things'");
-  web.files["/things"] = async ({ headers }) => {
-    if (headers.get("if-none-match") === '"1"') return new Response(null, { status: 304 });
-    await other.query("update etl.feeds set encoding = 'utf-8' where name = 'things'");
-    return new Response(things, { headers: { etag: '"1"' } });
+  web.files["/things"] = async (request) => {
+    const response = await withEtag(request, things);
+    if (response.status === 200) await other.query("update etl.feeds set encoding = 'utf-8' where name = 'things'");
+    return response;
   };
   for (const [status, name] of [["changed", "caf\u00c3\u00a9"], ["changed", "caf\u00e9"], ["unchanged", "caf\u00e9"]]) {
     assert.equal((await db.load({ feeds })).status, status);
     assert.equal((await names(here)).things, name);
   }
+});
+
+Deno.test("two runs at once: one runs, the other says so", async () => {
+  await using db = await freshDatabase();
+  const { promise: arrived, resolve: arrive } = Promise.withResolvers<void>();
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  await using web = serve({
+    "/drivers.json": async () => {
+      arrive();
+      await released;
+      return new Response("[]");
+    },
+  });
+  await db.pointAt(web.url);
+  const one = db.loadOne("drivers", { patience: { stallMs: 30_000, retryMs: [] } });
+  await arrived;
+  await assert.rejects(db.load(), { code: "busy", message: "another run is under way" });
+  release();
+  assert.equal((await one).status, "unchanged");
 });

@@ -1,13 +1,14 @@
 /** To a server that is not this machine's own: encrypted and verified where it offers TLS, and nothing less. */
 import assert from "node:assert/strict";
-import { connect } from "../../lib/database/connect.ts";
 import { migrate } from "../../lib/local/migrate.ts";
 import { startPostgres } from "../../lib/local/postgres/start.ts";
-import { sampleFeeds } from "../../lib/local/samples.ts";
 import { keepCertificates } from "../support/certificates.ts";
+import { result } from "../support/command.ts";
+import { database } from "../support/database.ts";
+import { temporary } from "../support/directories.ts";
+import { project } from "../support/project.ts";
+import { serveSamples } from "../support/samples.ts";
 import { denoOfThePlatform } from "../deploy/deployed.ts";
-import { database, serve } from "../support/harness.ts";
-import { project, result, temporary } from "../support/processes.ts";
 
 // Another host as far as the loader knows, which takes `localhost` for this machine; yet every resolver leads it here.
 const elsewhere = "LOCALHOST";
@@ -44,8 +45,7 @@ const attempt = (sql: string) => `
 async function connectIn(deno: string, url: URL, authority = "", sql = look): Promise<Outcome> {
   const env: Record<string, string> = { URL_TO_TRY: url.href };
   if (authority) env.DENO_CERT = authority;
-  const options = { cwd: project, env, stdin: "null", stdout: "piped", stderr: "piped" } as const;
-  const { out, err } = await result(new Deno.Command(deno, { args: ["eval", attempt(sql)], ...options }).spawn());
+  const { out, err } = await result(deno, ["eval", attempt(sql)], { cwd: project, env });
   assert.ok(out, err);
   return JSON.parse(out);
 }
@@ -69,12 +69,9 @@ Deno.test("TLS is used and verified wherever a server offers it", async (t) => {
   const server = await serverWithTls(home.path, elsewhere.toLowerCase());
   try {
     await migrate(server.url);
-    await using web = serve(
-      Object.fromEntries(Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text])),
-    );
-    const client = await connect(server.url);
-    await client.query("update etl.feeds set url = $1 || regexp_replace(url, '^.*/', '/')", [web.url]);
-    await client.end();
+    await using web = serveSamples();
+    await using loader = await database("postgres", server);
+    await loader.pointAt(web.url);
     let loaded = false;
     for (const [name, deno] of [["the platform's Deno", await denoOfThePlatform()], ["this Deno", Deno.execPath()]]) {
       const refused = async (url: URL, authority?: string) => {

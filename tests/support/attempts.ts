@@ -1,6 +1,6 @@
 /** What a role may try: every table and function that the catalog knows, so that a new one cannot be forgotten. */
 import assert from "node:assert/strict";
-import type { Database } from "./harness.ts";
+import type { Database } from "./database.ts";
 
 export interface Attempt {
   schema: string;

@@ -1,8 +1,10 @@
 /** Two versions of the three feeds, what the database holds after each, and a look at what a fault has left. */
 import assert from "node:assert/strict";
-import { sampleFeeds } from "../../lib/local/samples.ts";
-import { type Proxy, proxy, until, within } from "./faults.ts";
-import { type Database, freshDatabase, serve, type Server, template, type Web } from "./harness.ts";
+import { type Database, freshDatabase, type Server, template } from "./database.ts";
+import { type Proxy, proxy } from "./proxy.ts";
+import { sampleFiles } from "./samples.ts";
+import { until, within } from "./waiting.ts";
+import { serve, type Web } from "./web.ts";
 
 const hang = 20;
 
@@ -25,9 +27,8 @@ export async function withScene(answer: Answering, on: Server, play: (scene: Sce
   await using web = serve(version(false), true);
   using partner = proxy(Number(new URL(web.url).port));
   await using db = await freshDatabase(template, on);
-  await db.query("update etl.feeds set reject_limit = 0.5, url = $1 || regexp_replace(url, '^.*/', '/')", [
-    `http://127.0.0.1:${partner.port}`,
-  ]);
+  await db.query("update etl.feeds set reject_limit = 0.5");
+  await db.pointAt(`http://127.0.0.1:${partner.port}`);
   assert.equal((await db.load()).status, "changed");
   const before = await stateOf(db);
   await db.query(
@@ -85,7 +86,7 @@ const loadersIn = async (db: Database) =>
 
 /** The samples, grown or earlier by a version: new rows, changed rows, some that are no good. */
 export function version(later: boolean): Record<string, string> {
-  const { "drivers.json": drivers, "trips.csv": trips, "charges.csv": charges } = sampleFeeds();
+  const { "/drivers.json": drivers, "/trips.csv": trips, "/charges.csv": charges } = sampleFiles();
   const cut = (text: string) =>
     text.split("\n").filter((_, line) => line <= 2500 && (later || line % 3 !== 2)).join("\n") + "\n";
   const people = (JSON.parse(drivers) as Record<string, string>[])

@@ -3,7 +3,9 @@ import { homeOf, ownerOf } from "../../../lib/local/postgres/home.ts";
 import { freePort } from "../../../lib/local/postgres/server.ts";
 import { supervise } from "../../../lib/local/postgres/supervise.ts";
 import { unpack } from "../../schedule/cron/debian.ts";
-import { project, temporary } from "../../support/processes.ts";
+import { temporary } from "../../support/directories.ts";
+import { project } from "../../support/project.ts";
+import { says } from "../../support/waiting.ts";
 
 const packages = `libaudit1 libc6 libcap-ng0 libcap2 libcares2 libevent-2.1-7t64 libgcc-s1 libpam0g libssl3t64
   libsystemd0 libzstd1 pgbouncer zlib1g`.split(/\s+/);
@@ -38,7 +40,7 @@ default_pool_size = ${size}
 `,
   );
   const { log, stop } = supervise(home.path, owner, [program, `${home.path}/pgbouncer.ini`]);
-  await up(log);
+  await says(log, /process up/);
   const at = (url: string) => Object.assign(new URL(url), { port: `${listenPort}` });
   return {
     url: at(databaseUrl).href,
@@ -57,18 +59,4 @@ async function pgbouncer(): Promise<string> {
   await Deno.mkdir(home, { recursive: true });
   await unpack(`${home}/pgbouncer`, packages, ["usr/sbin/pgbouncer"]);
   return `${home}/pgbouncer/usr/sbin/pgbouncer`;
-}
-
-/** Resolves when PgBouncer says it is up; goes on reading its log, so that the pipe never fills. */
-function up(log: ReadableStream<string>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let text = "";
-    const reading = (async () => {
-      for await (const part of log) {
-        text = (text + part).slice(-5000);
-        if (text.includes("process up")) resolve();
-      }
-    })();
-    reading.catch(() => {}).finally(() => reject(new Error(text)));
-  });
 }

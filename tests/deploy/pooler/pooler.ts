@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
 import { load } from "../../../lib/load.ts";
-import { sampleFeeds } from "../../../lib/local/samples.ts";
-import { freshDatabase, impatient, serve, snapshot } from "../../support/harness.ts";
+import { freshDatabase, impatient } from "../../support/database.ts";
+import { serveSamples } from "../../support/samples.ts";
+import { snapshot } from "../../support/snapshot.ts";
+import { serve } from "../../support/web.ts";
 import { startPooler } from "./pgbouncer.ts";
 
 async function rows(url: string, sql: string): Promise<Record<string, unknown>[]> {
@@ -19,8 +21,7 @@ async function rows(url: string, sql: string): Promise<Record<string, unknown>[]
 
 Deno.test("through a transaction pooler three feeds load, and the same again changes nothing", async () => {
   await using db = await freshDatabase();
-  const samples = Object.entries(sampleFeeds()).map(([name, text]) => [`/${name}`, text]);
-  await using web = serve(Object.fromEntries(samples));
+  await using web = serveSamples();
   await db.pointAt(web.url);
   await using pooler = await startPooler(db.url, 2);
   const run = (options = {}) => load({ databaseUrl: pooler.url, patience: impatient, ...options });
@@ -33,7 +34,7 @@ Deno.test("through a transaction pooler three feeds load, and the same again cha
   assert.deepEqual(await snapshot(db), before);
 
   const pools = await rows(pooler.consoleUrl, "show pools");
-  const pool = pools.find(({ database }) => database === new URL(db.url).pathname.slice(1));
+  const pool = pools.find(({ database }) => database === db.name);
   assert.equal(pool?.pool_mode, "transaction");
 });
 

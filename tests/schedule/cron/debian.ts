@@ -2,6 +2,8 @@
  * Postgres 17 with pg_cron and pgTAP from Debian trixie, unpacked beside the host: nothing of the host is changed. Needs
  * a Debian host (apt-get, dpkg) whose package source also carries trixie; which one that is, is the host's own setting.
  */
+import { output } from "../../support/command.ts";
+
 const packages = `libaudit1 libc6 libcap-ng0 libcap2 libcom-err2 libgcc-s1 libgssapi-krb5-2 libicu76 libk5crypto3
   libkeyutils1 libkrb5-3 libkrb5support0 libldap2 liblz4-1 liblzma5 libpam0g libpq5 libreadline8t64 libsasl2-2
   libssl3t64 libstdc++6 libsystemd0 libtinfo6 libuuid1 libxml2 libxxhash0 libzstd1 postgresql-17 postgresql-17-cron
@@ -89,8 +91,5 @@ async function debianSources(): Promise<string[]> {
 
 async function run(command: string, args: string[], cwd?: string, config?: string): Promise<string> {
   const env: Record<string, string> = { LC_ALL: "C", ...(config && { APT_CONFIG: config }) };
-  const { success, stdout, stderr } = await new Deno.Command(command, { args, cwd, env, stdin: "null" }).output();
-  const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  if (!success) throw new Error(`${command} ${args.slice(0, 2).join(" ")}: ${decode(stderr)}`);
-  return decode(stdout);
+  return await output(command, args, { cwd, env });
 }

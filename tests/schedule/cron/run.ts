@@ -9,7 +9,8 @@ import { homeOf, ownerOf } from "../../../lib/local/postgres/home.ts";
 import { migrate } from "../../../lib/local/migrate.ts";
 import { freePort } from "../../../lib/local/postgres/server.ts";
 import { supervise } from "../../../lib/local/postgres/supervise.ts";
-import { project } from "../../support/processes.ts";
+import { project } from "../../support/project.ts";
+import { says } from "../../support/waiting.ts";
 import { unpackPostgres } from "./debian.ts";
 
 const read = (file: string) => Deno.readTextFile(new URL(file, import.meta.url));
@@ -30,18 +31,7 @@ async function start(home: string, native: string) {
   const args = ["-D", `${home}/data`, "-p", `${port}`, "-h", "127.0.0.1", "-k", "", ...settings];
   const server = supervise(home, owner, [`${native}/bin/postgres`, ...args]);
   const file = await Deno.open(`${home}/log`, { create: true, append: true });
-  const ready = Promise.withResolvers<void>();
-  (async () => {
-    let text = "";
-    for await (const part of server.log) {
-      await file.write(new TextEncoder().encode(part));
-      text = (text + part).slice(-5000);
-      if (text.includes("ready to accept connections")) ready.resolve();
-    }
-    file.close();
-    ready.reject(new Error(`Postgres did not start: ${text}`));
-  })();
-  await ready.promise;
+  await says(server.log, /ready to accept connections/, (text) => file.write(new TextEncoder().encode(text)));
   const url = (role: string) => `postgres://${role}:${password}@127.0.0.1:${port}/postgres?sslmode=disable`;
   return { url: url("postgres"), adminUrl: url("supabase_admin"), password, stop: server.stop };
 }

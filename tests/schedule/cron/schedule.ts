@@ -1,6 +1,6 @@
 /** etl.schedule() and its kin on a real pg_cron. */
 import assert from "node:assert/strict";
-import { type Database } from "../../support/harness.ts";
+import type { Database } from "../../support/database.ts";
 import { newWorld, nextSecret, secret, storeSecret } from "./world.ts";
 
 const url = "https://project.supabase.co/functions/v1/etl";

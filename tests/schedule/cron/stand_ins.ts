@@ -6,9 +6,9 @@
 // @ts-types="@types/pg"
 import pg from "pg";
 import assert from "node:assert/strict";
-import { serve } from "../../support/harness.ts";
+import { until } from "../../support/waiting.ts";
+import { serve } from "../../support/web.ts";
 import { startNetWorker } from "./net_worker.ts";
-import { until } from "./world.ts";
 
 const real = Deno.env.get("NET_DATABASE_URL");
 

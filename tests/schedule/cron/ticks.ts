@@ -1,8 +1,11 @@
 /** pg_cron, every second -> pg_net's stand-in -> the function -> rows; and what etl.health() says when a link breaks. */
 import assert from "node:assert/strict";
-import { type Database, serve, snapshot } from "../../support/harness.ts";
+import type { Database } from "../../support/database.ts";
+import { snapshot } from "../../support/snapshot.ts";
+import { until } from "../../support/waiting.ts";
+import { serve } from "../../support/web.ts";
 import { startNetWorker } from "./net_worker.ts";
-import { newWorld, nextSecret, secret, startFunction, storeSecret, until, type World } from "./world.ts";
+import { newWorld, nextSecret, secret, startFunction, storeSecret, type World } from "./world.ts";
 
 const closed = "http://127.0.0.1:1/functions/v1/etl";
 
@@ -28,15 +31,11 @@ async function running(): Promise<Running> {
 /** Waits until all feeds, or the one given, have this verdict and this message; the message of ok is none. */
 async function verdict(db: Database, wanted: string, message: RegExp = /^$/, feed?: string): Promise<void> {
   let seen: Record<string, string>[] = [];
-  try {
-    await until(`verdict ${wanted}`, async () => {
-      seen = await db.query("select feed, verdict, message from etl.health()");
-      const asked = seen.filter((row) => feed === undefined || row.feed === feed);
-      return asked.every((row) => row.verdict === wanted && message.test(row.message));
-    });
-  } catch (error) {
-    throw new Error(`${(error as Error).message} ${message}; health: ${JSON.stringify(seen)}`);
-  }
+  await until(() => `the verdict is ${wanted} ${message}; health: ${JSON.stringify(seen)}`, async () => {
+    seen = await db.query("select feed, verdict, message from etl.health()");
+    const asked = seen.filter((row) => feed === undefined || row.feed === feed);
+    return asked.every((row) => row.verdict === wanted && message.test(row.message));
+  });
 }
 
 /** Lets what pg_cron, pg_net and the ledger remember be half an hour older. */

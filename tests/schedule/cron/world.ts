@@ -1,7 +1,10 @@
 /** What the tests of the schedule stand on: the database with pg_cron, the function, a partner's server. */
 import { supervise } from "../../../lib/local/postgres/supervise.ts";
-import { type Database, database, serve, type Web } from "../../support/harness.ts";
-import { project } from "../../support/processes.ts";
+import { type Database, database } from "../../support/database.ts";
+import { project } from "../../support/project.ts";
+import { oneOfEach } from "../../support/samples.ts";
+import { says } from "../../support/waiting.ts";
+import { serve, type Web } from "../../support/web.ts";
 
 export const secret = "the-trigger-secret-of-the-cron-tests-0123456789";
 export const nextSecret = "the-secret-after-the-rotation-0123456789-abcdef";
@@ -17,11 +20,7 @@ export async function newWorld(): Promise<World> {
   await db.query("select etl.unschedule()");
   await db.admin(`truncate cron.job_run_details, net.http_request_queue, net._http_response, vault.secrets,
     etl.feed_state, etl.runs, etl.rejects, public.drivers, public.trips, public.charges`);
-  const web = serve({
-    "/drivers.json": '[{"id":"d1"}]',
-    "/trips.csv": "id,driver_id\nt1,d1\n",
-    "/charges.csv": "id,trip_id,amount_cents\nc1,t1,100\n",
-  });
+  const web = serve(oneOfEach());
   await db.pointAt(web.url);
   return {
     db,
@@ -47,29 +46,9 @@ export async function startFunction(env: Record<string, string> = {}): Promise<{
     ...["sh", "-c", 'exec "$@" >&2', "sh", Deno.execPath(), "run", "-A", "--no-check"],
     ...[`${project}/tests/deploy/function_server.ts`, "0", `${project}/supabase/functions/etl/index.ts`],
   ]);
-  const listening = Promise.withResolvers<string>();
-  (async () => {
-    let text = "";
-    for await (const part of child.log) {
-      text = (text + part).slice(-5000);
-      const port = /listening on (\d+)/.exec(text)?.[1];
-      if (port) listening.resolve(port);
-    }
-    listening.reject(new Error(`the function did not start: ${text}`));
-  })();
+  const [, port] = await says(child.log, /listening on (\d+)/);
   return {
-    url: `http://127.0.0.1:${await listening.promise}/functions/v1/etl`,
+    url: `http://127.0.0.1:${port}/functions/v1/etl`,
     [Symbol.asyncDispose]: async () => void await child.stop(),
   };
-}
-
-/** Waits until `condition` gives something true, and returns it. */
-export async function until<T>(what: string, condition: () => Promise<T>, seconds = 20): Promise<NonNullable<T>> {
-  const deadline = Date.now() + seconds * 1000;
-  while (true) {
-    const result = await condition();
-    if (result) return result;
-    if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${what}`);
-    await new Promise((resume) => setTimeout(resume, 50));
-  }
 }

@@ -1,0 +1,110 @@
+/** The deploy guide of the README, by the real CLI; then the function from exactly the files that it uploaded. */
+import assert from "node:assert/strict";
+import { dirname } from "node:path";
+import { denoOfThePlatform, deployed } from "./deployed.ts";
+import { output } from "../support/command.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { temporary } from "../support/directories.ts";
+import { project } from "../support/project.ts";
+import { serveSamples } from "../support/samples.ts";
+import { snapshot } from "../support/snapshot.ts";
+import { managementApi, ref } from "./management_api.ts";
+import { workplace } from "./supabase_cli.ts";
+
+const secret = "a-trigger-secret-of-more-than-32-characters";
+const planted = "planted-secret";
+
+/** The function's own files, as Deno sees them. */
+async function moduleGraph(): Promise<string[]> {
+  const args = ["info", "--json", `${project}/supabase/functions/etl/index.ts`];
+  const out = await output(Deno.execPath(), args, { cwd: project });
+  const own = (JSON.parse(out).modules as { local?: string }[]).map(({ local }) => local ?? "")
+    .filter((path) => path.startsWith(`${project}/`));
+  return own.map((path) => path.slice(project.length + 1));
+}
+
+Deno.test("the CLI uploads the function's files and no other, and they run by themselves", async (t) => {
+  await using db = await freshDatabase();
+  await using api = managementApi(db, (sql) => sql);
+  await using work = await workplace(api.url);
+  for (
+    const path of [".env", "supabase/functions/.env", "supabase/functions/etl/.env", "lib/.env", ".local/password"]
+  ) {
+    await Deno.mkdir(`${work.path}/${dirname(path)}`, { recursive: true });
+    await Deno.writeTextFile(`${work.path}/${path}`, `SECRET=${planted}\n`);
+  }
+  const { code, err } = await work.shell(`npx -y supabase@3.1.0 functions deploy etl --use-api --remote=${ref}`);
+  assert.equal(code, 0, err);
+
+  await t.step("what is uploaded", async () => {
+    const paths = Object.keys(api.uploaded).sort();
+    assert.deepEqual(paths, ["deno.json", "import_map.json", ...await moduleGraph()].sort());
+    assert.ok(!paths.some((path) => path.includes("local") || path.includes(".env")));
+    for (const text of Object.values(api.uploaded)) assert.ok(!text.includes(planted));
+    const { entrypoint_path, import_map_path, verify_jwt } = api.metadata;
+    assert.deepEqual({ entrypoint_path, import_map_path, verify_jwt }, {
+      entrypoint_path: "supabase/functions/etl/index.ts",
+      import_map_path: "deno.json",
+      verify_jwt: false,
+    });
+  });
+
+  for (const [name, deno] of [["the platform's Deno", await denoOfThePlatform()], ["this Deno", Deno.execPath()]]) {
+    await t.step(`three feeds under ${name}, and again`, async () => {
+      await using db = await freshDatabase();
+      await using web = serveSamples();
+      await db.pointAt(web.url);
+      await using directory = await temporary();
+      const env = { SUPABASE_DB_URL: db.url, ETL_TRIGGER_SECRET: secret };
+      await using etl = await deployed(deno, directory.path, api.uploaded, env);
+      const call = (given: string) => fetch(etl.url, { method: "POST", headers: { authorization: `Bearer ${given}` } });
+
+      const refused = await call("not-the-trigger-secret-but-long-enough");
+      assert.deepEqual([refused.status, await refused.json()], [401, { error: { code: "secret_refused" } }]);
+      assert.deepEqual(web.log, []);
+      const first = await call(secret);
+      assert.equal(first.status, 200);
+      const report = await first.json();
+      assert.equal(report.status, "changed");
+      assert.deepEqual(report.feeds.map((feed: { feed: string }) => feed.feed), ["drivers", "trips", "charges"]);
+      const before = await snapshot(db);
+      const second = await call(secret);
+      assert.deepEqual([second.status, (await second.json()).status], [200, "unchanged"]);
+      assert.deepEqual(await snapshot(db), before);
+    });
+  }
+});
+
+Deno.test("the CLI finds nothing to advise, and makes the types", async (t) => {
+  await using db = await freshDatabase();
+  await using api = managementApi(db, (sql) => sql);
+  await using work = await workplace(api.url);
+  const url = Object.assign(new URL(db.url), { search: "?sslmode=disable" }).href;
+  await t.step("db advisors", async () => {
+    await useEachIndex(db);
+    const command = 'npx -y supabase@3.1.0 db advisors --level info --fail-on info --remote="$url"';
+    const { code, out, err } = await work.shell(command, { url });
+    assert.equal(code, 0, out + err);
+  });
+  await t.step("gen types", async () => {
+    const { code, out, err } = await work.shell('npx -y supabase@3.1.0 gen types --remote="$url"', { url });
+    assert.equal(code, 0, err);
+    assert.match(out, /trips_without_charges/);
+    assert.doesNotMatch(out, /etl/, "a private schema");
+  });
+});
+
+/** An index counts as unused, and is advised against, until something has read it. */
+async function useEachIndex(db: Database): Promise<void> {
+  await db.query("set enable_seqscan = off");
+  await db.query("select from public.trips where driver_id = 'x'");
+  // A block range index is read where there are blocks to leave out.
+  await db.query(`insert into public.drivers (id) values ('d');
+    insert into public.trips (id, driver_id, dropoff_timestamp)
+    select n, 'd', timestamptz '2021-01-01Z' + n * interval '1 minute' from generate_series(1, 50000) n;
+    analyze public.trips`);
+  await db.query("select from public.trips where dropoff_timestamp between '2021-01-08Z' and '2021-01-09Z'");
+  await db.query("select from public.charges where trip_id = 'x'");
+  await db.query("select from etl.runs where feed = 'x'");
+  await db.query("select pg_stat_force_next_flush()");
+}

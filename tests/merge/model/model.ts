@@ -1,0 +1,176 @@
+/**
+ * What a load should do, slow and simple: one record at a time, in plain JavaScript, as docs/design.md says it. The
+ * values of a row are what Postgres prints for them, or null.
+ */
+import { meaning, type Table, truth, values } from "./tables.ts";
+
+export type Row = Record<string, string | null>;
+
+/** A record of a feed: column -> text; or one that cannot be read, and its SQLSTATE. */
+export type FeedRecord = Row | Unread;
+export type Unread = [text: string, sqlstate: string];
+
+export interface File {
+  /** The columns of a CSV file; null for JSON, where the records have them. */
+  header: string[] | null;
+  records: FeedRecord[];
+}
+
+/** Record number, column, SQLSTATE, constraint. */
+export type Reject = [number, string | null, string, string | null];
+
+export interface Outcome {
+  rows: Row[];
+  rejects: Reject[];
+  /** read, inserted, updated, unchanged, duplicate, rejected; null where the feed is refused whole. */
+  counts: number[] | null;
+}
+
+interface Candidate {
+  number: number;
+  row: Row;
+  /** The row of the table with the same key. */
+  old?: Row;
+}
+
+type Fault = [column: string | null, sqlstate: string, constraint: string | null];
+
+/** Loads a file into a table; `tables` are the rows that foreign keys may point to. */
+export function load(table: Table, file: File, tables: Record<string, Row[]>, limit: number): Outcome {
+  const before = tables[table.name];
+  const rejects: Reject[] = [];
+  const put = (number: number, [column, sqlstate, constraint]: Fault) =>
+    rejects.push([number, column, sqlstate, constraint]);
+  const read = file.records.filter((record): record is Row => !Array.isArray(record));
+  const header = file.header ?? [...new Set(read.flatMap(Object.keys))];
+  if (read.length > 0 || file.header) {
+    const needed = table.columns.filter((c) => table.key.includes(c.name) || (c.required && c.default === null));
+    if (needed.some((column) => !header.includes(column.name))) return refused(tables[table.name]);
+  }
+  const carried = table.columns.map((column) => column.name).filter((name) => header.includes(name));
+
+  const good: Candidate[] = [];
+  file.records.forEach((record, i) => {
+    const row: Row = {};
+    const fault: Fault | undefined = Array.isArray(record)
+      ? [null, record[1], null]
+      : ownFault(table, carried, record, row);
+    if (fault) put(i + 1, fault);
+    else good.push({ number: i + 1, row });
+  });
+
+  const stored = new Map(before.map((row) => [keyOf(table, row), row]));
+  const differs = ({ row }: Candidate, old = stored.get(keyOf(table, row))) =>
+    !old || carried.some((name) => !table.key.includes(name) && row[name] !== old[name]);
+  const last = new Map(good.map((candidate) => [keyOf(table, candidate.row), candidate]));
+  let open: Candidate[] = [];
+  for (const [key, candidate] of last) {
+    const { number, row } = candidate, old = stored.get(key);
+    if (!differs(candidate)) continue;
+    open.push({ number, row: { ...(old ?? defaults(table)), ...row, ...keyColumns(table, old) }, old });
+  }
+  open.sort((a, b) => a.number - b.number);
+  const same = good.filter((candidate) => !differs(candidate)).length;
+  const duplicate = good.length - same - open.length;
+
+  const validate = (faultOf: (candidate: Candidate) => Fault | undefined) => {
+    const faults = open.map(faultOf);
+    open.forEach((candidate, i) => faults[i] && put(candidate.number, faults[i]));
+    open = open.filter((_, i) => !faults[i]);
+    return faults.some(Boolean);
+  };
+  for (const check of byName(table.checks)) {
+    if (check.condition.columns.every((name) => carried.includes(name))) continue;
+    validate(({ row }) =>
+      truth(check.condition, row) === false ? [only(check.condition.columns), "23514", check.name] : undefined
+    );
+  }
+  do {
+    while (
+      byName(table.foreignKeys).map((fk) => validate((child) => orphan(table, fk, child, open, tables))).some(Boolean)
+    );
+  } while (
+    byName(table.uniques).map((unique) => validate((row) => uniqueViolation(table, unique, row, open, before))).some(
+      Boolean,
+    )
+  );
+
+  const inserted = open.filter((candidate) => !candidate.old).length;
+  if (rejects.length > limit * file.records.length) return refused(before);
+  const written = new Map(open.map(({ row }) => [keyOf(table, row), row]));
+  return {
+    rows: [...new Map([...stored, ...written]).values()],
+    rejects: rejects.sort((a, b) => a[0] - b[0]),
+    counts: [file.records.length, inserted, open.length - inserted, same, duplicate, rejects.length],
+  };
+}
+
+const refused = (rows: Row[]): Outcome => ({ rows, rejects: [], counts: null });
+const only = (columns: string[]) => columns.length === 1 ? columns[0] : null;
+const byName = <T extends { name: string }>(all: T[]) => all.toSorted((a, b) => a.name < b.name ? -1 : 1);
+const defaults = (table: Table): Row =>
+  Object.fromEntries(table.columns.map((column) => [column.name, column.default]));
+const keyColumns = (table: Table, old?: Row): Row =>
+  old ? Object.fromEntries(table.key.map((name) => [name, old[name]])) : {};
+
+/** What a record breaks by itself; fills `row`. */
+function ownFault(table: Table, carried: string[], record: Row, row: Row): Fault | undefined {
+  const columns = table.columns.filter((column) => carried.includes(column.name));
+  for (const { name, type } of columns) {
+    const value = values[type](record[name] ?? null);
+    if (typeof value === "object" && value) return [name, value.error, null];
+    row[name] = value;
+  }
+  const missing = columns.find((column) =>
+    (column.required || table.key.includes(column.name)) && row[column.name] === null
+  );
+  if (missing) return [missing.name, "23502", null];
+  for (const { name, condition } of byName(table.checks)) {
+    const known = condition.columns.every((column) => carried.includes(column));
+    if (known && truth(condition, row) === false) return [only(condition.columns), "23514", name];
+  }
+}
+
+function keyOf(table: Table, row: Row): string {
+  return JSON.stringify(meanings(table, table.key, row));
+}
+
+function meanings(table: Table, columns: string[], row: Row): (string | null)[] {
+  return columns.map((name) => meaning(table.columns.find((column) => column.name === name)!.type, row[name]));
+}
+
+function orphan(
+  table: Table,
+  fk: Table["foreignKeys"][number],
+  child: Candidate,
+  open: Candidate[],
+  tables: Record<string, Row[]>,
+): Fault | undefined {
+  const value = meanings(table, fk.columns, child.row);
+  if (value.includes(null)) return;
+  const parents = fk.parent === table ? [...tables[table.name], ...open.map(({ row }) => row)] : tables[fk.parent.name];
+  const found = parents.some((parent) => String(meanings(fk.parent, fk.parent.key, parent)) === String(value));
+  if (!found) return [only(fk.columns), "23503", fk.name];
+}
+
+/** Its value is another's: of the row that has it and keeps it, else of the earlier record. */
+function uniqueViolation(
+  table: Table,
+  unique: Table["uniques"][number],
+  { number, row, old }: Candidate,
+  open: Candidate[],
+  before: Row[],
+): Fault | undefined {
+  const entry = (row: Row): string | null => {
+    if (unique.condition && truth(unique.condition, row) !== true) return null;
+    const value = meanings(table, unique.columns, row);
+    return value.includes(null) && !unique.nullsEqual ? null : JSON.stringify(value);
+  };
+  const mine = entry(row);
+  if (mine === null || (old && entry(old) === mine)) return;
+  const changing = new Set(open.map((other) => other.old));
+  const kept = before.some((other) => entry(other) === mine && !changing.has(other)) ||
+    open.some((other) => other.old && entry(other.old) === mine && entry(other.row) === mine);
+  const earlier = open.some((other) => other.number < number && entry(other.row) === mine);
+  if (kept || earlier) return [only(unique.columns), "23505", unique.name];
+}

@@ -1,0 +1,168 @@
+/**
+ * Random tables, files and runs: the loader against a model. CASES=5000 tries more of them; a failure prints how to
+ * run its case again.
+ */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { countsOf } from "../../support/counts.ts";
+import { type Database, freshDatabase } from "../../support/database.ts";
+import { snapshot } from "../../support/snapshot.ts";
+import { serve, type Web } from "../../support/web.ts";
+import { load, type Outcome, type Row } from "./model.ts";
+import { spellings, sqlOf, type Table, type Type, values } from "./tables.ts";
+import { bytesOf, type Case, cases, type Feed } from "./random_cases.ts";
+import { createTable } from "./random_tables.ts";
+
+const number = (name: string) => Number(Deno.env.get(name)) || undefined;
+const numRuns = number("CASES") ?? (Deno.env.get("CI") ? 500 : 100);
+const seed = number("SEED") ?? Date.now() % 2 ** 31;
+const path = Deno.env.get("CASE_PATH");
+const shrinkMs = 20_000;
+
+/** What the model says there is. */
+interface World {
+  rows: Record<string, Row[]>;
+  rejects: Record<string, Outcome["rejects"]>;
+  files: Record<string, Feed>;
+  /** The bodies that were loaded last. */
+  loaded: Record<string, string>;
+}
+
+Deno.test("the loader does what the model does, and a second time nothing", async () => {
+  // Two databases, for Postgres and the loader wait for each other.
+  const lanes = path ? [seed] : [seed, seed + 1];
+  const results = await Promise.all(lanes.map(async (seed) => {
+    await using db = await freshDatabase();
+    await db.query("set timezone to 'UTC'");
+    await using web = serve({});
+    let failedAt = Infinity;
+    const property = fc.asyncProperty(cases, async (example) => {
+      // Enough of shrinking: what is left counts as right.
+      if (Date.now() > failedAt + shrinkMs) return;
+      await tryCase(db, web, example).catch((error) => {
+        failedAt = Math.min(failedAt, Date.now());
+        throw error;
+      });
+    });
+    return await fc.check(property, {
+      numRuns: path ? 1 : Math.ceil(numRuns / lanes.length),
+      seed,
+      path,
+      endOnFailure: path !== undefined,
+    });
+  }));
+  for (const { failed, seed, counterexamplePath, counterexample, errorInstance } of results) {
+    if (!failed) continue;
+    const again = `SEED=${seed} CASE_PATH=${counterexamplePath} deno task test tests/merge/model/model_test.ts`;
+    const shown = counterexample ? show(counterexample[0]) : "";
+    throw new Error(`Run again: ${again}\n${shown}\n${(errorInstance as Error)?.message}`, { cause: errorInstance });
+  }
+});
+
+Deno.test("the model knows what Postgres makes of each text", async () => {
+  await using db = await freshDatabase();
+  await db.query("set timezone to 'UTC'");
+  for (const type of Object.keys(spellings) as (keyof typeof spellings)[]) {
+    for (const text of Object.keys(spellings[type])) {
+      const [{ error }] = await db.query("select sql_error_code as error from pg_input_error_info($1, $2)", [
+        text,
+        sqlOf[type],
+      ]);
+      const found = error
+        ? { error }
+        : (await db.query(`select $1::text::${sqlOf[type as Type]}::text as value`, [text]))[0].value;
+      assert.deepEqual(found, values[type](text), `${type} ${text}`);
+    }
+  }
+});
+
+async function tryCase(db: Database, web: Web, { tables, limit, runs }: Case): Promise<void> {
+  await db.query(`drop schema if exists cases cascade; create schema cases; ${tables.map(createTable).join("\n")}`);
+  await db.query("delete from etl.feeds");
+  const definitions = "select indexdef from pg_indexes where schemaname = 'cases' order by indexname";
+  const indexes = await db.query(definitions);
+  const each = <T>(make: (table: Table) => T) => Object.fromEntries(tables.map((table) => [table.name, make(table)]));
+  const world: World = { rows: each(() => []), rejects: each(() => []), files: {}, loaded: {} };
+  for (const { name } of tables) {
+    await db.feed(name, { url: `${web.url}/${name}`, target: `cases.${name}`, reject_limit: limit });
+  }
+  for (const { files, feeds, force } of runs) {
+    for (const [name, feed] of Object.entries(files)) {
+      world.files[name] = feed;
+      web.files[`/${name}`] = bytesOf(feed);
+      await db.query("update etl.feeds set format = $2 where name = $1 and format is distinct from $2", [
+        name,
+        feed.format,
+      ]);
+    }
+    await tryRun(db, tables, feeds.filter((name) => world.files[name]), limit, force, world);
+  }
+  // Whatever the runs were, after one with all files the next finds nothing to do; half of them look row by row.
+  const all = Object.keys(world.files);
+  const { feeds } = runs[runs.length - 1];
+  if (!all.every((name) => feeds.includes(name))) await tryRun(db, tables, all, limit, false, world);
+  const before = await snapshot(db);
+  const whole = await tryRun(db, tables, all, limit, runs.length % 2 === 1, world);
+  if (whole) assert.deepEqual(await snapshot(db), before, "nothing changed, and something was written");
+  assert.deepEqual(await db.query(definitions), indexes);
+}
+
+/** One run of loader and model; returns whether all its feeds were loaded. */
+async function tryRun(
+  db: Database,
+  tables: Table[],
+  feeds: string[],
+  limit: number,
+  force: boolean,
+  world: World,
+): Promise<boolean> {
+  if (feeds.length === 0) return true;
+  const report = await db.load({ feeds, force });
+  let whole = true;
+  for (const table of tables.filter(({ name }) => feeds.includes(name))) {
+    const { file, body } = world.files[table.name];
+    const said = report.feeds.find(({ feed }) => feed === table.name)!;
+    const outcome = load(table, file, world.rows, limit);
+    if (!outcome.counts) {
+      whole = false;
+      assert.match(said.error?.code ?? "none", /^(columns|too_many_rejects)$/, `${table.name} should be refused`);
+      continue;
+    }
+    assert.equal(said.error, null, table.name);
+    const open = world.rejects[table.name];
+    const skipped = !force && world.loaded[table.name] === body &&
+      open.every(([, , sqlstate]) => !["23503", "23505"].includes(sqlstate));
+    assert.deepEqual(
+      countsOf(said),
+      skipped ? [0, 0, 0, 0, 0, 0] : outcome.counts,
+      `counts of ${table.name}`,
+    );
+    world.rows[table.name] = outcome.rows;
+    world.rejects[table.name] = outcome.rejects;
+    world.loaded[table.name] = body;
+  }
+  for (const table of tables) await compare(db, table, world);
+  return whole;
+}
+
+async function compare(db: Database, { name, columns }: Table, world: World): Promise<void> {
+  const rejects = await db.query(
+    "select record_number::int, column_name, sqlstate, constraint_name from etl.rejects where feed = $1 order by 1",
+    [name],
+  );
+  assert.deepEqual(rejects.map((row) => Object.values(row)), world.rejects[name], `rejects of ${name}`);
+  const rows = await db.query(`select ${columns.map((column) => `${column.name}::text`)} from cases.${name}`);
+  const lines = (rows: Row[]) => rows.map((row) => JSON.stringify(columns.map((column) => row[column.name]))).sort();
+  assert.deepEqual(lines(rows), lines(world.rows[name]), `rows of ${name}`);
+}
+
+function show({ tables, limit, runs }: Case): string {
+  const steps = runs.map(({ files, feeds, force }, i) =>
+    [
+      `-- run ${i + 1}: ${feeds}${force ? ", forced" : ""}`,
+      ...Object.entries(files).map(([name, { body }]) => `-- ${name}\n${body}`),
+    ]
+      .join("\n")
+  );
+  return [...tables.map(createTable), `-- reject_limit ${limit}`, ...steps].join("\n");
+}

@@ -1,0 +1,177 @@
+/** Random files for random tables, and schedules of runs. */
+import fc from "fast-check";
+import type { FeedRecord, File, Unread } from "./model.ts";
+import type { Column, Table } from "./tables.ts";
+import { goodTexts, often, table, textsOf } from "./random_tables.ts";
+
+export interface Feed {
+  file: File;
+  format: "csv" | "json" | "ndjson";
+  body: string;
+}
+
+/** Stands for the byte 0xff. */
+const noByte = "\ue000";
+
+export function bytesOf({ body }: Feed): Uint8Array<ArrayBuffer> {
+  const parts = body.split(noByte).map((part) => new TextEncoder().encode(part));
+  return new Uint8Array(parts.flatMap((part, i) => i === 0 ? [...part] : [0xff, ...part]));
+}
+
+export interface Run {
+  /** Table -> its new file; the others stay as they were. */
+  files: Record<string, Feed>;
+  feeds: string[];
+  force: boolean;
+}
+
+export interface Case {
+  tables: Table[];
+  limit: number;
+  runs: Run[];
+}
+
+const cell = (column: Column, isKey: boolean): fc.Arbitrary<string | null> =>
+  fc.oneof(
+    { weight: isKey ? 30 : 8, arbitrary: fc.constantFrom(...goodTexts(column.type).slice(0, isKey ? 5 : 11)) },
+    { weight: 1, arbitrary: fc.constantFrom(...textsOf(column.type)) },
+    { weight: 1, arbitrary: fc.constantFrom(null, "") },
+  );
+
+const noObjects = ["5", "null", "[1]", '{"k1": }', '{"k1": 1, "k1": 2}', '{"k1": "\\u0000"}'];
+const deep = "[".repeat(513) + "]".repeat(513);
+const noJson = ['{"k1": "\x01"}', '{"k1": "\0"}', "\\.", '{"k1": 1}}', '{"k1": [1}', "{\x02}", deep];
+/** Of an array, an element that is not there; of lines, one whose string is not closed. */
+const unreadJson = (format: Feed["format"]): Unread[] => [
+  ...[...noObjects, ...noJson, format === "json" ? "" : '{"k1": "1'].map((text): Unread => [text, "22032"]),
+  [`{"k1": "${noByte}"}`, "22021"],
+];
+
+/** Lines that cannot be read, by how many fields there should be. */
+const unreadLines: Record<string, (fields: number, delimiter: string) => string> = {
+  "too few": (fields, delimiter) => Array(fields - 1).fill("1").join(delimiter),
+  "too many": (fields, delimiter) => Array(fields + 1).fill('"1"').join(delimiter),
+  "blank": () => "",
+  "a stray quote": (fields, delimiter) => '1"1' + delimiter.repeat(fields - 1),
+  "text after a quote": (fields, delimiter) => '"1"1' + delimiter.repeat(fields - 1),
+  "an open quote": (fields, delimiter) => delimiter.repeat(fields - 1) + '"1',
+  "half a line end": (fields, delimiter) => "1\r1" + delimiter.repeat(fields - 1),
+  "no UTF-8": (fields, delimiter) => noByte + delimiter.repeat(fields - 1),
+  "a NUL": (fields, delimiter) => delimiter.repeat(fields - 1) + "\0",
+};
+const unreadCsv = Object.keys(unreadLines).map((kind): Unread => [kind, /UTF|NUL/.test(kind) ? "22021" : "22P04"]);
+const isNone = (record: FeedRecord | undefined) => Array.isArray(record) && (record[0] === "" || record[0] === "blank");
+
+function feed({ columns, key }: Table): fc.Arbitrary<Feed> {
+  const needed = columns.filter((c) => key.includes(c.name) || (c.required && c.default === null));
+  const optional = columns.filter((column) => !needed.includes(column));
+  const carried = fc.oneof(
+    { weight: 10, arbitrary: fc.constant(columns) },
+    { weight: 6, arbitrary: fc.subarray(optional).map((some) => [...needed, ...some]) },
+    { weight: 1, arbitrary: fc.subarray(columns, { minLength: 1 }) },
+  );
+  return fc.tuple(
+    carried,
+    fc.subarray(["extra", "Größe in m²"]),
+    fc.constantFrom<Feed["format"]>("csv", "json", "ndjson"),
+  )
+    .chain(([carried, extra, format]) => {
+      const cells = Object.fromEntries([
+        ...carried.map((column) => [column.name, cell(column, key.includes(column.name))]),
+        ...(carried.length + extra.length < 2 ? ["extra"] : extra).map((
+          name,
+        ) => [name, fc.constantFrom("1", "?", null)]),
+      ]) as Record<string, fc.Arbitrary<string | null>>;
+      const names = Object.keys(cells);
+      const whole = fc.record(cells, { noNullPrototype: true });
+      const partial = fc.record(cells, { requiredKeys: [], noNullPrototype: true });
+      const record = fc.oneof(
+        { weight: 20, arbitrary: whole },
+        { weight: format === "csv" ? 0 : 3, arbitrary: partial },
+        { weight: 2, arbitrary: fc.constantFrom(...(format === "csv" ? unreadCsv : unreadJson(format))) },
+      );
+      return fc.record({
+        records: fc.array(record as fc.Arbitrary<FeedRecord>, { minLength: format === "ndjson" ? 1 : 0, maxLength: 9 })
+          .chain((records) =>
+            fc.subarray(records, { maxLength: Math.min(2, records.length) }).map((copies) => [...records, ...copies])
+          ),
+        names: fc.shuffledSubarray(names, { minLength: names.length }),
+        style: fc.record({
+          delimiter: fc.constantFrom(",", ";", "\t", "|"),
+          quoteAll: fc.boolean(),
+          lineEnd: fc.constantFrom("\n", "\r\n"),
+          bom: often(1),
+          ended: fc.boolean(),
+          bare: fc.boolean(),
+        }),
+      }).map(({ records, names, style }) => ({
+        file: { header: format === "csv" ? names : null, records: counted(records, format) },
+        format,
+        body: format === "csv" ? csv(names, records, style) : json(records, style.bare, format),
+      }));
+    });
+}
+
+/** Blank lines at the end of a CSV file are no records, and an array with nothing in it has none. */
+function counted(records: FeedRecord[], format: Feed["format"]): FeedRecord[] {
+  if (format === "csv") return records.slice(0, records.findLastIndex((record) => !isNone(record)) + 1);
+  return format === "json" && records.length === 1 && isNone(records[0]) ? [] : records;
+}
+
+interface Style {
+  delimiter: string;
+  quoteAll: boolean;
+  lineEnd: string;
+  bom: boolean;
+  ended: boolean;
+}
+
+function csv(names: string[], records: FeedRecord[], { delimiter, quoteAll, lineEnd, bom, ended }: Style): string {
+  const field = (text: string | null) => {
+    if (text === null) return "";
+    const plain = text !== "" && !quoteAll && !/["\r\n,;|\t]/.test(text);
+    return plain ? text : `"${text.replaceAll('"', '""')}"`;
+  };
+  const lines = [
+    names.map(field).join(delimiter),
+    ...records.map((record) =>
+      Array.isArray(record)
+        ? unreadLines[record[0]](names.length, delimiter)
+        : names.map((name) => field(record[name])).join(delimiter)
+    ),
+  ];
+  return (bom ? "\ufeff" : "") + lines.join(lineEnd) +
+    (ended ? lineEnd : "");
+}
+
+function json(records: FeedRecord[], bare: boolean, format: "json" | "ndjson"): string {
+  const value = (text: string | null) =>
+    bare && text !== null && /^(true|false|-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?)$/.test(text)
+      ? text
+      : JSON.stringify(text);
+  const lines = records.map((record) =>
+    Array.isArray(record)
+      ? record[0]
+      : `{${Object.entries(record).map(([name, text]) => `${JSON.stringify(name)}: ${value(text)}`).join(", ")}}`
+  );
+  return format === "json" ? `[${lines.join(",\n")}]` : lines.map((line) => line + "\n").join("");
+}
+
+export const cases: fc.Arbitrary<Case> = table("parent").chain((parent) =>
+  table("child", parent).map((child) => [parent, child])
+)
+  .chain((tables) => {
+    const files = fc.tuple(...tables.map((table) => fc.option(feed(table), { freq: 4 })));
+    const run = fc.record({
+      files: files.map((files) => Object.fromEntries(tables.flatMap((t, i) => files[i] ? [[t.name, files[i]]] : []))),
+      feeds: fc.constantFrom<string[]>(["parent", "child"], ["parent", "child"], ["parent", "child"], ["child"], [
+        "parent",
+      ]),
+      force: often(1),
+    });
+    return fc.record({
+      tables: fc.constant(tables),
+      limit: fc.constantFrom(1, 1, 1, 1, 0.25),
+      runs: fc.array(run, { minLength: 1, maxLength: 3 }),
+    });
+  });
