@@ -6,7 +6,7 @@ import xxhash from "xxhash-wasm";
 import { type EtlError } from "../../lib/errors.ts";
 import { Records } from "../../lib/format/records.ts";
 import { compile } from "../../lib/format/scan/build.ts";
-import { Bytes, type Shape } from "../../lib/format/scan/scanner.ts";
+import { Bytes, type Shape, Stop } from "../../lib/format/scan/scanner.ts";
 import { longestRecord } from "../../lib/limits.ts";
 
 type Csv = Extract<Shape, { kind: "csv" }>;
@@ -431,4 +431,11 @@ Deno.test("memory holds a chunk and a record, not the file", async () => {
 Deno.test("the scanner's binary is what its source gives", async () => {
   const binary = await Deno.readTextFile(new URL("../../lib/format/scan/binary.ts", import.meta.url));
   assert.ok(binary === await compile(), "Run `deno task scan`.");
+});
+
+Deno.test("the scanner's enum has the numbers that its source gives", async () => {
+  const source = await Deno.readTextFile(new URL("../../lib/format/scan/assembly.ts", import.meta.url));
+  const lines = [...source.matchAll(/^export const .*;$/gm)].flatMap(([line]) => [...line.matchAll(/(\w+) = (\d+)/g)]);
+  const constants = Object.fromEntries(lines.map(([, name, value]) => [name, Number(value)]));
+  assert.deepEqual(Object.fromEntries(Object.entries(Stop).filter(([name]) => isNaN(Number(name)))), constants);
 });
