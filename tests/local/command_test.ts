@@ -25,11 +25,12 @@ function cells(out: string): Record<string, string[]> {
   return Object.fromEntries(lines.map(([feed, ...rest]) => [feed, rest]));
 }
 
-Deno.test("wrong usage: exit code 2, and nothing on standard output; --help: exit code 0", async () => {
+Deno.test("wrong usage: exit code 2, and nothing on standard output; --help and --version: exit code 0", async () => {
   const nowhere = "postgres://127.0.0.1:1/none";
   const help = await etl(nowhere, "--help");
   assert.deepEqual([help.code, help.err], [0, ""]);
   assert.match(help.out, /^deno task etl \[FEED…\] \[--json\] \[--force\] \[--dry-run\]\n/);
+  assert.deepEqual(await etl(nowhere, "--version"), { code: 0, out: "tdc-etl 0.1.0\n", err: "" });
   assert.deepEqual(await etl(nowhere, "trips", "--frce"), {
     code: 2,
     out: "",
