@@ -77,7 +77,7 @@ export async function embedded(stack: AsyncDisposableStack): Promise<string> {
   const postgres = await startPostgres(await homeOf(project));
   stack.defer(postgres.stop);
   await migrate(postgres.url);
-  const samples = await serveSamples(samplePort);
+  const samples = serveSamples(samplePort);
   stack.defer(samples.stop);
   await pointAtSamples(postgres.url, samples.url);
   return postgres.url;
