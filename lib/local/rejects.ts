@@ -4,7 +4,7 @@ import { to as copyTo } from "pg-copy-streams";
 import { pipeline } from "node:stream/promises";
 import process from "node:process";
 import { type Client, connect } from "../database/connect.ts";
-import { EtlError } from "../errors.ts";
+import { plan } from "../database/statements.ts";
 import { table } from "./print.ts";
 
 export type Form = "table" | "csv" | "json";
@@ -12,7 +12,8 @@ export type Form = "table" | "csv" | "json";
 /** Prints the feed's rejects, or all: as a table of at most 100, or whole as CSV or JSON with the records. */
 export async function listRejects(databaseUrl: string, feed: string | null, form: Form): Promise<void> {
   await using client = await connect(databaseUrl);
-  if (feed !== null) await checkFeed(client, feed);
+  // It raises where there is no such feed.
+  if (feed !== null) await plan(client, [feed], true);
   const filter = feed === null ? "true" : `feed = ${client.escapeLiteral(feed)}`;
   const columns = "record_number, column_name, value, reason, constraint_name";
   const rejects = `from etl.rejects where ${filter} order by feed, record_number`;
@@ -37,13 +38,6 @@ export async function printSummary(databaseUrl: string, feeds: string[]): Promis
   if (rows.length === 0) return;
   console.log("\nRejected until mended (deno task rejects shows each):");
   console.log(table(["feed", "records", "first", "column", "why"], rows.map(shorten)));
-}
-
-async function checkFeed(client: Client, feed: string): Promise<void> {
-  const { rows } = await client.query("select name from etl.feeds order by name");
-  if (rows.some((row) => row.name === feed)) return;
-  const names = rows.map((row) => row.name).join(", ");
-  throw new EtlError("unknown_feed", `there is no feed ${feed}`, `etl.feeds has: ${names}`);
 }
 
 async function printTable(client: Client, rejects: string): Promise<void> {

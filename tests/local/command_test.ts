@@ -184,6 +184,10 @@ Deno.test("rejects: a summary after the run, then each of them as a table, CSV o
   const asJson = JSON.parse((await rejects("--json")).out);
   assert.deepEqual(asJson.map((row: { sqlstate: string }) => row.sqlstate), ["23503", "22P02", "22P04"]);
 
+  assert.match(
+    (await rejects("no such")).err,
+    /there is no feed no such\n +etl\.feeds has: charges, drivers, trips\n$/,
+  );
   for (const args of [["no such"], ["trips", "charges"], ["--csv", "--json"], ["--force"]]) {
     const { code, out } = await rejects(...args);
     assert.deepEqual([code, out], [2, ""], args.join(" "));
