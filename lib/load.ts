@@ -38,7 +38,7 @@ export interface Progress {
 /** Runs the feeds. Throws EtlError where the run as a whole cannot be: no connection, unknown feed, another run. */
 export async function load(options: LoadOptions): Promise<Report> {
   const run = crypto.randomUUID();
-  const client = await connect(options.databaseUrl);
+  await using client = await connect(options.databaseUrl);
   try {
     await begin(client);
     const feeds: FeedReport[] = [];
@@ -49,8 +49,6 @@ export async function load(options: LoadOptions): Promise<Report> {
     return { run, status: overall(feeds), dry_run: options.dryRun ?? false, feeds };
   } catch (error) {
     throw runFailed(error);
-  } finally {
-    await client.end();
   }
 }
 

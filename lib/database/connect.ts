@@ -6,7 +6,8 @@ import pg from "pg";
 import { connectMs } from "../limits.ts";
 import { notConnected } from "./failures.ts";
 
-export type Client = pg.Client;
+/** Closed at the end of the block that holds it. */
+export type Client = pg.Client & AsyncDisposable;
 
 /**
  * Connects to `url`, or says in words why not. Neither the URL nor its password reaches the message.
@@ -49,14 +50,14 @@ async function open(url: string, ssl?: pg.ClientConfig["ssl"]): Promise<Client> 
   client.on("error", () => {});
   noticeEndOfTls(client);
   await client.connect();
-  return client;
+  return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
 }
 
 /**
  * pg learns from the socket beneath TLS that the connection is over; Deno 2.1.4 never says so there, Deno 2.9.6 not
  * always, and client.end() and the queries of a lost connection would wait for ever.
  */
-function noticeEndOfTls(client: Client): void {
+function noticeEndOfTls(client: pg.Client): void {
   const { connection } = client as unknown as { connection: EventEmitter & { stream: Duplex } };
   connection.once("sslconnect", () => {
     const { stream } = connection;

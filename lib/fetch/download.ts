@@ -1,6 +1,7 @@
 /** A feed's URL -> its bytes as they arrive, with the validators that let the next run ask "anything new?". */
 import { EtlError } from "../errors.ts";
 import { type Patience, patient } from "../limits.ts";
+import { badStatus, checkUrl, cutShort, notTaken, place, tooBig, unreachable } from "./failures.ts";
 import { StallClock } from "./stall.ts";
 
 export interface Source {
@@ -60,22 +61,6 @@ export async function openDownload(
   };
 }
 
-function notTaken(url: URL, headers: Headers): EtlError | null {
-  if (/^text\/html\b/i.test(headers.get("content-type") ?? "")) return notData(url);
-  const coding = headers.get("content-encoding") ?? "identity";
-  if (/^(identity|gzip|x-gzip)$/i.test(coding)) return null;
-  const hint = "Ask the partner to send it plain or as gzip.";
-  return new EtlError("content_encoding", `${place(url)} answered with the content encoding ${coding}`, hint);
-}
-
-export function notData(url?: URL): EtlError {
-  return new EtlError(
-    "html",
-    `${url ? place(url) : "the server"} answered with a web page in place of data`,
-    "It may be a login or error page: open the URL in a browser, and check whether it needs a new link.",
-  );
-}
-
 async function request(url: URL, headers: Headers, clock: StallClock, retryMs: number[]): Promise<Response> {
   for (let attempt = 0;; attempt++) {
     const last = attempt === retryMs.length;
@@ -125,50 +110,4 @@ async function* receive(
     await reader?.cancel().catch(() => {});
   }
   if (total !== null && received !== total) throw cutShort(received, total);
-}
-
-function checkUrl(text: string): URL {
-  const url = URL.parse(text);
-  if (!url || !/^https?:$/.test(url.protocol)) {
-    throw new EtlError("url", "its URL is not an http or https URL", "Correct etl.feeds.url.");
-  }
-  if (url.username || url.password) {
-    throw new EtlError(
-      "url",
-      "its URL holds a user name or password",
-      "Ask the partner for a URL without, and correct etl.feeds.url.",
-    );
-  }
-  return url;
-}
-
-/** A URL as it may be shown: without its query, which may hold a key. */
-function place(url: URL): string {
-  return url.origin + url.pathname;
-}
-
-function tooBig(bytes: number, limit: number): EtlError | null {
-  if (bytes <= limit) return null;
-  const hint =
-    "Ask the partner whether this is the right file, and for smaller ones, each with its own feed, if it is.";
-  return new EtlError("too_big", `the body has more than ${limit} bytes`, hint);
-}
-
-function badStatus(url: URL, { status, statusText }: Response): EtlError {
-  const hint = status === 404
-    ? "The file is not there: check etl.feeds.url."
-    : status === 401 || status === 403
-    ? "The partner refuses us: check whether the URL needs a new key."
-    : "The partner's server fails: try again later, or ask the partner.";
-  return new EtlError(`http_${status}`, `${place(url)} answered ${status} ${statusText}`.trimEnd(), hint);
-}
-
-function unreachable(url: URL, cause: unknown): EtlError {
-  const hint = "Check the host in etl.feeds.url, and whether the partner's server is up.";
-  return new EtlError("unreachable", `${place(url)} cannot be reached`, hint, { cause });
-}
-
-function cutShort(received: number, total: number | null, cause?: unknown): EtlError {
-  const message = `the body was cut short after ${received}${total === null ? "" : ` of ${total}`} bytes`;
-  return new EtlError("cut_short", message, "Try again; if it lasts, the partner's server breaks off.", { cause });
 }

@@ -1,23 +1,21 @@
 /**
  * A feed's bytes -> lines that COPY takes, a row for each record.
  *
- * A broken record, over which COPY would stumble and fail the whole feed, travels as a row of its own: a single cell with
- * the sentinel, an SQLSTATE, the reason, a line end and the record as it came, which the merge makes a reject of. The
- * sentinel is random, so that no record can look like one. All other bytes stay as they are.
+ * A broken record, over which COPY would stumble and fail the whole feed, travels as a row of its own: see broken.ts. All
+ * other bytes stay as they are.
  */
 import { EtlError } from "../errors.ts";
 import { hopelessRecords, longestRecord } from "../limits.ts";
+import { rowOfBroken } from "./broken.ts";
 import { concat } from "./peekable.ts";
 import { Scanner, type Shape, Stop } from "./scan/scanner.ts";
 
 const batchSize = 1 << 19;
-/** The quote that COPY is told of for JSON: a byte that no JSON holds. */
-const jsonQuote = "\x01";
 const lineFeed = 0x0a, carriageReturn = 0x0d, space = 0x20;
-const encoder = new TextEncoder(), decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const encoder = new TextEncoder();
 
 export class Records {
-  /** What the cell of a broken record begins with. */
+  /** What the cell of a broken record begins with: random, so that no record can look like one. */
   readonly sentinel = crypto.randomUUID();
   broken = 0;
   #respelled = 0;
@@ -111,25 +109,7 @@ export class Records {
     if (++this.broken >= hopelessRecords && this.broken > this.count * Math.max(this.rejectLimit, 0.5)) {
       throw this.#hopeless();
     }
-    const raw = decoder.decode(record).replaceAll("\0", "\ufffd");
-    const [sqlstate, reason] = this.shape.kind === "csv" ? this.#reasonInCsv(stop, record) : reasonInJson(stop, record);
-    const cell = `${this.sentinel}${sqlstate}${reason}\n${raw}`;
-    if (this.shape.kind !== "csv") return encoder.encode(quoted(cell, jsonQuote) + "\n");
-    const { delimiter, columns, lineEnd } = this.shape;
-    return encoder.encode(quoted(cell, '"') + delimiter.repeat(columns - 1) + lineEnd);
-  }
-
-  #reasonInCsv(stop: Stop, record: Uint8Array): [sqlstate: string, reason: string] {
-    const { columns } = this.shape as { columns: number };
-    const words: Partial<Record<Stop, string>> = {
-      [Stop.more]: "has a quote that is not closed",
-      [Stop.blank]: "is a blank line",
-      [Stop.wrongFields]: `has ${fieldsOf(this.#scanner.fields)} where the header has ${columns}`,
-      [Stop.strayQuote]: "has a quote within a field that is not quoted",
-      [Stop.textAfterQuote]: "has text after a closing quote",
-      [Stop.strayLineEnd]: "has half a line end within a field that is not quoted",
-    };
-    return words[stop] ? ["22P04", words[stop]] : noText(record);
+    return rowOfBroken(this.shape, this.sentinel, stop, record, this.#scanner.fields);
   }
 
   #hopeless(): EtlError {
@@ -145,28 +125,6 @@ export class Records {
       "A quote or a bracket may not be closed in it. Check etl.feeds.format, or ask the partner to mend the file.";
     return new EtlError("record_too_long", message, hint);
   }
-}
-
-function reasonInJson(stop: Stop, record: Uint8Array): [sqlstate: string, reason: string] {
-  const words: Partial<Record<Stop, string>> = {
-    [Stop.blank]: "is empty: there is a comma too many",
-    [Stop.endOfData]: "is not valid JSON",
-    [Stop.badControl]: "is not valid JSON: it holds a control character, or a string that is not closed on its line",
-    [Stop.tooDeep]: "is nested deeper than 512 levels",
-  };
-  return words[stop] ? ["22032", words[stop]] : noText(record);
-}
-
-function noText(record: Uint8Array): [sqlstate: string, reason: string] {
-  return ["22021", record.includes(0) ? "holds a NUL byte" : "is not UTF-8"];
-}
-
-function fieldsOf(fields: number): string {
-  return fields === 1 ? "1 field" : `${fields} fields`;
-}
-
-function quoted(text: string, quote: string): string {
-  return quote + text.replaceAll(quote, quote + quote) + quote;
 }
 
 function withoutLineEnd(line: Uint8Array): Uint8Array {

@@ -3,7 +3,7 @@ import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { EtlError } from "../errors.ts";
 import { endOfHeader, readHeader } from "./csv.ts";
-import { notData } from "../fetch/download.ts";
+import { notData } from "../fetch/failures.ts";
 import { longestRecord, type Patience, patient, unpackedFreely } from "../limits.ts";
 import { Peekable } from "./peekable.ts";
 import { badJson, Records } from "./records.ts";

@@ -1,5 +1,6 @@
 /** The command line: `start`, a tour on the embedded Postgres; `etl`, one run; `rejects`, the list of them. */
 import { parseArgs } from "node:util";
+import project from "../../deno.json" with { type: "json" };
 import { EtlError } from "../errors.ts";
 import { load, type LoadOptions } from "../load.ts";
 import type { Report } from "../report.ts";
@@ -15,6 +16,7 @@ Loads the feeds of etl.feeds (all enabled ones, or those named) into their table
   --json      one JSON object on standard output
   --force     load even where the server or the content says that nothing changed
   --dry-run   report what would change, write nothing
+  --version   the version of this checkout
   --help      this text
 
 deno task rejects [FEED] [--csv | --json]
@@ -32,6 +34,10 @@ export async function command(args: string[]): Promise<number> {
   const [name, ...rest] = args;
   if (rest.includes("--help") || name === "--help") {
     console.log(usage);
+    return 0;
+  }
+  if (rest.includes("--version") || name === "--version") {
+    console.log(`tdc-etl ${project.version}`);
     return 0;
   }
   if (name === "start" && rest.length === 0) return await withSession(false, start);

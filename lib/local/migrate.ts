@@ -15,19 +15,15 @@ const history = `
 
 /** Brings the schema up to date, each migration in a transaction of its own; returns the versions applied. */
 export async function migrate(databaseUrl: string, from: URL = directory): Promise<string[]> {
-  const client = await connect(databaseUrl);
+  await using client = await connect(databaseUrl);
   client.on("notice", ({ severity, message }) => severity === "WARNING" && console.error(`warning: ${message}`));
-  try {
-    const known = await appliedBefore(client);
-    const applied: string[] = [];
-    for (const file of await migrationFiles(from)) {
-      const version = file.slice(0, file.indexOf("_"));
-      if (!known.has(version) && await apply(client, new URL(file, from), version)) applied.push(version);
-    }
-    return applied;
-  } finally {
-    await client.end();
+  const known = await appliedBefore(client);
+  const applied: string[] = [];
+  for (const file of await migrationFiles(from)) {
+    const version = file.slice(0, file.indexOf("_"));
+    if (!known.has(version) && await apply(client, new URL(file, from), version)) applied.push(version);
   }
+  return applied;
 }
 
 /** Applies one migration and enters it in the history; false where another runner was faster. */

@@ -4,54 +4,40 @@ import { to as copyTo } from "pg-copy-streams";
 import { pipeline } from "node:stream/promises";
 import process from "node:process";
 import { type Client, connect } from "../database/connect.ts";
-import { EtlError } from "../errors.ts";
+import { plan } from "../database/statements.ts";
 import { table } from "./print.ts";
 
 export type Form = "table" | "csv" | "json";
 
 /** Prints the feed's rejects, or all: as a table of at most 100, or whole as CSV or JSON with the records. */
 export async function listRejects(databaseUrl: string, feed: string | null, form: Form): Promise<void> {
-  const client = await connect(databaseUrl);
-  try {
-    if (feed !== null) await checkFeed(client, feed);
-    const filter = feed === null ? "true" : `feed = ${client.escapeLiteral(feed)}`;
-    const columns = "record_number, column_name, value, reason, constraint_name";
-    const rejects = `from etl.rejects where ${filter} order by feed, record_number`;
-    if (form === "csv") {
-      await printCsv(client, `select feed, ${columns}, sqlstate, coalesce(raw, record::text) as record ${rejects}`);
-    } else if (form === "json") await printJson(client, `select feed, ${columns}, sqlstate, record, raw ${rejects}`);
-    else await printTable(client, rejects);
-  } finally {
-    await client.end();
-  }
+  await using client = await connect(databaseUrl);
+  // It raises where there is no such feed.
+  if (feed !== null) await plan(client, [feed], true);
+  const filter = feed === null ? "true" : `feed = ${client.escapeLiteral(feed)}`;
+  const columns = "record_number, column_name, value, reason, constraint_name";
+  const rejects = `from etl.rejects where ${filter} order by feed, record_number`;
+  if (form === "csv") {
+    await printCsv(client, `select feed, ${columns}, sqlstate, coalesce(raw, record::text) as record ${rejects}`);
+  } else if (form === "json") await printJson(client, `select feed, ${columns}, sqlstate, record, raw ${rejects}`);
+  else await printTable(client, rejects);
 }
 
 /** How many of each feed's records were rejected for which reason, with the number of the first. */
 export async function printSummary(databaseUrl: string, feeds: string[]): Promise<void> {
-  const client = await connect(databaseUrl);
-  try {
-    const { rows } = await client.query({
-      text: `select feed, count(*)::text, min(record_number)::text, coalesce(column_name, ''), reason
-        from etl.rejects
-        where feed = any ($1)
-        group by feed, column_name, reason
-        order by feed, count(*) desc, min(record_number)`,
-      values: [feeds],
-      rowMode: "array",
-    });
-    if (rows.length === 0) return;
-    console.log("\nRejected until mended (deno task rejects shows each):");
-    console.log(table(["feed", "records", "first", "column", "why"], rows.map(shorten)));
-  } finally {
-    await client.end();
-  }
-}
-
-async function checkFeed(client: Client, feed: string): Promise<void> {
-  const { rows } = await client.query("select name from etl.feeds order by name");
-  if (rows.some((row) => row.name === feed)) return;
-  const names = rows.map((row) => row.name).join(", ");
-  throw new EtlError("unknown_feed", `there is no feed ${feed}`, `etl.feeds has: ${names}`);
+  await using client = await connect(databaseUrl);
+  const { rows } = await client.query({
+    text: `select feed, count(*)::text, min(record_number)::text, coalesce(column_name, ''), reason
+      from etl.rejects
+      where feed = any ($1)
+      group by feed, column_name, reason
+      order by feed, count(*) desc, min(record_number)`,
+    values: [feeds],
+    rowMode: "array",
+  });
+  if (rows.length === 0) return;
+  console.log("\nRejected until mended (deno task rejects shows each):");
+  console.log(table(["feed", "records", "first", "column", "why"], rows.map(shorten)));
 }
 
 async function printTable(client: Client, rejects: string): Promise<void> {

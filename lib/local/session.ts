@@ -77,7 +77,7 @@ export async function embedded(stack: AsyncDisposableStack): Promise<string> {
   const postgres = await startPostgres(await homeOf(project));
   stack.defer(postgres.stop);
   await migrate(postgres.url);
-  const samples = await serveSamples(samplePort);
+  const samples = serveSamples(samplePort);
   stack.defer(samples.stop);
   await pointAtSamples(postgres.url, samples.url);
   return postgres.url;
@@ -85,16 +85,12 @@ export async function embedded(stack: AsyncDisposableStack): Promise<string> {
 
 /** In the embedded database the shipped feeds come from the samples, unless someone has given them a URL. */
 async function pointAtSamples(databaseUrl: string, samples: string): Promise<void> {
-  const client = await connect(databaseUrl);
-  try {
-    await client.query(
-      String.raw`update etl.feeds
-        set url = $1 || regexp_replace(url, '^.*/', '/')
-        where url ~ '^(https://tdc-takehome-data-server-.*|http://127\.0\.0\.1:\d+)/(drivers\.json|trips\.csv|charges\.csv)$'
-          and url <> $1 || regexp_replace(url, '^.*/', '/')`,
-      [samples],
-    );
-  } finally {
-    await client.end();
-  }
+  await using client = await connect(databaseUrl);
+  await client.query(
+    String.raw`update etl.feeds
+      set url = $1 || regexp_replace(url, '^.*/', '/')
+      where url ~ '^(https://tdc-takehome-data-server-.*|http://127\.0\.0\.1:\d+)/(drivers\.json|trips\.csv|charges\.csv)$'
+        and url <> $1 || regexp_replace(url, '^.*/', '/')`,
+    [samples],
+  );
 }

@@ -10,7 +10,7 @@ How to go on
   DATABASE_URL=… deno task etl        your own Postgres 16 or newer; your feeds are the rows of etl.feeds`;
 
 export async function printTour(databaseUrl: string): Promise<void> {
-  const client = await connect(databaseUrl);
+  await using client = await connect(databaseUrl);
   const show = async (title: string, sql: string) => {
     const { rows, fields } = await client.query({ text: sql, rowMode: "array" });
     const cells = rows.slice(0, 3).map((row) =>
@@ -19,17 +19,13 @@ export async function printTour(databaseUrl: string): Promise<void> {
     console.log(`\n${rows.length} ${title}${rows.length > 3 ? "; the first three" : ""}:`);
     if (rows.length > 0) console.log(table(fields.map((field) => field.name), cells));
   };
-  try {
-    await show(
-      "trips without charges",
-      "select id, driver_id, dropoff_timestamp, base_fare from public.trips_without_charges() order by dropoff_timestamp",
-    );
-    await show(
-      "drivers churned as of 2021-07-11",
-      "select id, first_name, last_name, last_dropoff_timestamp from public.churned_drivers('2021-07-11Z') order by last_dropoff_timestamp",
-    );
-  } finally {
-    await client.end();
-  }
+  await show(
+    "trips without charges",
+    "select id, driver_id, dropoff_timestamp, base_fare from public.trips_without_charges() order by dropoff_timestamp",
+  );
+  await show(
+    "drivers churned as of 2021-07-11",
+    "select id, first_name, last_name, last_dropoff_timestamp from public.churned_drivers('2021-07-11Z') order by last_dropoff_timestamp",
+  );
   console.log(howToGoOn);
 }

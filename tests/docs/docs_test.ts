@@ -1,5 +1,7 @@
 /** What the documents say is tried. */
 import assert from "node:assert/strict";
+import { meaningOf } from "../../lib/database/sqlstates.ts";
+import { sources } from "../../lib/local/migration.ts";
 import { blocks, document, filesIn, root } from "../support/project.ts";
 import { sampleDatabase } from "../support/samples.ts";
 
@@ -35,6 +37,18 @@ Deno.test("every code of an error is explained, and no other", async () => {
   // These are made of the status that came.
   const expected = [...new Set(found), "http_404", "http_503"];
   assert.deepEqual(explained.sort(), expected.sort());
+});
+
+Deno.test("every SQLSTATE of the loader's own has the word that is explained, and no other", async () => {
+  const sql = [...(await sources()).values()].join("\n");
+  // ETL00 stays within the function that raises it.
+  const raised = new Set(
+    [...sql.matchAll(/errcode = '(ETL\d\d)'/g)].map(([, code]) => code).filter((c) => c !== "ETL00"),
+  );
+  const words = [...raised].map((code) => [code, meaningOf({ code, severity: "ERROR" })!.code]);
+  const [, text] = (await Deno.readTextFile(new URL("docs/errors.md", root))).split("\n## In SQL\n");
+  const explained = [...text.matchAll(/`(\w+)`\s(?:is\s)?(ETL\d\d)/g)].map(([, word, code]) => [code, word]);
+  assert.deepEqual(words.sort(), explained.sort());
 });
 
 Deno.test("every link between the documents leads somewhere", async () => {

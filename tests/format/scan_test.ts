@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { compile } from "../../lib/format/scan/build.ts";
-import { Bytes } from "../../lib/format/scan/scanner.ts";
+import { Bytes, Stop } from "../../lib/format/scan/scanner.ts";
 import { checksum, cut, latin1, numRuns, seed, sizes } from "./records.ts";
 
 Deno.test("the checksum is XXH64, in whatever pieces the bytes come", async () => {
@@ -25,4 +25,11 @@ Deno.test("the checksum is XXH64, in whatever pieces the bytes come", async () =
 Deno.test("the scanner's binary is what its source gives", async () => {
   const binary = await Deno.readTextFile(new URL("../../lib/format/scan/binary.ts", import.meta.url));
   assert.ok(binary === await compile(), "Run `deno task scan`.");
+});
+
+Deno.test("the scanner's enum has the numbers that its source gives", async () => {
+  const source = await Deno.readTextFile(new URL("../../lib/format/scan/assembly.ts", import.meta.url));
+  const lines = [...source.matchAll(/^export const .*;$/gm)].flatMap(([line]) => [...line.matchAll(/(\w+) = (\d+)/g)]);
+  const constants = Object.fromEntries(lines.map(([, name, value]) => [name, Number(value)]));
+  assert.deepEqual(Object.fromEntries(Object.entries(Stop).filter(([name]) => isNaN(Number(name)))), constants);
 });

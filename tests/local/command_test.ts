@@ -26,11 +26,12 @@ function cells(out: string): Record<string, string[]> {
   return Object.fromEntries(lines.map(([feed, ...rest]) => [feed, rest]));
 }
 
-Deno.test("wrong usage: exit code 2, and nothing on standard output; --help: exit code 0", async () => {
+Deno.test("wrong usage: exit code 2, and nothing on standard output; --help and --version: exit code 0", async () => {
   const nowhere = "postgres://127.0.0.1:1/none";
   const help = await etl(nowhere, "--help");
   assert.deepEqual([help.code, help.err], [0, ""]);
   assert.match(help.out, /^deno task etl \[FEED…\] \[--json\] \[--force\] \[--dry-run\]\n/);
+  assert.deepEqual(await etl(nowhere, "--version"), { code: 0, out: "tdc-etl 0.1.0\n", err: "" });
   assert.deepEqual(await etl(nowhere, "trips", "--frce"), {
     code: 2,
     out: "",
@@ -184,6 +185,10 @@ Deno.test("rejects: a summary after the run, then each of them as a table, CSV o
   const asJson = JSON.parse((await rejects("--json")).out);
   assert.deepEqual(asJson.map((row: { sqlstate: string }) => row.sqlstate), ["23503", "22P02", "22P04"]);
 
+  assert.match(
+    (await rejects("no such")).err,
+    /there is no feed no such\n +etl\.feeds has: charges, drivers, trips\n$/,
+  );
   for (const args of [["no such"], ["trips", "charges"], ["--csv", "--json"], ["--force"]]) {
     const { code, out } = await rejects(...args);
     assert.deepEqual([code, out], [2, ""], args.join(" "));

@@ -3,9 +3,22 @@
 /**
  * Finds where records end, and the records that COPY would stumble over; and takes the checksum of all bytes.
  *
- * The scan looks at 64 bytes at a time: each question ("which are quotes?") is answered by a word of 64 bits, the first byte's
- * the lowest, and the rest is arithmetic on such words. Both scans begin at the start of a record and stop at the first
- * one that needs attention, or (`more`) where the bytes end within one: then they want that record again, and more bytes.
+ * The scan looks at 64 bytes at a time: each question ("which are quotes?") is answered by a word of 64 bits, the first
+ * byte's the lowest, and the rest is arithmetic on such words. So of a line of CSV, with ~ for the line feeds and the
+ * lowest bit at the left:
+ *
+ *     bytes       7,"a,~""b",9~
+ *     quotes      ..1...11.1...   find
+ *     delimiters  .1..1.....1..   find
+ *     newlines    .....1......1   find
+ *     quoted      ..1111.11....   parity(quotes): an odd number of quotes up to here
+ *     separators  .1........1.1   (delimiters | newlines) & ~quoted: two delimiters and a newline, so three fields
+ *     closing     ......1..1...   quotes & ~quoted: the first half of "" as well, which opens again at once
+ *     opening     ..1....1.....   quotes & quoted
+ *     may open    1.1....1..11.   (separators | closing) << 1, and the first byte: no opening quote is elsewhere
+ *
+ * Both scans begin at the start of a record and stop at the first one that needs attention, or (`more`) where the bytes
+ * end within one: then they want that record again, and more bytes.
  */
 
 /** Why a scan stopped. */

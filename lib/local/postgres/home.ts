@@ -1,4 +1,5 @@
 /** Where the embedded Postgres lives, and as whom. Postgres refuses to run as root, so root's server runs as `nobody`. */
+import { createHash } from "node:crypto";
 
 /** What Deno.Command takes; empty where the server runs as ourselves. */
 export type Owner = { uid?: number; gid?: number };
@@ -9,8 +10,7 @@ export async function homeOf(project: string): Promise<string> {
   if (Deno.uid() !== 0) return home;
   const owner = await userFor(home);
   if (await canEnter(project, owner)) return home;
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(project));
-  const name = Array.from(new Uint8Array(digest, 0, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const name = createHash("sha256").update(project).digest("hex").slice(0, 16);
   const elsewhere = `/var/tmp/tdc-etl-${name}`;
   console.error(`Postgres, which cannot run as root, has no way into ${project}; its data is in ${elsewhere}.`);
   await refuseForeign(elsewhere, owner);

@@ -55,13 +55,9 @@ async function takeLock(home: string): Promise<Deno.FsFile> {
 
 /** The roles of a Supabase project. */
 async function createRoles(adminUrl: string, password: string): Promise<void> {
-  const client = await connect(adminUrl);
-  try {
-    const sql = await Deno.readTextFile(new URL("roles.sql", import.meta.url));
-    await client.query(sql.replaceAll(":password", pg.escapeLiteral(password)));
-  } finally {
-    await client.end();
-  }
+  await using client = await connect(adminUrl);
+  const sql = await Deno.readTextFile(new URL("roles.sql", import.meta.url));
+  await client.query(sql.replaceAll(":password", pg.escapeLiteral(password)));
 }
 
 function notStarted(home: string, cause: Error): EtlError {

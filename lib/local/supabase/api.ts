@@ -47,15 +47,11 @@ export async function startApi({ databaseUrl, anonKey, jwtSecret }: ApiOptions):
 
 /** By lite's own statements, since its way to run them alters the history of migrations. */
 async function createAuthSchema(databaseUrl: string): Promise<void> {
-  const client = await connect(databaseUrl);
-  try {
-    await client.query("set client_min_messages = warning");
-    await client.query(`create schema if not exists auth; ${getAuthSchemaSql()}`);
-    await client.query("grant usage on schema auth to authenticator");
-    await client.query("grant all on all tables in schema auth to authenticator");
-  } finally {
-    await client.end();
-  }
+  await using client = await connect(databaseUrl);
+  await client.query("set client_min_messages = warning");
+  await client.query(`create schema if not exists auth; ${getAuthSchemaSql()}`);
+  await client.query("grant usage on schema auth to authenticator");
+  await client.query("grant all on all tables in schema auth to authenticator");
 }
 
 function connectAs(url: string): PostgresConnection {
