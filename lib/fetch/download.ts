@@ -37,7 +37,8 @@ export async function openDownload(
   const response = await request(url, headers, clock, patience.retryMs);
   if (response.status === 304) return null;
   const length = response.headers.get("content-length");
-  const total = length === null ? null : Number(length);
+  // Sent twice, it arrives as "5, 5".
+  const total = length === null ? null : Number(length.split(",")[0]);
   const refusal = notTaken(url, response.headers) ?? (total !== null ? tooBig(total, patience.bytes) : null);
   if (refusal) {
     await response.body?.cancel();
@@ -50,7 +51,7 @@ export async function openDownload(
   });
   return {
     etag: response.headers.get("etag"),
-    lastModified: response.headers.get("last-modified"),
+    lastModified: strongDate(response.headers),
     total,
     body,
     async [Symbol.asyncDispose]() {
@@ -58,6 +59,13 @@ export async function openDownload(
       if (!response.body?.locked) await response.body?.cancel();
     },
   };
+}
+
+/** Last-Modified, unless the file may have been written once more within that second, unseen (RFC 9110, 8.8.2.2). */
+function strongDate(headers: Headers): string | null {
+  const modified = headers.get("last-modified");
+  const sent = Date.parse(headers.get("date") ?? "");
+  return modified !== null && sent - Date.parse(modified) >= 1000 ? modified : null;
 }
 
 function notTaken(url: URL, headers: Headers): EtlError | null {
@@ -81,11 +89,15 @@ async function request(url: URL, headers: Headers, clock: StallClock, retryMs: n
     const last = attempt === retryMs.length;
     try {
       const response = await clock.during(() => fetch(url, { headers, signal: clock.signal }));
-      if (response.ok || response.status === 304) return response;
+      // 203 came through a proxy, 204 is empty. Any other success holds no file, or a part of one.
+      const isConditional = headers.has("if-none-match") || headers.has("if-modified-since");
+      if ([200, 203, 204].includes(response.status) || (response.status === 304 && isConditional)) return response;
       await response.body?.cancel();
       if (last || !(response.status === 429 || response.status >= 500)) throw badStatus(url, response);
     } catch (cause) {
       if (cause instanceof EtlError) throw cause;
+      const lasting = notHttp(url, cause as Error);
+      if (lasting) throw lasting;
       if (last) throw unreachable(url, cause);
     }
     await new Promise((resume) => setTimeout(resume, retryMs[attempt]));
@@ -159,8 +171,27 @@ function badStatus(url: URL, { status, statusText }: Response): EtlError {
     ? "The file is not there: check etl.feeds.url."
     : status === 401 || status === 403
     ? "The partner refuses us: check whether the URL needs a new key."
+    : status < 400
+    ? "That is no answer to a request for the whole file: ask the partner to have the server mended."
     : "The partner's server fails: try again later, or ask the partner.";
   return new EtlError(`http_${status}`, `${place(url)} answered ${status} ${statusText}`.trimEnd(), hint);
+}
+
+/** What another try will not change; the words are those of Deno's client. */
+function notHttp(url: URL, cause: Error): EtlError | null {
+  const said = `${cause.message} ${(cause.cause as Error | undefined)?.message}`;
+  if (/number of redirects/.test(said)) {
+    const hint = "The server sends us in a circle: open the URL in a browser, and check whether it needs a new link.";
+    return new EtlError("redirects", `${place(url)} redirects more than 20 times`, hint, { cause });
+  }
+  const fault = /head is too large/.test(said)
+    ? "with too large a header"
+    : /invalid (HTTP version|content-length)/i.test(said)
+    ? "with something that is not HTTP"
+    : null;
+  if (!fault) return null;
+  const hint = "Ask the partner to have the server mended.";
+  return new EtlError("bad_answer", `${place(url)} answered ${fault}`, hint, { cause });
 }
 
 function unreachable(url: URL, cause: unknown): EtlError {

@@ -92,10 +92,9 @@ begin
     select w.source
     from (
       select coalesce(
-        (select m.key from jsonb_each_text(feed.columns) m where m.value = a.attname limit 1), a.attname
+        (select m.key from jsonb_each_text(feed.columns) m where m.value = c.name limit 1), c.name
       ) as source
-      from pg_catalog.pg_attribute a
-      where a.attrelid = etl.target_of(feed) and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+      from etl.loadable_columns(etl.target_of(feed)) c
     ) w
     where w.source <> all (coalesce(keys, '{}')) and exists (
       select from pg_temp.etl_staging s
@@ -132,11 +131,19 @@ begin
   execute (
     select etl.fill(case when as_json then json_view else csv_view end, jsonb_build_object(
       'cells', string_agg(
-        case when as_json then format('x.%I::text', c.source) else 's.c' || c.position end || format(' as %I', c.name),
+        case
+          when not as_json then 's.c' || c.position
+          -- Postgres would cut the name of a column, and so not find the key.
+          when c.is_long and c.is_json then format('(s.record::json -> %L)::text', c.source)
+          when c.is_long then format('(s.record::json ->> %L)', c.source)
+          else format('x.%I::text', c.source)
+        end || format(' as %I', c.name),
         ', '
       ),
-      'keys', string_agg(
-        format('%I %s', c.source, case when c.base_type in ('json', 'jsonb') then 'json' else 'text' end), ', '
+      'keys', coalesce(
+        string_agg(format('%I %s', c.source, case when c.is_json then 'json' else 'text' end), ', ')
+          filter (where not c.is_long),
+        'etl_none text'
       ),
       'readable', case
         when etl.rejected_count() = 0 then ''
@@ -144,8 +151,13 @@ begin
         else 'where not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid) offset 0'
       end
     ))
-    from pg_temp.etl_columns c
-    where c.name is not null
+    from (
+      select
+        c.position, c.source, c.name, octet_length(c.source) > 63 as is_long,
+        c.base_type in ('json', 'jsonb') as is_json
+      from pg_temp.etl_columns c
+      where c.name is not null
+    ) c
   );
 end
 $$;

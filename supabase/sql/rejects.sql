@@ -70,10 +70,12 @@ as $$
   select jsonb_build_object('raw', 'r.raw', 'record', etl.fill(
     $sql$case when r.raw is null then jsonb_object({names}::text[], array[{cells}]::text[]) end$sql$,
     jsonb_build_object(
-      'names', quote_literal(array(select c.source from pg_temp.etl_columns c order by c.position)),
-      'cells', (select string_agg('s.c' || c.position, ', ' order by c.position) from pg_temp.etl_columns c)
+      'names', quote_literal(array_agg(c.source order by c.position)),
+      'cells', string_agg('s.c' || c.position, ', ' order by c.position)
     )
   ))
+  from pg_temp.etl_columns c
+  where c.stored
 $$;
 comment on function etl.rejected_csv() is
   'SQL text: of a rejected CSV record, its cells under the names of the header, where it could be split, or its

@@ -89,7 +89,7 @@ begin
         and not exists (select from pg_temp.etl_rejected r where r.etl_staged = t.etl_staged)
       $sql$,
       jsonb_build_object(
-        'typed', etl.typed_cells(with_length => true), 'same_key', etl.each(key, 't.{column} = d.{column}', ' and ')
+        'typed', etl.typed_cells(with_length => true), 'same_key', etl.same_key(target, 't', 'd')
       )
     );
     get diagnostics undone = row_count;
@@ -130,12 +130,12 @@ declare
   generated text;
   rows text;
 begin
-  -- A default that takes from a sequence is left out: a look at the rules must not move it.
+  -- A volatile default is left out, as one that takes from a sequence: a look at the rules must not move it.
   select
     string_agg(
       etl.fill('case when {is_known} then o.{column} else {default} end as {column}', jsonb_build_object(
         'is_known', is_known, 'column', quote_ident(a.attname),
-        'default', case when a.attidentity = '' and v.value !~ 'nextval\(' then v.value else 'null' end
+        'default', case when a.attidentity = '' and not etl.is_volatile(d.adbin::text) then v.value else 'null' end
       )),
       ', '
     ) filter (where a.attgenerated = ''),
@@ -157,7 +157,7 @@ begin
     from (select {carried} from pg_temp.etl_typed t left join {target} o on {same_key}) d
     $sql$,
     jsonb_build_object(
-      'target', target, 'same_key', etl.each(key, 'o.{column} = t.{column}', ' and '),
+      'target', target, 'same_key', etl.same_key(target, 'o', 't'),
       'columns', concat_ws(', ', 'd.*', generated),
       'carried', concat_ws(
         ', ', 't.etl_staged', etl.each(etl.carried_columns(), 't.{column}'), '(' || is_known || ') as etl_exists', kept
@@ -173,6 +173,19 @@ $$;
 comment on function etl.complete_rows(regclass) is
   'Makes etl_delta of etl_typed: whole rows, as they would be stored, with what the feed does not carry.';
 
+create or replace function etl.is_volatile(expression text)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(bool_or(p.provolatile = 'v'), false)
+  from regexp_matches(expression, ':(?:funcid|opfuncid) (\d+)', 'g') match
+  join pg_catalog.pg_proc p on p.oid = match[1]::oid
+$$;
+comment on function etl.is_volatile(text) is
+  'Whether an expression, as pg_attrdef.adbin has it, calls a function that is volatile: each call may give
+something else.';
+
 create or replace function etl.validate_checks(target regclass)
 returns void
 language plpgsql
@@ -183,6 +196,24 @@ declare
   places jsonb;
   offenders bigint;
 begin
+  for rule in
+    select a.attname
+    from pg_catalog.pg_attribute a
+    where a.attrelid = target and a.attnum > 0 and not a.attisdropped
+      and a.attnotnull and not a.atthasdef and a.attidentity = ''
+      and not exists (select from pg_temp.etl_columns c where c.name = a.attname)
+    order by a.attnum
+  loop
+    execute etl.fill(
+      $sql$
+      insert into pg_temp.etl_rejected (etl_staged, column_name, reason, sqlstate)
+      select d.etl_staged, {name}, 'is missing', '23502' from pg_temp.etl_delta d where d.{column} is null
+      $sql$,
+      jsonb_build_object('name', quote_literal(rule.attname), 'column', quote_ident(rule.attname))
+    );
+    get diagnostics offenders = row_count;
+    perform etl.remove_rejected('etl_delta', offenders);
+  end loop;
   for rule in
     select
       k.conname, pg_get_expr(k.conbin, k.conrelid) as holds, pg_get_constraintdef(k.oid) as definition,
@@ -215,7 +246,7 @@ begin
 end
 $$;
 comment on function etl.validate_checks(regclass) is
-  'Rejects what breaks a CHECK that names a column the feed does not carry: it is tried on the row as it would be
-stored.';
+  'Rejects what lacks a required column that the feed does not carry, or breaks a CHECK that names such a column:
+both are tried on the row as it would be stored.';
 
 revoke all on all functions in schema etl from public;

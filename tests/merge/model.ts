@@ -43,9 +43,11 @@ export function load(table: Table, file: File, tables: Record<string, Row[]>, li
     rejects.push([number, column, sqlstate, constraint]);
   const read = file.records.filter((record): record is Row => !Array.isArray(record));
   const header = file.header ?? [...new Set(read.flatMap(Object.keys))];
+  const lacking = table.columns.filter((c) => c.required && c.default === null && !header.includes(c.name));
   if (read.length > 0 || file.header) {
-    const needed = table.columns.filter((c) => table.key.includes(c.name) || (c.required && c.default === null));
-    if (needed.some((column) => !header.includes(column.name))) return refused(tables[table.name]);
+    // Rows that are there can be corrected without it.
+    const isRefused = table.key.some((name) => !header.includes(name)) || (before.length === 0 && lacking.length > 0);
+    if (isRefused) return refused(before);
   }
   const carried = table.columns.map((column) => column.name).filter((name) => header.includes(name));
 
@@ -79,6 +81,7 @@ export function load(table: Table, file: File, tables: Record<string, Row[]>, li
     open = open.filter((_, i) => !faults[i]);
     return faults.some(Boolean);
   };
+  for (const { name } of lacking) sift(({ row }) => row[name] === null ? [name, "23502", null] : undefined);
   for (const check of byName(table.checks)) {
     if (check.condition.columns.every((name) => carried.includes(name))) continue;
     sift(({ row }) =>
