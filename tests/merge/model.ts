@@ -146,9 +146,11 @@ function orphan(
   tables: Record<string, Row[]>,
 ): Fault | undefined {
   const value = meanings(table, fk.columns, child.row);
-  if (value.includes(null)) return;
+  if (fk.isFull ? value.every((part) => part === null) : value.includes(null)) return;
   const parents = fk.parent === table ? [...tables[table.name], ...open.map(({ row }) => row)] : tables[fk.parent.name];
-  const found = parents.some((parent) => String(meanings(fk.parent, fk.parent.key, parent)) === String(value));
+  const found = parents.some((parent) =>
+    JSON.stringify(meanings(fk.parent, fk.parent.key, parent)) === JSON.stringify(value)
+  );
   if (!found) return [only(fk.columns), "23503", fk.name];
 }
 

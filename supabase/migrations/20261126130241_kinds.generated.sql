@@ -682,14 +682,14 @@ declare
   offenders bigint;
   again boolean := true;
   has_self_reference boolean := exists (
-    select from etl.foreign_keys() k where k.child = target and k.parent = target
+    select from etl.foreign_keys(target) k where k.child = target and k.parent = target
   );
 begin
   while again loop
     again := false;
     for fk in
       select k.*, k.attnums && array(select c.attnum from pg_temp.etl_columns c where c.name is not null) as is_carried
-      from etl.foreign_keys() k
+      from etl.foreign_keys(target) k
       where k.child = target
       order by k.name
     loop
@@ -748,7 +748,7 @@ declare
 begin
   for fk in
     select k.*
-    from etl.foreign_keys() k
+    from etl.foreign_keys(target) k
     where k.parent = target and not k.cascades
       and exists (select from pg_temp.etl_columns c where c.name = any (k.parent_columns))
       and not k.parent_columns <@ etl.key_of(target)
@@ -789,7 +789,7 @@ comment on function etl.validate_referenced(regclass) is
   'Rejects what gives up a value that a row refers to, where the foreign key neither cascades nor sets another.
 Returns whether there was any.';
 
-create or replace function etl.foreign_keys()
+create or replace function etl.foreign_keys(of regclass)
 returns table (
   name name, child regclass, parent regclass, attnums smallint[], column_name text, parent_columns name[],
   cascades boolean, present text, matches text
@@ -822,7 +822,7 @@ as $$
   join pg_catalog.pg_attribute parent on parent.attrelid = k.confrelid and parent.attnum = pair.parent
   join pg_catalog.pg_operator o on o.oid = pair.equals
   join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
-  where k.contype = 'f'
+  where k.contype = 'f' and of in (k.conrelid, k.confrelid)
     -- A key to or from a partitioned table has one more row for each partition, beneath that of the table.
     and not exists (
       select from pg_catalog.pg_constraint whole
@@ -830,8 +830,8 @@ as $$
     )
   group by k.oid, k.conname, k.conrelid, k.confrelid, k.conkey, k.confupdtype, k.confmatchtype
 $$;
-comment on function etl.foreign_keys() is
-  'The foreign keys, once each, to and from partitioned tables, too. SQL text: present, whether the child''s row c
+comment on function etl.foreign_keys(regclass) is
+  'The foreign keys from and to a table, once each, to and from partitioned tables, too. SQL text: present, whether the child''s row c
 refers to anything (under MATCH FULL, in part); matches, whether the parent''s row p is what it refers to, as the
 key compares.';
 
