@@ -12,7 +12,7 @@ declare
   different bigint;
 begin
   execute etl.fill(
-    $sql$create temp table etl_typed (etl_staged tid, {columns}, etl_exists boolean) on commit drop$sql$,
+    $sql$create temp table etl_typed (etl$staged tid, {columns}, etl$exists boolean) on commit drop$sql$,
     jsonb_build_object('columns', (
       select string_agg(format('%I %s%s', c.name, c.type, c.collate_clause), ', ' order by c.position)
       from pg_temp.etl_columns c
@@ -38,7 +38,7 @@ end
 $$;
 comment on function etl.cast_cells(regclass, boolean) is
   'Fills etl_typed with what is new or differs, and returns how many records that is; rejects those with a cell that
-is no value of its column''s type. etl_exists: whether the target has the key.';
+is no value of its column''s type. etl$exists: whether the target has the key.';
 
 create or replace function etl.cast_statement(target regclass, is_empty boolean)
 returns text
@@ -52,14 +52,14 @@ begin
   return etl.fill(
     case when is_empty
       then $sql$
-        insert into pg_temp.etl_typed (etl_staged, {carried}, etl_exists)
-        select t.etl_staged, {values}, false
+        insert into pg_temp.etl_typed (etl$staged, {carried}, etl$exists)
+        select t.etl$staged, {values}, false
         from ({typed}) t
       $sql$
       -- OFFSET 0: without it Postgres casts behind the join, which then spills the text of all rows.
       else $sql$
-        insert into pg_temp.etl_typed (etl_staged, {carried}, etl_exists)
-        select t.etl_staged, {values}, {is_known}
+        insert into pg_temp.etl_typed (etl$staged, {carried}, etl$exists)
+        select t.etl$staged, {values}, {is_known}
         from ({typed} offset 0) t
         left join {target} o on {same_key}
         where not {is_known} or {differs}
@@ -148,7 +148,7 @@ set search_path = ''
 as $$
 begin
   return (
-    select etl.fill($sql$select cells.etl_staged, {values} from pg_temp.etl_cells cells$sql$, jsonb_build_object(
+    select etl.fill($sql$select cells.etl$staged, {values} from pg_temp.etl_cells cells$sql$, jsonb_build_object(
       'values', string_agg(
         etl.fill('{cell}::{type} as {column}', jsonb_build_object(
           'column', quote_ident(c.name), 'type', case when with_length then c.type else c.base_type end,
@@ -183,7 +183,7 @@ begin
   end if;
   if exists (select from pg_temp.etl_columns c where c.has_length and c.name = any (key)) then
     execute etl.fill(
-      $sql$update pg_temp.etl_typed t set etl_exists = true from {target} o where not t.etl_exists and {same_key}$sql$,
+      $sql$update pg_temp.etl_typed t set etl$exists = true from {target} o where not t.etl$exists and {same_key}$sql$,
       places
     );
   end if;
@@ -249,9 +249,9 @@ begin
   where c.name is not null and c.type <> 'text';
   execute etl.fill(
     $sql$
-    insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate)
+    insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate)
     select
-      bad.etl_staged, bad.name, bad.value,
+      bad.etl$staged, bad.name, bad.value,
       case why.sqlstate
         when '22003' then 'is out of the range of '
         when '22008' then 'is out of the range of '
@@ -261,7 +261,7 @@ begin
       end || c.type,
       why.sqlstate
     from (
-      select cells.etl_staged, fault.name, to_jsonb(cells) ->> fault.name as value
+      select cells.etl$staged, fault.name, to_jsonb(cells.*) ->> fault.name as value
       from pg_temp.etl_cells cells
       cross join lateral (select case {first_fault} end as name) fault
       where fault.name is not null

@@ -29,7 +29,7 @@ as $$
 begin
   execute etl.fill(
     $sql$
-    insert into pg_temp.etl_rejected (etl_staged, reason, sqlstate, raw)
+    insert into pg_temp.etl_rejected (etl$staged, reason, sqlstate, raw)
     select
       s.ctid, split_part(m.message, e'\n', 1), substr({cell}, length($1) + 1, 5),
       substr(m.message, strpos(m.message, e'\n') + 1)
@@ -51,7 +51,7 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  insert into pg_temp.etl_rejected (etl_staged, reason, sqlstate, raw)
+  insert into pg_temp.etl_rejected (etl$staged, reason, sqlstate, raw)
   select
     s.ctid,
     case
@@ -64,7 +64,7 @@ begin
     s.record
   from pg_temp.etl_staging s
   where not s.record is json object with unique keys
-    and not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid);
+    and not exists (select from pg_temp.etl_rejected r where r.etl$staged = s.ctid);
 end
 $$;
 comment on function etl.validate_json() is 'Rejects the staged records that are no JSON object with distinct keys.';
@@ -118,14 +118,14 @@ as $$
 declare
   json_view constant text := $sql$
     create or replace temp view etl_cells as
-    select s.etl_staged, {cells}
-    from (select s.ctid as etl_staged, s.record from pg_temp.etl_staging s {readable}) s,
+    select s.etl$staged, {cells}
+    from (select s.ctid as etl$staged, s.record from pg_temp.etl_staging s {readable}) s,
       json_to_record(s.record::json) as x ({keys})
   $sql$;
   csv_view constant text := $sql$
     create or replace temp view etl_cells as
-    select s.etl_staged, {cells}
-    from (select s.ctid as etl_staged, s.* from pg_temp.etl_staging s {readable}) s
+    select s.etl$staged, {cells}
+    from (select s.ctid as etl$staged, s.* from pg_temp.etl_staging s {readable}) s
   $sql$;
 begin
   execute (
@@ -143,12 +143,12 @@ begin
       'keys', coalesce(
         string_agg(format('%I %s', c.source, case when c.is_json then 'json' else 'text' end), ', ')
           filter (where not c.is_long),
-        'etl_none text'
+        'etl$none text'
       ),
       'readable', case
         when etl.rejected_count() = 0 then ''
         -- OFFSET 0: without it Postgres may cast what is rejected, before it finds that it is.
-        else 'where not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid) offset 0'
+        else 'where not exists (select from pg_temp.etl_rejected r where r.etl$staged = s.ctid) offset 0'
       end
     ))
     from (

@@ -40,8 +40,8 @@ begin
     loop
       execute etl.fill(
         $sql$
-        insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
-        select c.etl_staged, {column_name}, to_jsonb(c) ->> {column_name}, {reason}, '23503', {constraint_name}
+        insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+        select c.etl$staged, {column_name}, to_jsonb(c.*) ->> {column_name}, {reason}, '23503', {constraint_name}
         from pg_temp.etl_delta c
         where {touched} and {present} and not exists (select from {parent} p where {matches} {and_stays})
           {nor_in_the_feed}
@@ -54,7 +54,7 @@ begin
             else ''
           end),
           'parent', fk.parent,
-          'touched', case when fk.is_carried then 'true' else 'not c.etl_exists' end,
+          'touched', case when fk.is_carried then 'true' else 'not c.etl$exists' end,
           'present', fk.present, 'matches', fk.matches,
           -- A parent in the same table counts as the feed leaves it.
           'and_stays', case
@@ -101,11 +101,11 @@ begin
   loop
     execute etl.fill(
       $sql$
-      insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
-      select d.etl_staged, {column_name}, to_jsonb(d) ->> {column_name}, {reason}, '23503', {constraint_name}
+      insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+      select d.etl$staged, {column_name}, to_jsonb(d.*) ->> {column_name}, {reason}, '23503', {constraint_name}
       from pg_temp.etl_delta d
       join {target} p on {same_key}
-      where d.etl_exists and row({old})::record operator(pg_catalog.*<>) row({new})::record
+      where d.etl$exists and row({old})::record operator(pg_catalog.*<>) row({new})::record
         and exists (select from {child} c where {matches} {and_stays})
       $sql$,
       jsonb_build_object(
@@ -224,8 +224,8 @@ begin
       'same_key', etl.same_key(target, 'g', 'e'),
       -- While rows refer to it, it cannot be set to null on its way to another row.
       'is_kept', case
-        when ix.is_referenced then '(g.etl_staged = d.etl_staged) is not true'
-        else 'g.etl_staged is null'
+        when ix.is_referenced then '(g.etl$staged = d.etl$staged) is not true'
+        else 'g.etl$staged is null'
       end
     );
     -- e: the row of the target that has the value; g: what the feed makes of that row, if anything.
@@ -234,21 +234,21 @@ begin
       etl.fill(
         $sql$
         with fresh as (
-          select etl_staged, to_jsonb(r) ->> {column_name} as etl_value, {entry}
+          select etl$staged, to_jsonb(r.*) ->> {column_name} as etl$value, {entry}
           from pg_temp.etl_delta r
           where {holds}
         )
-        insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
+        insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
         select
-          t.etl_staged, {column_name}, t.etl_value,
+          t.etl$staged, {column_name}, t.etl$value,
           'is another row''s ' || case when t.is_given_up then 'still, and rows refer to it' else 'already' end,
           '23505', {constraint_name}
         from (
           select
-            d.*, {is_known} and {is_kept} as kept, {is_known} and {is_kept} and g.etl_staged is not null as is_given_up,
+            d.*, {is_known} and {is_kept} as kept, {is_known} and {is_kept} and g.etl$staged is not null as is_given_up,
             row_number() over (
               partition by {entry_names}
-              order by (g.etl_staged = d.etl_staged) is true desc, d.etl_staged
+              order by (g.etl$staged = d.etl$staged) is true desc, d.etl$staged
             ) as place
           from fresh d
           left join (select {key}, {entry} from {target} where {holds}) e on {same}
@@ -261,7 +261,7 @@ begin
       etl.fill(
         $sql$
         select {entry}
-        from (select * from pg_temp.etl_delta where etl_staged between $1 and $2 offset 0) d
+        from (select * from pg_temp.etl_delta where etl$staged between $1 and $2 offset 0) d
         where {holds}
         $sql$,
         places
@@ -292,8 +292,8 @@ as $$
     exists (
       select from pg_catalog.pg_constraint k where k.contype = 'f' and k.confrelid = target and k.conindid = x.oid
     ),
-    string_agg(format('(%s)%s as etl_%s', u.value, u.collation, u.position), ', ' order by u.position),
-    string_agg('d.etl_' || u.position, ', ' order by u.position),
+    string_agg(format('(%s)%s as etl$%s', u.value, u.collation, u.position), ', ' order by u.position),
+    string_agg('d.etl$' || u.position, ', ' order by u.position),
     concat_ws(
       ' and ', coalesce('(' || pg_get_expr(i.indpred, i.indrelid) || ')', 'true'),
       case
@@ -306,7 +306,7 @@ as $$
           when i.indnullsnotdistinct then '(e.{entry} {equals} d.{entry} or (e.{entry} is null and d.{entry} is null))'
           else 'e.{entry} {equals} d.{entry}'
         end,
-        jsonb_build_object('entry', 'etl_' || u.position, 'equals', case
+        jsonb_build_object('entry', 'etl$' || u.position, 'equals', case
           when i.indisexclusion then format('operator(%I.%s)', n.nspname, o.oprname)
           else etl.equals(x.oid, u.position)
         end)
@@ -331,7 +331,7 @@ as $$
 $$;
 comment on function etl.unique_indexes(regclass) is
   'The unique indexes beside the primary key, and those of exclusion constraints: their columns (null for an
-expression), whether a foreign key refers to them, what they hold of a row, as etl_1, etl_2, …, of which rows (one
+expression), whether a foreign key refers to them, what they hold of a row, as etl$1, etl$2, …, of which rows (one
 with a null violates nothing), and when the entries e and d are the same, or exclude each other.';
 
 create or replace function etl.collation_of(collation_oid oid)

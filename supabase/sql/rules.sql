@@ -42,10 +42,10 @@ begin
     target, 'etl_typed',
     etl.fill(
       $sql$
-      insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
-      select bad.etl_staged, r.column_name, bad.typed ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
+      insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+      select bad.etl$staged, r.column_name, bad.typed ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
       from (
-        select t.etl_staged, broken.rule, to_jsonb(t) as typed
+        select t.etl$staged, broken.rule, to_jsonb(t.*) as typed
         from pg_temp.etl_typed t
         cross join lateral (select {first_broken} as rule) broken
         where broken.rule is not null
@@ -55,7 +55,7 @@ begin
       jsonb_build_object('first_broken', first_broken)
     ),
     etl.fill(
-      $sql$select {first_broken} from pg_temp.etl_typed where etl_staged between $1 and $2$sql$,
+      $sql$select {first_broken} from pg_temp.etl_typed where etl$staged between $1 and $2$sql$,
       jsonb_build_object('first_broken', first_broken)
     )
   );
@@ -78,15 +78,15 @@ declare
   undone bigint := 0;
   dropped bigint := 0;
 begin
-  if some_unchanged and exists (select from pg_temp.etl_typed t where t.etl_exists) then
+  if some_unchanged and exists (select from pg_temp.etl_typed t where t.etl$exists) then
     -- Otherwise Postgres may sort all cells by their key, where a look at each would do.
     analyze pg_temp.etl_typed;
     execute etl.fill(
       $sql$
       delete from pg_temp.etl_typed d
       using ({typed}) t
-      where d.etl_exists and {same_key} and t.etl_staged > d.etl_staged
-        and not exists (select from pg_temp.etl_rejected r where r.etl_staged = t.etl_staged)
+      where d.etl$exists and {same_key} and t.etl$staged > d.etl$staged
+        and not exists (select from pg_temp.etl_rejected r where r.etl$staged = t.etl$staged)
       $sql$,
       jsonb_build_object(
         'typed', etl.typed_cells(with_length => true), 'same_key', etl.same_key(target, 't', 'd')
@@ -102,10 +102,10 @@ begin
       $sql$
       delete from pg_temp.etl_typed t
       using (
-        select etl_staged, row_number() over (partition by {key} order by etl_staged desc) as place
+        select etl$staged, row_number() over (partition by {key} order by etl$staged desc) as place
         from pg_temp.etl_typed
       ) d
-      where d.etl_staged = t.etl_staged and d.place > 1
+      where d.etl$staged = t.etl$staged and d.place > 1
       $sql$,
       places
     );
@@ -160,13 +160,13 @@ begin
       'target', target, 'same_key', etl.same_key(target, 'o', 't'),
       'columns', concat_ws(', ', 'd.*', generated),
       'carried', concat_ws(
-        ', ', 't.etl_staged', etl.each(etl.carried_columns(), 't.{column}'), '(' || is_known || ') as etl_exists', kept
+        ', ', 't.etl$staged', etl.each(etl.carried_columns(), 't.{column}'), '(' || is_known || ') as etl$exists', kept
       )
     )
   );
   perform etl.execute_on(
     target, 'etl_typed', 'create temp table etl_delta on commit drop as ' || rows,
-    rows || ' where d.etl_staged between $1 and $2'
+    rows || ' where d.etl$staged between $1 and $2'
   );
 end
 $$;
@@ -206,8 +206,8 @@ begin
   loop
     execute etl.fill(
       $sql$
-      insert into pg_temp.etl_rejected (etl_staged, column_name, reason, sqlstate)
-      select d.etl_staged, {name}, 'is missing', '23502' from pg_temp.etl_delta d where d.{column} is null
+      insert into pg_temp.etl_rejected (etl$staged, column_name, reason, sqlstate)
+      select d.etl$staged, {name}, 'is missing', '23502' from pg_temp.etl_delta d where d.{column} is null
       $sql$,
       jsonb_build_object('name', quote_literal(rule.attname), 'column', quote_ident(rule.attname))
     );
@@ -232,14 +232,14 @@ begin
       target, 'etl_delta',
       etl.fill(
         $sql$
-        insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
-        select d.etl_staged, {column_name}, to_jsonb(d) ->> {column_name}, {reason}, '23514', {constraint_name}
+        insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+        select d.etl$staged, {column_name}, to_jsonb(d.*) ->> {column_name}, {reason}, '23514', {constraint_name}
         from pg_temp.etl_delta d
         where ({holds}) is false
         $sql$,
         places
       ),
-      etl.fill($sql$select {holds} from pg_temp.etl_delta where etl_staged between $1 and $2$sql$, places)
+      etl.fill($sql$select {holds} from pg_temp.etl_delta where etl$staged between $1 and $2$sql$, places)
     );
     perform etl.remove_rejected('etl_delta', offenders);
   end loop;

@@ -21,7 +21,7 @@ begin
   drop table if exists
     pg_temp.etl_staging, pg_temp.etl_columns, pg_temp.etl_rejected, pg_temp.etl_typed, pg_temp.etl_delta cascade;
   create temp table etl_rejected (
-    etl_staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text
+    etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text
   ) on commit drop;
   create temp table etl_columns (
     position bigint, source text, stored boolean, name name, attnum smallint,

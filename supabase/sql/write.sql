@@ -122,14 +122,14 @@ declare
   places jsonb := jsonb_build_object(
     'target', target, 'carried', etl.each(carried, '{column}'), 'key', etl.each(key, '{column}'),
     'same_key', etl.same_key(target, 'o', 'd'),
-    'part', '($1 is null or d.etl_staged between $1 and $2)',
+    'part', '($1 is null or d.etl$staged between $1 and $2)',
     'excluded', etl.each(rest, '{column} = excluded.{column}'), 'fed', etl.each(rest, '{column} = d.{column}')
   );
 begin
   insert_new := etl.fill(
     $sql$
     insert into {target} ({carried}) overriding system value
-    select {carried} from pg_temp.etl_delta d where not d.etl_exists and {part}
+    select {carried} from pg_temp.etl_delta d where not d.etl$exists and {part}
     $sql$,
     places
   );
@@ -142,7 +142,7 @@ begin
   -- carry.
   update_known := case
     when rest <> '{}' then etl.fill(
-      $sql$update {target} o set {fed} from pg_temp.etl_delta d where d.etl_exists and {part} and {same_key}$sql$,
+      $sql$update {target} o set {fed} from pg_temp.etl_delta d where d.etl$exists and {part} and {same_key}$sql$,
       places
     )
   end;
@@ -150,7 +150,7 @@ begin
     $sql$
     select count(*)
     from pg_temp.etl_delta d
-    where d.etl_exists and {part} and not exists (select from {target} o where {same_key})
+    where d.etl$exists and {part} and not exists (select from {target} o where {same_key})
     $sql$,
     places
   );

@@ -29,6 +29,10 @@ interface Case {
 
 const x = (columns: string) => `create table t.x (${columns});`;
 
+const ours = (
+  "t d r c s o e g p cells rule typed place kept etl_staged etl_exists etl_known etl_value etl_rejected record"
+).split(" ");
+
 const cases: Record<string, Case> = {
   // A unique value that moves, while a foreign key refers to it.
   "on update cascade, in the table itself: a swap is refused, and no reference is lost": {
@@ -387,6 +391,28 @@ const cases: Record<string, Case> = {
       },
     ],
   },
+  "columns of the names that the merge uses itself": {
+    sql: `${x(`etl_1 int primary key, ${ours.map((name) => `${name} int check (${name} > 0)`)}, unique (etl_value, t)`)}
+      create unique index on t.x ((place + 1)) where kept > 0;`,
+    steps: [
+      {
+        file: `etl_1,${ours}\n1,${ours.map(() => 5)}\n2,${ours.map(() => 5)}\n3,${ours.map(() => 0)}\n4,${
+          ours.map(() => "x")
+        }\n`,
+        rows: [`(1,${ours.map(() => 5)})`],
+        rejects: [
+          [2, null, "23505", /already$/],
+          [3, "c", "23514", /^breaks the rule CHECK \(\(c > 0\)\)$/],
+          [4, "t", "22P02", /^is no integer$/],
+        ],
+      },
+      {
+        file: `etl_1,${ours}\n1,${ours.map(() => 6)}\n`,
+        rows: [`(1,${ours.map(() => 6)})`],
+        counts: { updated: 1 },
+      },
+    ],
+  },
   "names of more than 63 bytes": {
     sql: x(`id int primary key, "${"n".repeat(70)}" text`),
     steps: [
@@ -481,7 +507,7 @@ async function create(db: Database, sql: string): Promise<void> {
 async function take(db: Database, files: Record<string, unknown>, step: Step): Promise<void> {
   files["/x"] = step.file;
   const report = await db.loadOne("x");
-  const rows = await db.query("select r::text as row from t.x r order by 1");
+  const rows = await db.query("select (r.*)::text as row from t.x r order by 1");
   if (step.error) {
     assert.deepEqual([report.error?.code, rows.map(({ row }) => row)], [step.error[0], step.rows]);
     assert.match(report.error!.message, step.error[1]);
@@ -491,11 +517,15 @@ async function take(db: Database, files: Record<string, unknown>, step: Step): P
   assert.equal(report.error, null);
   assert.deepEqual(rows.map(({ row }) => row), step.rows);
   const rejects = await db.query(
-    "select record_number::int as number, column_name, sqlstate, reason from etl.rejects where feed = 'x' order by 1",
+    `select record_number::int as number, column_name, sqlstate, reason, value is null as is_bare
+    from etl.rejects where feed = 'x' order by 1`,
   );
   const expected = step.rejects ?? [];
   assert.deepEqual(rejects.map((r) => [r.number, r.column_name, r.sqlstate]), expected.map((r) => r.slice(0, 3)));
   rejects.forEach(({ reason }, i) => assert.match(reason, expected[i][3]));
+  for (const { column_name, is_bare, reason } of rejects) {
+    assert.equal(is_bare, column_name === null || reason === "is missing", `the value of ${column_name}`);
+  }
   assert.deepEqual({ ...report, ...step.counts }, report);
   if (step.settled === false) return;
   const before = await snapshot(db);

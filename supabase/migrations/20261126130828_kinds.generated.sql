@@ -17,7 +17,7 @@ declare
   different bigint;
 begin
   execute etl.fill(
-    $sql$create temp table etl_typed (etl_staged tid, {columns}, etl_exists boolean) on commit drop$sql$,
+    $sql$create temp table etl_typed (etl$staged tid, {columns}, etl$exists boolean) on commit drop$sql$,
     jsonb_build_object('columns', (
       select string_agg(format('%I %s%s', c.name, c.type, c.collate_clause), ', ' order by c.position)
       from pg_temp.etl_columns c
@@ -43,7 +43,7 @@ end
 $$;
 comment on function etl.cast_cells(regclass, boolean) is
   'Fills etl_typed with what is new or differs, and returns how many records that is; rejects those with a cell that
-is no value of its column''s type. etl_exists: whether the target has the key.';
+is no value of its column''s type. etl$exists: whether the target has the key.';
 
 create or replace function etl.cast_statement(target regclass, is_empty boolean)
 returns text
@@ -57,14 +57,14 @@ begin
   return etl.fill(
     case when is_empty
       then $sql$
-        insert into pg_temp.etl_typed (etl_staged, {carried}, etl_exists)
-        select t.etl_staged, {values}, false
+        insert into pg_temp.etl_typed (etl$staged, {carried}, etl$exists)
+        select t.etl$staged, {values}, false
         from ({typed}) t
       $sql$
       -- OFFSET 0: without it Postgres casts behind the join, which then spills the text of all rows.
       else $sql$
-        insert into pg_temp.etl_typed (etl_staged, {carried}, etl_exists)
-        select t.etl_staged, {values}, {is_known}
+        insert into pg_temp.etl_typed (etl$staged, {carried}, etl$exists)
+        select t.etl$staged, {values}, {is_known}
         from ({typed} offset 0) t
         left join {target} o on {same_key}
         where not {is_known} or {differs}
@@ -153,7 +153,7 @@ set search_path = ''
 as $$
 begin
   return (
-    select etl.fill($sql$select cells.etl_staged, {values} from pg_temp.etl_cells cells$sql$, jsonb_build_object(
+    select etl.fill($sql$select cells.etl$staged, {values} from pg_temp.etl_cells cells$sql$, jsonb_build_object(
       'values', string_agg(
         etl.fill('{cell}::{type} as {column}', jsonb_build_object(
           'column', quote_ident(c.name), 'type', case when with_length then c.type else c.base_type end,
@@ -188,7 +188,7 @@ begin
   end if;
   if exists (select from pg_temp.etl_columns c where c.has_length and c.name = any (key)) then
     execute etl.fill(
-      $sql$update pg_temp.etl_typed t set etl_exists = true from {target} o where not t.etl_exists and {same_key}$sql$,
+      $sql$update pg_temp.etl_typed t set etl$exists = true from {target} o where not t.etl$exists and {same_key}$sql$,
       places
     );
   end if;
@@ -254,9 +254,9 @@ begin
   where c.name is not null and c.type <> 'text';
   execute etl.fill(
     $sql$
-    insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate)
+    insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate)
     select
-      bad.etl_staged, bad.name, bad.value,
+      bad.etl$staged, bad.name, bad.value,
       case why.sqlstate
         when '22003' then 'is out of the range of '
         when '22008' then 'is out of the range of '
@@ -266,7 +266,7 @@ begin
       end || c.type,
       why.sqlstate
     from (
-      select cells.etl_staged, fault.name, to_jsonb(cells) ->> fault.name as value
+      select cells.etl$staged, fault.name, to_jsonb(cells.*) ->> fault.name as value
       from pg_temp.etl_cells cells
       cross join lateral (select case {first_fault} end as name) fault
       where fault.name is not null
@@ -348,7 +348,7 @@ as $$
 begin
   execute etl.fill(
     $sql$
-    insert into pg_temp.etl_rejected (etl_staged, reason, sqlstate, raw)
+    insert into pg_temp.etl_rejected (etl$staged, reason, sqlstate, raw)
     select
       s.ctid, split_part(m.message, e'\n', 1), substr({cell}, length($1) + 1, 5),
       substr(m.message, strpos(m.message, e'\n') + 1)
@@ -370,7 +370,7 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  insert into pg_temp.etl_rejected (etl_staged, reason, sqlstate, raw)
+  insert into pg_temp.etl_rejected (etl$staged, reason, sqlstate, raw)
   select
     s.ctid,
     case
@@ -383,7 +383,7 @@ begin
     s.record
   from pg_temp.etl_staging s
   where not s.record is json object with unique keys
-    and not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid);
+    and not exists (select from pg_temp.etl_rejected r where r.etl$staged = s.ctid);
 end
 $$;
 comment on function etl.validate_json() is 'Rejects the staged records that are no JSON object with distinct keys.';
@@ -437,14 +437,14 @@ as $$
 declare
   json_view constant text := $sql$
     create or replace temp view etl_cells as
-    select s.etl_staged, {cells}
-    from (select s.ctid as etl_staged, s.record from pg_temp.etl_staging s {readable}) s,
+    select s.etl$staged, {cells}
+    from (select s.ctid as etl$staged, s.record from pg_temp.etl_staging s {readable}) s,
       json_to_record(s.record::json) as x ({keys})
   $sql$;
   csv_view constant text := $sql$
     create or replace temp view etl_cells as
-    select s.etl_staged, {cells}
-    from (select s.ctid as etl_staged, s.* from pg_temp.etl_staging s {readable}) s
+    select s.etl$staged, {cells}
+    from (select s.ctid as etl$staged, s.* from pg_temp.etl_staging s {readable}) s
   $sql$;
 begin
   execute (
@@ -462,12 +462,12 @@ begin
       'keys', coalesce(
         string_agg(format('%I %s', c.source, case when c.is_json then 'json' else 'text' end), ', ')
           filter (where not c.is_long),
-        'etl_none text'
+        'etl$none text'
       ),
       'readable', case
         when etl.rejected_count() = 0 then ''
         -- OFFSET 0: without it Postgres may cast what is rejected, before it finds that it is.
-        else 'where not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid) offset 0'
+        else 'where not exists (select from pg_temp.etl_rejected r where r.etl$staged = s.ctid) offset 0'
       end
     ))
     from (
@@ -482,6 +482,249 @@ end
 $$;
 comment on function etl.name_cells(boolean) is
   'Makes the view etl_cells, or makes it anew without what has been rejected since.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/isolate.sql
+-- Finding the records at fault where a statement on all of them has raised, and rejecting them.
+
+create or replace function etl.execute_on(target regclass, step text, statement text, probe text)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  affected bigint;
+  state text;
+begin
+  begin
+    execute statement;
+  exception when others then
+    get stacked diagnostics state = returned_sqlstate;
+    if not etl.is_record_fault(target, state) then
+      raise;
+    end if;
+    perform etl.reject_faults(step, etl.isolate(target, step, probe));
+    execute statement;
+  end;
+  get diagnostics affected = row_count;
+  return affected;
+end
+$$;
+comment on function etl.execute_on(regclass, text, text, text) is
+  'Executes a statement that evaluates the target''s own expressions (a CHECK, a generated column, an index) on all
+records of a step; returns the rows affected. Where an expression raises, the records at fault are rejected first:
+probe evaluates it on a part.';
+
+create or replace function etl.isolate(target regclass, step text, statement text, rejects_left bigint default null)
+returns jsonb[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  queue tid[];
+  place int := 1;
+  size int;
+  faults jsonb[] := '{}';
+  state text;
+  said text;
+  rule text;
+  at_column text;
+  at_table text;
+  context text;
+begin
+  execute etl.fill(
+    $sql$create index if not exists {index} on pg_temp.{step} (etl$staged)$sql$,
+    jsonb_build_object('step', step, 'index', step || '_order')
+  );
+  execute etl.fill($sql$analyze pg_temp.{step}$sql$, jsonb_build_object('step', step));
+  execute etl.fill(
+    $sql$select array_agg(etl$staged order by etl$staged) from pg_temp.{step}$sql$, jsonb_build_object('step', step)
+  ) into queue;
+  -- All at once have failed already.
+  size := (cardinality(queue) + 1) / 2;
+  while place <= cardinality(queue) and (cardinality(faults) > rejects_left) is not true loop
+    size := least(size, cardinality(queue) - place + 1);
+    begin
+      execute statement using queue[place], queue[place + size - 1], size;
+      place := place + size;
+      size := size * 2;
+    exception when others or assert_failure then
+      get stacked diagnostics state = returned_sqlstate, said = message_text, rule = constraint_name,
+        at_column = column_name, at_table = table_name, context = pg_exception_context;
+      if not etl.is_record_fault(target, state, rule, at_column) then
+        raise;
+      end if;
+      if size > 1 then
+        size := size / 2;
+      else
+        faults := faults || jsonb_build_object(
+          'etl$staged', queue[place], 'sqlstate', state, 'constraint_name', nullif(rule, ''),
+          'column_name', coalesce(nullif(at_column, ''), etl.only_column(target, rule)),
+          'reason', etl.reason_of(target, state, said, rule, at_table, context)
+        );
+        place := place + 1;
+      end if;
+    end;
+  end loop;
+  return faults;
+end
+$$;
+comment on function etl.isolate(regclass, text, text, bigint) is
+  'Runs a statement on a step''s records, part by part in the order of the file ($1 and $2: the part''s first and
+last; $3: how many), and returns those at fault as rows of etl_rejected, at most one more than there are rejects
+left (null: all). A part that raises is halved, after one that does not the next is twice as large: a fault costs
+about 2 log2(n) parts, or one where all are bad.';
+
+create or replace function etl.is_record_fault(
+  target regclass, state text, constraint_name text default null, column_name text default null
+)
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return case
+    when state = '42501' then row_security_active(target)
+    when state = '23503' then not exists (
+      select from pg_catalog.pg_constraint k
+      where k.conrelid = target and k.contype = 'f' and k.conname = constraint_name
+    )
+    when state = '23502' then not exists (
+      select from pg_catalog.pg_attribute a
+      where a.attrelid = target and a.attname = column_name and not a.atthasdef and a.attidentity = ''
+        and not exists (select from pg_temp.etl_columns c where c.name = a.attname)
+    )
+    else state !~ '^(08|0A|25|40|42|53|55|57|58|XX|ETL)'
+  end;
+end
+$$;
+comment on function etl.is_record_fault(regclass, text, text, text) is
+  'Whether an error can be one record''s fault, so that the others can be written without it. It cannot where the
+server, a lock, a privilege or a definition is in the way; where a parent, found before, is gone; or where the table
+has come to require a column that the feed does not carry.';
+
+create or replace function etl.reason_of(
+  target regclass, state text, said text, rule text, at_table text, context text
+)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return case
+    -- Beside the function that wrote, another one had a part in it.
+    when regexp_count(regexp_substr(context, '^.*?\metl\.(write_rows|isolate)\('), 'PL/') > 1
+      then 'is refused by a trigger: ' || said
+    when state = '23P01' then 'conflicts with another row'
+    when state = '23505' then 'is another row''s already'
+    when state = '23503' then 'gives up what a row refers to in ' || at_table
+    when state = '23502' then 'is missing'
+    when state = '23514' then 'breaks the rule ' || coalesce(
+      (
+        select pg_get_constraintdef(k.oid)
+        from pg_catalog.pg_constraint k
+        where k.conrelid = target and k.conname = rule
+      ),
+      rule
+    )
+    else 'cannot be written: ' || said
+  end;
+end
+$$;
+comment on function etl.reason_of(regclass, text, text, text, text, text) is
+  'Why Postgres refused a record, in the words of etl.rejects, from the diagnostics of the error that it raised.';
+
+create or replace function etl.only_column(target regclass, rule text)
+returns name
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return (
+    select a.attname
+    from pg_catalog.pg_class x
+    join pg_catalog.pg_index i on i.indexrelid = x.oid and i.indnkeyatts = 1
+    join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+    where x.relname = rule and i.indrelid = target
+    union
+    select a.attname
+    from pg_catalog.pg_constraint k
+    join pg_catalog.pg_attribute a on a.attrelid = k.conrelid and a.attnum = k.conkey[1]
+    where k.conname = rule and k.conrelid = target and cardinality(k.conkey) = 1 and a.attnum > 0
+    limit 1
+  );
+end
+$$;
+comment on function etl.only_column(regclass, text) is
+  'The column of a constraint or an index, by its name; null where it has several, or none.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/merge.sql
+-- The merge: what is new or differs goes into the target, what breaks a rule into etl.rejects. Its steps are, in order,
+-- in cells.sql, cast.sql, rules.sql, relations.sql, write.sql (with isolate.sql) and rejects.sql. The temp tables that
+-- they hand each other are described in stage.sql.
+
+create or replace function etl.merge(
+  feed_name text, run uuid, as_json boolean, sentinel text,
+  out read bigint, out inserted bigint, out updated bigint, out unchanged bigint, out duplicate bigint,
+  out rejected bigint, out ignored_columns text[], out changed boolean
+)
+language plpgsql
+set search_path = ''
+set datestyle = 'ISO, MDY'
+set intervalstyle = 'postgres'
+as $$
+declare
+  feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
+  target regclass := etl.target_of(feed);
+  caller_time_zone text := current_setting('timezone');
+begin
+  select count(*) into read from pg_temp.etl_staging;
+  inserted := 0;
+  updated := 0;
+  unchanged := 0;
+  duplicate := 0;
+  perform etl.find_cells(feed, as_json, sentinel);
+  if read > etl.rejected_count() then
+    perform set_config('timezone', feed.time_zone, true);
+    unchanged := read - etl.cast_cells(target, as_json);
+    unchanged := unchanged - etl.rejected_count();
+    perform etl.validate_rows(target);
+    duplicate := etl.drop_duplicates(target, unchanged > 0);
+    perform etl.complete_rows(target);
+    perform etl.validate_checks(target);
+    -- A reject may take away another record's parent, or keep a unique value from another: so the rules between rows
+    -- are asked, and the write is tried, until nothing more is rejected.
+    loop
+      perform etl.validate_relations(target);
+      select count(*) filter (where not d.etl$exists), count(*) filter (where d.etl$exists)
+      into inserted, updated
+      from pg_temp.etl_delta d;
+      exit when etl.write_delta(
+        target, inserted, updated, rejects_left => floor(feed.reject_limit * read)::bigint - etl.rejected_count()
+      );
+      perform etl.check_limit(feed, read, at_least => true);
+    end loop;
+    perform set_config('timezone', caller_time_zone, true);
+  end if;
+  rejected := etl.rejected_count();
+  if read <> inserted + updated + unchanged + duplicate + rejected then
+    raise exception 'the counts do not add up: % read, % inserted, % updated, % unchanged, % duplicate, % rejected',
+        read, inserted, updated, unchanged, duplicate, rejected
+      using errcode = 'internal_error';
+  end if;
+  perform etl.check_limit(feed, read);
+  changed := etl.keep_rejects(feed, run, as_json) or inserted + updated > 0;
+  ignored_columns := array(select c.source from pg_temp.etl_columns c where c.name is null order by c.position);
+end
+$$;
+comment on function etl.merge(text, uuid, boolean, text) is
+  'Brings the staged feed into its target: casts, rejects what breaks a rule, drops duplicates (the last record
+wins), writes what is new or differs, and returns the counts. Nothing is written where nothing changed. sentinel is
+what the cell of an unreadable record begins with, null where there is none. Raises ETL05 where a trigger drops
+rows, ETL06 above the reject limit, 40001 where another session deletes a row meanwhile.';
 
 revoke all on all functions in schema etl from public;
 
@@ -503,10 +746,10 @@ begin
       record_number, record, raw, column_name, value, reason, sqlstate, constraint_name
     ) on commit drop as
     select n.record_number, {record}, {raw}, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name
-    from (select distinct on (etl_staged) * from pg_temp.etl_rejected) r
+    from (select distinct on (etl$staged) * from pg_temp.etl_rejected) r
     join (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) n
-      on n.ctid = r.etl_staged
-    join pg_temp.etl_staging s on s.ctid = r.etl_staged
+      on n.ctid = r.etl$staged
+    join pg_temp.etl_staging s on s.ctid = r.etl$staged
     $sql$,
     case when as_json then etl.rejected_json() else etl.rejected_csv() end
   );
@@ -574,7 +817,7 @@ returns bigint
 language sql
 set search_path = ''
 as $$
-  select count(distinct r.etl_staged) from pg_temp.etl_rejected r
+  select count(distinct r.etl$staged) from pg_temp.etl_rejected r
 $$;
 comment on function etl.rejected_count() is 'How many of the staged records are rejected so far.';
 
@@ -586,11 +829,11 @@ as $$
 begin
   execute etl.fill(
     $sql$
-    insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
-    select r.etl_staged, r.column_name, to_jsonb(s) ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
+    insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+    select r.etl$staged, r.column_name, to_jsonb(s.*) ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
     from unnest($1) fault
     cross join jsonb_populate_record(null::pg_temp.etl_rejected, fault) r
-    join pg_temp.{step} s on s.etl_staged = r.etl_staged
+    join pg_temp.{step} s on s.etl$staged = r.etl$staged
     $sql$,
     jsonb_build_object('step', step)
   ) using faults;
@@ -608,7 +851,7 @@ as $$
 begin
   if offenders > 0 then
     execute etl.fill(
-      $sql$delete from pg_temp.{step} t using pg_temp.etl_rejected r where r.etl_staged = t.etl_staged$sql$,
+      $sql$delete from pg_temp.{step} t using pg_temp.etl_rejected r where r.etl$staged = t.etl$staged$sql$,
       jsonb_build_object('step', step)
     );
   end if;
@@ -636,7 +879,7 @@ begin
   )
   into example
   from (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) s
-  join pg_temp.etl_rejected r on r.etl_staged = s.ctid
+  join pg_temp.etl_rejected r on r.etl$staged = s.ctid
   order by s.record_number
   limit 1;
   raise exception '% of % records break a rule, more than the limit of % %%; the first is %',
@@ -695,8 +938,8 @@ begin
     loop
       execute etl.fill(
         $sql$
-        insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
-        select c.etl_staged, {column_name}, to_jsonb(c) ->> {column_name}, {reason}, '23503', {constraint_name}
+        insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+        select c.etl$staged, {column_name}, to_jsonb(c.*) ->> {column_name}, {reason}, '23503', {constraint_name}
         from pg_temp.etl_delta c
         where {touched} and {present} and not exists (select from {parent} p where {matches} {and_stays})
           {nor_in_the_feed}
@@ -709,7 +952,7 @@ begin
             else ''
           end),
           'parent', fk.parent,
-          'touched', case when fk.is_carried then 'true' else 'not c.etl_exists' end,
+          'touched', case when fk.is_carried then 'true' else 'not c.etl$exists' end,
           'present', fk.present, 'matches', fk.matches,
           -- A parent in the same table counts as the feed leaves it.
           'and_stays', case
@@ -756,11 +999,11 @@ begin
   loop
     execute etl.fill(
       $sql$
-      insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
-      select d.etl_staged, {column_name}, to_jsonb(d) ->> {column_name}, {reason}, '23503', {constraint_name}
+      insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+      select d.etl$staged, {column_name}, to_jsonb(d.*) ->> {column_name}, {reason}, '23503', {constraint_name}
       from pg_temp.etl_delta d
       join {target} p on {same_key}
-      where d.etl_exists and row({old})::record operator(pg_catalog.*<>) row({new})::record
+      where d.etl$exists and row({old})::record operator(pg_catalog.*<>) row({new})::record
         and exists (select from {child} c where {matches} {and_stays})
       $sql$,
       jsonb_build_object(
@@ -879,8 +1122,8 @@ begin
       'same_key', etl.same_key(target, 'g', 'e'),
       -- While rows refer to it, it cannot be set to null on its way to another row.
       'is_kept', case
-        when ix.is_referenced then '(g.etl_staged = d.etl_staged) is not true'
-        else 'g.etl_staged is null'
+        when ix.is_referenced then '(g.etl$staged = d.etl$staged) is not true'
+        else 'g.etl$staged is null'
       end
     );
     -- e: the row of the target that has the value; g: what the feed makes of that row, if anything.
@@ -889,21 +1132,21 @@ begin
       etl.fill(
         $sql$
         with fresh as (
-          select etl_staged, to_jsonb(r) ->> {column_name} as etl_value, {entry}
+          select etl$staged, to_jsonb(r.*) ->> {column_name} as etl$value, {entry}
           from pg_temp.etl_delta r
           where {holds}
         )
-        insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
+        insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
         select
-          t.etl_staged, {column_name}, t.etl_value,
+          t.etl$staged, {column_name}, t.etl$value,
           'is another row''s ' || case when t.is_given_up then 'still, and rows refer to it' else 'already' end,
           '23505', {constraint_name}
         from (
           select
-            d.*, {is_known} and {is_kept} as kept, {is_known} and {is_kept} and g.etl_staged is not null as is_given_up,
+            d.*, {is_known} and {is_kept} as kept, {is_known} and {is_kept} and g.etl$staged is not null as is_given_up,
             row_number() over (
               partition by {entry_names}
-              order by (g.etl_staged = d.etl_staged) is true desc, d.etl_staged
+              order by (g.etl$staged = d.etl$staged) is true desc, d.etl$staged
             ) as place
           from fresh d
           left join (select {key}, {entry} from {target} where {holds}) e on {same}
@@ -916,7 +1159,7 @@ begin
       etl.fill(
         $sql$
         select {entry}
-        from (select * from pg_temp.etl_delta where etl_staged between $1 and $2 offset 0) d
+        from (select * from pg_temp.etl_delta where etl$staged between $1 and $2 offset 0) d
         where {holds}
         $sql$,
         places
@@ -947,8 +1190,8 @@ as $$
     exists (
       select from pg_catalog.pg_constraint k where k.contype = 'f' and k.confrelid = target and k.conindid = x.oid
     ),
-    string_agg(format('(%s)%s as etl_%s', u.value, u.collation, u.position), ', ' order by u.position),
-    string_agg('d.etl_' || u.position, ', ' order by u.position),
+    string_agg(format('(%s)%s as etl$%s', u.value, u.collation, u.position), ', ' order by u.position),
+    string_agg('d.etl$' || u.position, ', ' order by u.position),
     concat_ws(
       ' and ', coalesce('(' || pg_get_expr(i.indpred, i.indrelid) || ')', 'true'),
       case
@@ -961,7 +1204,7 @@ as $$
           when i.indnullsnotdistinct then '(e.{entry} {equals} d.{entry} or (e.{entry} is null and d.{entry} is null))'
           else 'e.{entry} {equals} d.{entry}'
         end,
-        jsonb_build_object('entry', 'etl_' || u.position, 'equals', case
+        jsonb_build_object('entry', 'etl$' || u.position, 'equals', case
           when i.indisexclusion then format('operator(%I.%s)', n.nspname, o.oprname)
           else etl.equals(x.oid, u.position)
         end)
@@ -986,7 +1229,7 @@ as $$
 $$;
 comment on function etl.unique_indexes(regclass) is
   'The unique indexes beside the primary key, and those of exclusion constraints: their columns (null for an
-expression), whether a foreign key refers to them, what they hold of a row, as etl_1, etl_2, …, of which rows (one
+expression), whether a foreign key refers to them, what they hold of a row, as etl$1, etl$2, …, of which rows (one
 with a null violates nothing), and when the entries e and d are the same, or exclude each other.';
 
 create or replace function etl.collation_of(collation_oid oid)
@@ -1054,10 +1297,10 @@ begin
     target, 'etl_typed',
     etl.fill(
       $sql$
-      insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
-      select bad.etl_staged, r.column_name, bad.typed ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
+      insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+      select bad.etl$staged, r.column_name, bad.typed ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
       from (
-        select t.etl_staged, broken.rule, to_jsonb(t) as typed
+        select t.etl$staged, broken.rule, to_jsonb(t.*) as typed
         from pg_temp.etl_typed t
         cross join lateral (select {first_broken} as rule) broken
         where broken.rule is not null
@@ -1067,7 +1310,7 @@ begin
       jsonb_build_object('first_broken', first_broken)
     ),
     etl.fill(
-      $sql$select {first_broken} from pg_temp.etl_typed where etl_staged between $1 and $2$sql$,
+      $sql$select {first_broken} from pg_temp.etl_typed where etl$staged between $1 and $2$sql$,
       jsonb_build_object('first_broken', first_broken)
     )
   );
@@ -1090,15 +1333,15 @@ declare
   undone bigint := 0;
   dropped bigint := 0;
 begin
-  if some_unchanged and exists (select from pg_temp.etl_typed t where t.etl_exists) then
+  if some_unchanged and exists (select from pg_temp.etl_typed t where t.etl$exists) then
     -- Otherwise Postgres may sort all cells by their key, where a look at each would do.
     analyze pg_temp.etl_typed;
     execute etl.fill(
       $sql$
       delete from pg_temp.etl_typed d
       using ({typed}) t
-      where d.etl_exists and {same_key} and t.etl_staged > d.etl_staged
-        and not exists (select from pg_temp.etl_rejected r where r.etl_staged = t.etl_staged)
+      where d.etl$exists and {same_key} and t.etl$staged > d.etl$staged
+        and not exists (select from pg_temp.etl_rejected r where r.etl$staged = t.etl$staged)
       $sql$,
       jsonb_build_object(
         'typed', etl.typed_cells(with_length => true), 'same_key', etl.same_key(target, 't', 'd')
@@ -1114,10 +1357,10 @@ begin
       $sql$
       delete from pg_temp.etl_typed t
       using (
-        select etl_staged, row_number() over (partition by {key} order by etl_staged desc) as place
+        select etl$staged, row_number() over (partition by {key} order by etl$staged desc) as place
         from pg_temp.etl_typed
       ) d
-      where d.etl_staged = t.etl_staged and d.place > 1
+      where d.etl$staged = t.etl$staged and d.place > 1
       $sql$,
       places
     );
@@ -1172,13 +1415,13 @@ begin
       'target', target, 'same_key', etl.same_key(target, 'o', 't'),
       'columns', concat_ws(', ', 'd.*', generated),
       'carried', concat_ws(
-        ', ', 't.etl_staged', etl.each(etl.carried_columns(), 't.{column}'), '(' || is_known || ') as etl_exists', kept
+        ', ', 't.etl$staged', etl.each(etl.carried_columns(), 't.{column}'), '(' || is_known || ') as etl$exists', kept
       )
     )
   );
   perform etl.execute_on(
     target, 'etl_typed', 'create temp table etl_delta on commit drop as ' || rows,
-    rows || ' where d.etl_staged between $1 and $2'
+    rows || ' where d.etl$staged between $1 and $2'
   );
 end
 $$;
@@ -1218,8 +1461,8 @@ begin
   loop
     execute etl.fill(
       $sql$
-      insert into pg_temp.etl_rejected (etl_staged, column_name, reason, sqlstate)
-      select d.etl_staged, {name}, 'is missing', '23502' from pg_temp.etl_delta d where d.{column} is null
+      insert into pg_temp.etl_rejected (etl$staged, column_name, reason, sqlstate)
+      select d.etl$staged, {name}, 'is missing', '23502' from pg_temp.etl_delta d where d.{column} is null
       $sql$,
       jsonb_build_object('name', quote_literal(rule.attname), 'column', quote_ident(rule.attname))
     );
@@ -1244,14 +1487,14 @@ begin
       target, 'etl_delta',
       etl.fill(
         $sql$
-        insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
-        select d.etl_staged, {column_name}, to_jsonb(d) ->> {column_name}, {reason}, '23514', {constraint_name}
+        insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+        select d.etl$staged, {column_name}, to_jsonb(d.*) ->> {column_name}, {reason}, '23514', {constraint_name}
         from pg_temp.etl_delta d
         where ({holds}) is false
         $sql$,
         places
       ),
-      etl.fill($sql$select {holds} from pg_temp.etl_delta where etl_staged between $1 and $2$sql$, places)
+      etl.fill($sql$select {holds} from pg_temp.etl_delta where etl$staged between $1 and $2$sql$, places)
     );
     perform etl.remove_rejected('etl_delta', offenders);
   end loop;
@@ -1287,7 +1530,7 @@ begin
   drop table if exists
     pg_temp.etl_staging, pg_temp.etl_columns, pg_temp.etl_rejected, pg_temp.etl_typed, pg_temp.etl_delta cascade;
   create temp table etl_rejected (
-    etl_staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text
+    etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text
   ) on commit drop;
   create temp table etl_columns (
     position bigint, source text, stored boolean, name name, attnum smallint,
@@ -1597,14 +1840,14 @@ declare
   places jsonb := jsonb_build_object(
     'target', target, 'carried', etl.each(carried, '{column}'), 'key', etl.each(key, '{column}'),
     'same_key', etl.same_key(target, 'o', 'd'),
-    'part', '($1 is null or d.etl_staged between $1 and $2)',
+    'part', '($1 is null or d.etl$staged between $1 and $2)',
     'excluded', etl.each(rest, '{column} = excluded.{column}'), 'fed', etl.each(rest, '{column} = d.{column}')
   );
 begin
   insert_new := etl.fill(
     $sql$
     insert into {target} ({carried}) overriding system value
-    select {carried} from pg_temp.etl_delta d where not d.etl_exists and {part}
+    select {carried} from pg_temp.etl_delta d where not d.etl$exists and {part}
     $sql$,
     places
   );
@@ -1617,7 +1860,7 @@ begin
   -- carry.
   update_known := case
     when rest <> '{}' then etl.fill(
-      $sql$update {target} o set {fed} from pg_temp.etl_delta d where d.etl_exists and {part} and {same_key}$sql$,
+      $sql$update {target} o set {fed} from pg_temp.etl_delta d where d.etl$exists and {part} and {same_key}$sql$,
       places
     )
   end;
@@ -1625,7 +1868,7 @@ begin
     $sql$
     select count(*)
     from pg_temp.etl_delta d
-    where d.etl_exists and {part} and not exists (select from {target} o where {same_key})
+    where d.etl$exists and {part} and not exists (select from {target} o where {same_key})
     $sql$,
     places
   );
