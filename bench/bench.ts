@@ -2,27 +2,22 @@
 import { parseArgs } from "node:util";
 import { EtlError } from "../lib/errors.ts";
 import { explain, interruption } from "../lib/local/session.ts";
-import { cases as cpuCases, legend as cpuLegend } from "./cpu/cases.ts";
-import { measureCpu } from "./cpu/measure.ts";
-import { resultTable as cpuTable, summarize as summarizeCpu } from "./cpu/results.ts";
+import { cpu } from "./cpu/measure.ts";
+import type { Group, Sizes } from "./group.ts";
 import { openPlace, type Place } from "./place.ts";
-import { casesFor as reportCasesFor } from "./reports/cases.ts";
-import { measureReports } from "./reports/measure.ts";
-import { resultTable as reportTable } from "./reports/results.ts";
-import { cases as startCases } from "./start/cases.ts";
-import { measureStart } from "./start/measure.ts";
-import { resultTable as startTable } from "./start/results.ts";
-import { cases as timeCases, legend as timeLegend } from "./time/cases.ts";
-import { measureTime } from "./time/measure.ts";
-import { resultTable as timeTable, summarize as summarizeTime } from "./time/results.ts";
+import { reports } from "./reports/measure.ts";
+import { time } from "./time/measure.ts";
+
+/** Measured in this order. */
+const groups: Record<string, Group> = { cpu, time, reports };
 
 const usage =
-  `deno task bench [--group cpu|time|reports|start] [--megabytes N] [--rows N] [--rounds N] [--only PATTERN] [--deno PATH] [--json FILE]
+  `deno task bench [--group cpu|time|reports] [--megabytes N] [--rows N] [--rounds N] [--only PATTERN] [--deno PATH] [--json FILE]
 
-  --group      cpu: CPU of the loader's process by megabyte, for each format;
+  --group      one group alone (all)
+               cpu: CPU of the loader's process by megabyte, for each format;
                time: wall time and WAL of whole jobs, beside COPY by hand and other tools;
-               reports: the two reports by RPC, beside SQL by hand, with its plans;
-               start: the first start of all, downloads included, and the edge function's (all)
+               reports: the two reports by RPC, beside SQL by hand, with its plans
   --megabytes  cpu: size of each file before compression, in 10^6 bytes (200)
   --rows       time, reports: trips in each file (200000)
   --rounds     times that everything is measured; the order turns with each (3)
@@ -35,52 +30,42 @@ where they are installed.`;
 
 async function main(): Promise<void> {
   const text = { type: "string" } as const;
-  const sizes = { megabytes: text, rows: text, rounds: text };
+  const numbers = { megabytes: text, rows: text, rounds: text };
   const { values } = parseArgs({
-    options: { ...sizes, group: text, only: text, deno: text, json: text, help: { type: "boolean" } },
+    options: { ...numbers, group: text, only: text, deno: text, json: text, help: { type: "boolean" } },
   });
   if (values.help) return console.log(usage);
-  if (!/^(cpu|time|reports|start)?$/.test(values.group ?? "")) {
+  if (values.group !== undefined && !Object.hasOwn(groups, values.group)) {
     throw new EtlError("usage", `there is no group ${values.group}`, "deno task bench --help tells the groups.");
   }
+  const sizes = {
+    rounds: Number(values.rounds ?? 3),
+    bytes: Number(values.megabytes ?? 200) * 1e6,
+    rows: Number(values.rows ?? 200_000),
+  };
   const only = new RegExp(values.only ?? "");
+  const chosen = Object.entries(groups).filter(([name]) => name === (values.group ?? name));
   const interrupted = interruption();
   interrupted.catch(() => {});
   await using place = await openPlace(values.deno ?? Deno.execPath());
-  await Promise.race([interrupted, measure({ ...values, only }, place)]);
+  const measured = await Promise.race([interrupted, measure(chosen, only, sizes, place)]);
+  if (!values.json) return;
+  const { os, arch } = Deno.build;
+  await Deno.writeTextFile(values.json, JSON.stringify({ os, arch, ...measured }, null, 2) + "\n");
 }
 
-type Options = Partial<Record<"group" | "megabytes" | "rows" | "rounds" | "json", string>> & { only: RegExp };
-
-async function measure(options: Options, place: Place): Promise<void> {
-  const chosen = <T extends { name: string }>(group: string, cases: T[]) =>
-    (options.group ?? group) === group ? cases.filter(({ name }) => options.only.test(name)) : [];
-  const rounds = Number(options.rounds ?? 3), rows = Number(options.rows ?? 200_000);
-  const bytes = Number(options.megabytes ?? 200) * 1e6;
-  const chosenCpu = chosen("cpu", cpuCases);
-  const chosenTime = chosen("time", timeCases);
-  const chosenReports = chosen("reports", reportCasesFor(rows));
-  const chosenStart = chosen("start", startCases);
-  const cpu = chosenCpu.length > 0 ? await measureCpu(chosenCpu, rounds, bytes, place) : [];
-  const time = chosenTime.length > 0 ? await measureTime(chosenTime, rounds, rows, place) : [];
-  const reports = chosenReports.length > 0 ? await measureReports(chosenReports, rounds, rows, place) : [];
-  const start = chosenStart.length > 0 ? await measureStart(chosenStart, rounds, place) : [];
-  const { os, arch } = Deno.build;
-  const deno = [...cpu.map(({ whole }) => whole), ...time.map(({ cost }) => cost)][0]?.deno;
-  const groups = {
-    cpu: { results: summarizeCpu(cpu), samples: cpu },
-    time: { results: summarizeTime(time), samples: time },
-    reports: { results: reports },
-    start: { results: start },
-  };
-  if (deno) console.log(`Deno ${deno}`);
-  if (cpu.length > 0) console.log(`${cpuTable(groups.cpu.results)}\n${cpuLegend}`);
-  if (time.length > 0) console.log(`${timeTable(groups.time.results)}\n${timeLegend}`);
-  if (reports.length > 0) console.log(reportTable(reports));
-  if (start.length > 0) console.log(startTable(start));
-  if (options.json) {
-    await Deno.writeTextFile(options.json, JSON.stringify({ deno, os, arch, ...groups }, null, 2) + "\n");
+/** Measures the groups' cases that the pattern names, and prints a table of each group as it ends. */
+async function measure(chosen: [string, Group][], only: RegExp, sizes: Sizes, place: Place) {
+  const measured: Record<string, { results: unknown[]; samples: unknown[] }> = {};
+  for (const [name, group] of chosen) {
+    const cases = group.cases(sizes).filter((one) => only.test(one.name));
+    if (cases.length === 0) continue;
+    const samples = await group.measure(cases, sizes, place);
+    const results = group.results(samples);
+    measured[name] = { results, samples };
+    console.log(`${group.table(results)}\n${group.legend}`);
   }
+  return measured;
 }
 
 Deno.exit(await main().then(() => 0, (error) => explain(error, false)));

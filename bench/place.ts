@@ -25,8 +25,6 @@ export interface Place extends Way, AsyncDisposable {
   admin: Client;
   /** What the server serves. */
   directory: string;
-  /** What ends with the place. */
-  stack: AsyncDisposableStack;
 }
 
 /** Nothing runs in the background that would add to a time or to the WAL: who wants statistics, vacuums. */
@@ -46,8 +44,7 @@ export async function openPlace(deno: string): Promise<Place> {
   const admin = stack.adopt(await connect(postgres.adminUrl), (client) => client.end());
   await addFeeds(client);
   await addDrivers(client);
-  const rest = stack.move();
-  const end = () => rest.disposeAsync();
+  const end = stack.move();
   return {
     deno,
     client,
@@ -57,8 +54,7 @@ export async function openPlace(deno: string): Promise<Place> {
     env: {},
     tls: { databaseUrl: byTls(postgres.url), serverUrl: tlsUrl, env: { DENO_CERT: authority } },
     directory,
-    stack: rest,
-    [Symbol.asyncDispose]: end,
+    [Symbol.asyncDispose]: () => end.disposeAsync(),
   };
 }
 
@@ -69,7 +65,7 @@ function byTls(databaseUrl: string): string {
   return url.href;
 }
 
-export async function temporaryDirectory(stack: AsyncDisposableStack): Promise<string> {
+async function temporaryDirectory(stack: AsyncDisposableStack): Promise<string> {
   const directory = await Deno.makeTempDir({ prefix: "tdc-etl-bench-" });
   stack.defer(() => Deno.remove(directory, { recursive: true }));
   return directory;

@@ -1,15 +1,24 @@
 /** The group "cpu": what a run costs the loader's own process, for each format. */
 import { type DataFile, type DataFormat, formats, makeFile } from "../data.ts";
+import type { Group, Sizes } from "../group.ts";
 import type { Cost } from "../measured.ts";
 import { turns } from "../medians.ts";
 import { type Place, serveFile } from "../place.ts";
 import { measure } from "../processes.ts";
-import type { Case } from "./cases.ts";
-import type { Sample } from "./results.ts";
+import { type Case, cases, legend } from "./cases.ts";
+import { type Result, resultTable, type Sample, summarize } from "./results.ts";
 
 type Files = Record<DataFormat, DataFile>;
 
-export async function measureCpu(chosen: Case[], rounds: number, bytes: number, place: Place): Promise<Sample[]> {
+export const cpu: Group<Case, Sample, Result> = {
+  cases: () => cases,
+  measure: measureAll,
+  results: summarize,
+  table: resultTable,
+  legend,
+};
+
+async function measureAll(chosen: Case[], { rounds, bytes }: Sizes, place: Place): Promise<Sample[]> {
   const big = await makeFiles(`${place.directory}/big`, bytes, chosen);
   const small = await makeFiles(`${place.directory}/small`, 0, chosen);
   const samples: Sample[] = [];

@@ -1,7 +1,8 @@
 /** csv-parse and pg, `insert URL DATABASE_URL`: INSERT … VALUES … ON CONFLICT by the thousand, in one transaction. */
+import { Readable } from "node:stream";
+import { parse } from "csv-parse";
 // @ts-types="@types/pg"
 import pg from "pg";
-import { batches } from "../batches.ts";
 import { columns, onConflict } from "../time/upsert.ts";
 
 export default async function (url: string, databaseUrl: string): Promise<void> {
@@ -15,4 +16,18 @@ export default async function (url: string, databaseUrl: string): Promise<void> 
   }
   await client.query("commit");
   await client.end();
+}
+
+/** The records of a CSV at a URL without its header, so many at a time. */
+async function* batches(url: string, size: number): AsyncGenerator<string[][]> {
+  const { body } = await fetch(url);
+  const parser = parse({ from: 2 });
+  Readable.from(body!).pipe(parser);
+  let batch: string[][] = [];
+  for await (const record of parser) {
+    if (batch.push(record) < size) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
 }

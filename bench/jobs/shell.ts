@@ -1,7 +1,6 @@
 /** Other programs, `shell LINE`: what they cost, without this process. CPU and memory are known on Linux alone. */
-import type { Cost } from "../measured.ts";
 
-export default async function (line: string): Promise<Partial<Cost>> {
+export default async function (line: string): Promise<{ cpuMs: number; peakBytes: number }> {
   const shell = new Deno.Command("bash", { args: ["-o", "pipefail", "-c", line], stdout: "null" }).spawn();
   const peaks = new Map<number, number>();
   const watch = setInterval(() => note(shell.pid, peaks), 10);

@@ -1,29 +1,25 @@
 /** The group "reports": how long the two reports take, beside the same by hand, and how Postgres goes about it. */
 import { makeFile } from "../data.ts";
-import { ratios, type Spread, spread, turns } from "../medians.ts";
+import type { Group, Sizes } from "../group.ts";
+import { median, turns } from "../medians.ts";
 import type { Place } from "../place.ts";
-import { insertUnchecked, keepPlain, putInto } from "../time/state.ts";
-import { type Case, endOf } from "./cases.ts";
+import { insertUnchecked, keepPlain, putInto } from "../state.ts";
+import { type Case, casesFor, endOf } from "./cases.ts";
+import { type Result, resultTable, type Sample, summarize } from "./results.ts";
 
-export interface Result {
-  case: string;
-  trips: number;
-  rounds: number;
-  /** Of the answer. */
-  rows: number;
-  wallMs: Spread;
-  /** Of the fastest way. */
-  byHandMs: Spread;
-  toByHand: Spread;
-  /** EXPLAIN ANALYZE of the fastest way by hand, a line each. */
-  plan: string[];
-}
+export const reports: Group<Case, Sample, Result> = {
+  cases: ({ rows }) => casesFor(rows),
+  measure: measureAll,
+  results: summarize,
+  table: resultTable,
+  legend: "By hand: the fastest of the ways tried, whose plan is shown.",
+};
 
-export async function measureReports(chosen: Case[], rounds: number, trips: number, place: Place): Promise<Result[]> {
-  await fill(place, trips);
-  const results: Result[] = [];
-  for (const one of chosen) results.push(await measureReport(one, rounds, trips, place));
-  return results;
+async function measureAll(chosen: Case[], { rounds, rows }: Sizes, place: Place): Promise<Sample[]> {
+  await fill(place, rows);
+  const samples: Sample[] = [];
+  for (const one of chosen) samples.push(await measureReport(one, rounds, rows, place));
+  return samples;
 }
 
 /** The same trips as in the group "time". One in a hundred has no charge; one driver in twenty stops 20 days before the end. */
@@ -41,7 +37,7 @@ async function fill(place: Place, trips: number): Promise<void> {
   for (const table of ["trips", "charges"]) await place.admin.query(`vacuum (analyze) public.${table}`);
 }
 
-async function measureReport(one: Case, rounds: number, trips: number, { client }: Place): Promise<Result> {
+async function measureReport(one: Case, rounds: number, trips: number, { client }: Place): Promise<Sample> {
   const ways = [one.report, ...one.byHand];
   const times: number[][] = ways.map(() => []);
   const answers = new Set<number>();
@@ -53,18 +49,15 @@ async function measureReport(one: Case, rounds: number, trips: number, { client 
     answers.add(Number(count));
   }
   if (answers.size > 1) throw new Error(`${one.name}: the ways differ: ${[...answers].join(", ")} rows`);
-  const [wallMs, ...others] = times.map(spread);
-  const byHandMs = others.toSorted((a, b) => a.median - b.median)[0];
-  const fastest = others.indexOf(byHandMs);
+  const [wallMs, ...others] = times;
+  const fastest = others.map(median).reduce((least, one, way, medians) => one < medians[least] ? way : least, 0);
   const { rows: plan } = await client.query(`explain (analyze, timing off, costs off) ${one.byHand[fastest]}`);
   return {
     case: one.name,
     trips,
-    rounds,
     rows: [...answers][0],
     wallMs,
-    byHandMs,
-    toByHand: ratios(times[0], times[fastest + 1]),
+    byHandMs: others[fastest],
     plan: plan.map((line) => line["QUERY PLAN"]),
   };
 }

@@ -1,10 +1,8 @@
 /** The rows of the group "time": each brings the same trips from the same server into the same table. */
 import type { Memory } from "../feeds.ts";
+import type { State } from "../state.ts";
 import type { Changed } from "../trips.ts";
-import { has, pgloader, pgloaderByWorkTable, psql } from "./programs.ts";
-
-/** Where a row begins: trips is empty, or holds the plain file. */
-export type State = "empty" | "loaded";
+import { has, pgloader, pgloaderByWorkTable, psql, type Target } from "./programs.ts";
 
 export interface Case {
   name: string;
@@ -15,15 +13,6 @@ export interface Case {
   memory?: Memory;
   /** Of so many of the plain file's trips one is not in the table afterwards, as it stands in that file. */
   missing?: number;
-}
-
-export interface Target {
-  url: string;
-  databaseUrl: string;
-  /** The stand-in for a project's REST: its URL, key and token, as arguments. */
-  rest: string[];
-  /** For what a program wants in files. */
-  directory: string;
 }
 
 const load = (status: string, ...options: string[]): Case["job"] => ({ databaseUrl }) => [
@@ -62,17 +51,10 @@ const hand = has("psql") && has("curl")
 /** What the other rows are held against, by where they begin. */
 export const base: Record<State, string> = { empty: hand[0].name, loaded: hand[1].name };
 
-const supabaseJs: Case["job"] = ({ url, rest }) => ["upsert", url, ...rest];
-
-/** After the name of a row that says little about what it is named for. */
-export const doubtful = "†";
-
 export const cases: Case[] = [
   ...own,
   ...hand,
   ...twice("csv-parse + pg: upsert by 1,000", ({ url, databaseUrl }) => ["insert", url, databaseUrl]),
-  first("supabase-js: upsert by 1,000 (local REST stand-in), first load", supabaseJs),
-  again(`supabase-js: upsert by 1,000 (local REST stand-in), re-run ${doubtful}`, supabaseJs),
   ...(has("pgloader") ? twice("pgloader", pgloader, pgloaderByWorkTable) : []),
 ];
 
@@ -82,5 +64,4 @@ const aboutPgloader = has("pgloader")
 
 export const legend = `To by hand: to "${base.empty}", or to "${base.loaded}" where trips are there already.
 WAL: from a checkpoint on. CPU and peak memory: of the client, all its processes.
-${doubtful} The stand-in (@supabase/lite) first looks up each record that is there already by itself; PostgREST does not.
 ${aboutPgloader}`;

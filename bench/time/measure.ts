@@ -1,24 +1,31 @@
 /** The group "time": how long a whole job takes, and how much it has Postgres write. */
 import { type DataFile, makeFile } from "../data.ts";
 import { remember } from "../feeds.ts";
+import type { Group, Sizes } from "../group.ts";
 import { turns } from "../medians.ts";
-import { type Place, serveFile, temporaryDirectory } from "../place.ts";
-import { measure, startScript } from "../processes.ts";
+import { type Place, serveFile } from "../place.ts";
+import { measure } from "../processes.ts";
+import { keepPlain, missing, putInto, walPosition } from "../state.ts";
 import { type Changed, changes } from "../trips.ts";
-import type { Case, Target } from "./cases.ts";
-import type { Sample } from "./results.ts";
-import { keepPlain, missing, putInto, walPosition } from "./state.ts";
+import { type Case, cases, legend } from "./cases.ts";
+import { type Result, resultTable, type Sample, summarize } from "./results.ts";
 
 type Files = Record<Changed, DataFile>;
-type Surroundings = Pick<Target, "rest" | "directory">;
 
-export async function measureTime(chosen: Case[], rounds: number, rows: number, place: Place): Promise<Sample[]> {
+export const time: Group<Case, Sample, Result> = {
+  cases: () => cases,
+  measure: measureAll,
+  results: summarize,
+  table: resultTable,
+  legend,
+};
+
+async function measureAll(chosen: Case[], { rounds, rows }: Sizes, place: Place): Promise<Sample[]> {
   const files = await makeFiles(chosen, place, rows);
   await keepPlain(place, files.none);
-  const around = await prepareSurroundings(place);
   const samples: Sample[] = [];
   for (const [round, one] of turns(chosen, rounds)) {
-    const sample = await measureCase(one, files, place, around);
+    const sample = await measureCase(one, files, place);
     samples.push(sample);
     const { cost: { wallMs }, walBytes } = sample;
     console.error(
@@ -37,22 +44,14 @@ async function makeFiles(chosen: Case[], { directory }: Place, rows: number): Pr
   return files as Files;
 }
 
-async function prepareSurroundings({ client, databaseUrl, stack }: Place): Promise<Surroundings> {
-  const directory = await temporaryDirectory(stack);
-  // In a project only the loader may write; supabase-js would have to be let in.
-  await client.query("grant insert, update on public.trips to service_role");
-  const rest = await startScript(stack, Deno.execPath(), "time/rest.ts", databaseUrl);
-  return { rest: rest.split(" "), directory };
-}
-
-async function measureCase(one: Case, files: Files, place: Place, around: Surroundings): Promise<Sample> {
+async function measureCase(one: Case, files: Files, place: Place): Promise<Sample> {
   const file = files[one.file];
   const url = await serveFile(place, file, one.memory === "etag");
   await putInto(one.state, place);
   await remember(place.client, file, one.memory ?? "nothing");
   await place.admin.query("checkpoint");
   const before = await walPosition(place);
-  const cost = await measure(place.deno, one.job({ url, databaseUrl: place.databaseUrl, ...around }));
+  const cost = await measure(place.deno, one.job({ ...place, url }));
   const walBytes = await walPosition(place) - before;
   const expected = one.missing ? Math.round(file.rows / one.missing) : 0, found = await missing(place);
   if (found !== expected) throw new Error(`${one.name}: ${found} trips are missing or other, not ${expected}`);

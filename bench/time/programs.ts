@@ -1,7 +1,14 @@
 /** Shell lines of the programs that a machine may have or lack. */
 import { names } from "../data.ts";
-import type { Target } from "./cases.ts";
 import { byHand, upsertFrom } from "./upsert.ts";
+
+/** Where a job finds the file and the database. */
+export interface Target {
+  url: string;
+  databaseUrl: string;
+  /** For what a program wants in files. */
+  directory: string;
+}
 
 export function has(program: string): boolean {
   const directories = (Deno.env.get("PATH") ?? "").split(":");

@@ -2,7 +2,8 @@
 import { table } from "../../lib/local/print.ts";
 import type { Cost } from "../measured.ts";
 import { cells, median, ratios, type Spread, spread } from "../medians.ts";
-import { base, cases, type State } from "./cases.ts";
+import type { State } from "../state.ts";
+import { base, cases } from "./cases.ts";
 
 export interface Sample {
   case: string;

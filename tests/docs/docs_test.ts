@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { sampleFeeds } from "../../lib/local/samples.ts";
 import { freshDatabase, serve } from "../support/harness.ts";
-import { temporary } from "../support/processes.ts";
 import { sourcesIn } from "../support/sources.ts";
 
 const root = new URL("../../", import.meta.url);
@@ -63,16 +62,4 @@ Deno.test("every link between the documents leads somewhere", async () => {
       await assert.doesNotReject(Deno.stat(new URL(target, new URL(file, root))), `${file} links to ${target}`);
     }
   }
-});
-
-Deno.test("the chart is drawn from the samples beside it", async () => {
-  await using directory = await temporary();
-  const [samples, chart] = ["docs/performance.json", "docs/performance.svg"].map((path) =>
-    new URL(path, root).pathname
-  );
-  const drawn = `${directory.path}/drawn.svg`;
-  const args = ["run", "-A", new URL("bench/plot.ts", root).pathname, samples, drawn];
-  const { success } = await new Deno.Command(Deno.execPath(), { args }).output();
-  assert.ok(success);
-  assert.equal(await Deno.readTextFile(chart), await Deno.readTextFile(drawn));
 });

@@ -1,17 +1,18 @@
-/** The table as a row of the group "time" finds it, and as it leaves it. */
+/** The table as a case finds it, and as it leaves it. */
 import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 // @ts-types="@types/pg-copy-streams"
 import { from as copyFrom } from "pg-copy-streams";
-import type { DataFile } from "../data.ts";
-import type { Place } from "../place.ts";
-import type { State } from "./cases.ts";
-import { columns } from "./upsert.ts";
+import { type DataFile, names } from "./data.ts";
+import type { Place } from "./place.ts";
+
+/** Where a case begins: trips is empty, or holds the plain file. */
+export type State = "empty" | "loaded";
 
 /** Keeps the trips of the plain file aside, to put them in again before each re-run. */
 export async function keepPlain({ admin }: Place, file: DataFile): Promise<void> {
   await admin.query("drop table if exists plain; create unlogged table plain (like public.trips)");
-  const copy = admin.query(copyFrom(`copy plain (${columns}) from stdin (format csv, header)`));
+  const copy = admin.query(copyFrom(`copy plain (${names}) from stdin (format csv, header)`));
   await pipeline(createReadStream(file.path), copy);
   await admin.query("analyze plain");
 }
