@@ -1074,9 +1074,9 @@ as $$
   group by k.oid, k.conname, k.conrelid, k.confrelid, k.conkey, k.confupdtype, k.confmatchtype
 $$;
 comment on function etl.foreign_keys(regclass) is
-  'The foreign keys from and to a table, once each, to and from partitioned tables, too. SQL text: present, whether the child''s row c
-refers to anything (under MATCH FULL, in part); matches, whether the parent''s row p is what it refers to, as the
-key compares.';
+  'The foreign keys from and to a table, once each, to and from partitioned tables, too. SQL text: present, whether
+the child''s row c refers to anything (under MATCH FULL, in part); matches, whether the parent''s row p is what it
+refers to, as the key compares.';
 
 create or replace function etl.refers_to(child regclass, parent regclass)
 returns boolean
