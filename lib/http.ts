@@ -35,9 +35,9 @@ export async function handle(request: Request): Promise<Response> {
   }
 }
 
-/** The secrets that open the door: one, or for a rotation two, separated by a comma. */
+/** The secrets that open the door: one, or for a rotation two, separated by a comma. An empty part is none. */
 function triggerSecrets(): string[] {
-  const secrets = (Deno.env.get("ETL_TRIGGER_SECRET") ?? "").split(",").map((secret) => secret.trim());
+  const secrets = (Deno.env.get("ETL_TRIGGER_SECRET") ?? "").split(",").map((secret) => secret.trim()).filter(Boolean);
   return secrets.every((secret) => secret.length >= 32) ? secrets : [];
 }
 

@@ -14,10 +14,12 @@ const sqlstates: Record<string, Meaning> = {
   ETL01: { code: "unknown_feed" },
   ETL02: { code: "no_primary_key" },
   ETL03: { code: "columns" },
+  ETL04: { code: "not_a_table" },
   ETL05: { code: "rows_dropped" },
   ETL06: { code: "too_many_rejects" },
   ETL07: { code: "not_ready" },
   ETL08: { code: "cron_line" },
+  ETL09: { code: "time_zone" },
   "23503": {
     code: "foreign_key_violation",
     hint: "A row that a record refers to was deleted meanwhile. The next run finds out which records that leaves.",

@@ -1,7 +1,7 @@
 /** A feed's URL -> its bytes as they arrive, with the validators that let the next run ask "anything new?". */
 import { EtlError } from "../errors.ts";
 import { type Patience, patient } from "../limits.ts";
-import { badStatus, checkUrl, cutShort, notTaken, place, tooBig, unreachable } from "./failures.ts";
+import { badStatus, checkUrl, cutShort, notHttp, notTaken, place, tooBig, unreachable } from "./failures.ts";
 import { StallClock } from "./stall.ts";
 
 export interface Source {
@@ -38,7 +38,8 @@ export async function openDownload(
   const response = await request(url, headers, clock, patience.retryMs);
   if (response.status === 304) return null;
   const length = response.headers.get("content-length");
-  const total = length === null ? null : Number(length);
+  // Sent twice, it arrives as "5, 5".
+  const total = length === null ? null : Number(length.split(",")[0]);
   const refusal = notTaken(url, response.headers) ?? (total !== null ? tooBig(total, patience.bytes) : null);
   if (refusal) {
     await response.body?.cancel();
@@ -51,7 +52,7 @@ export async function openDownload(
   });
   return {
     etag: response.headers.get("etag"),
-    lastModified: response.headers.get("last-modified"),
+    lastModified: strongDate(response.headers),
     total,
     body,
     async [Symbol.asyncDispose]() {
@@ -61,16 +62,27 @@ export async function openDownload(
   };
 }
 
+/** Last-Modified, unless the file may have been written once more within that second, unseen (RFC 9110, 8.8.2.2). */
+function strongDate(headers: Headers): string | null {
+  const modified = headers.get("last-modified");
+  const sent = Date.parse(headers.get("date") ?? "");
+  return modified !== null && sent - Date.parse(modified) >= 1000 ? modified : null;
+}
+
 async function request(url: URL, headers: Headers, clock: StallClock, retryMs: number[]): Promise<Response> {
   for (let attempt = 0;; attempt++) {
     const last = attempt === retryMs.length;
     try {
       const response = await clock.during(() => fetch(url, { headers, signal: clock.signal }));
-      if (response.ok || response.status === 304) return response;
+      // 203 came through a proxy, 204 is empty. Any other success holds no file, or a part of one.
+      const isConditional = headers.has("if-none-match") || headers.has("if-modified-since");
+      if ([200, 203, 204].includes(response.status) || (response.status === 304 && isConditional)) return response;
       await response.body?.cancel();
       if (last || !(response.status === 429 || response.status >= 500)) throw badStatus(url, response);
     } catch (cause) {
       if (cause instanceof EtlError) throw cause;
+      const lasting = notHttp(url, cause as Error);
+      if (lasting) throw lasting;
       if (last) throw unreachable(url, cause);
     }
     await new Promise((resume) => setTimeout(resume, retryMs[attempt]));

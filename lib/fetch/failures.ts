@@ -47,8 +47,27 @@ export function badStatus(url: URL, { status, statusText }: Response): EtlError 
     ? "The file is not there: check etl.feeds.url."
     : status === 401 || status === 403
     ? "The partner refuses us: check whether the URL needs a new key."
+    : status < 400
+    ? "That is no answer to a request for the whole file: ask the partner to have the server mended."
     : "The partner's server fails: try again later, or ask the partner.";
   return new EtlError(`http_${status}`, `${place(url)} answered ${status} ${statusText}`.trimEnd(), hint);
+}
+
+/** What another try will not change; the words are those of Deno's client. */
+export function notHttp(url: URL, cause: Error): EtlError | null {
+  const said = `${cause.message} ${(cause.cause as Error | undefined)?.message}`;
+  if (/number of redirects/.test(said)) {
+    const hint = "The server sends us in a circle: open the URL in a browser, and check whether it needs a new link.";
+    return new EtlError("redirects", `${place(url)} redirects more than 20 times`, hint, { cause });
+  }
+  const fault = /head is too large/.test(said)
+    ? "with too large a header"
+    : /invalid (HTTP version|content-length)/i.test(said)
+    ? "with something that is not HTTP"
+    : null;
+  if (!fault) return null;
+  const hint = "Ask the partner to have the server mended.";
+  return new EtlError("bad_answer", `${place(url)} answered ${fault}`, hint, { cause });
 }
 
 export function unreachable(url: URL, cause: unknown): EtlError {

@@ -30,15 +30,15 @@ export function readHeader(bytes: Uint8Array, delimiter: string | null): Header 
   const chosen = delimiter ?? delimiters.reduce((best, other) => splits(other) > splits(best) ? other : best);
   const names = splitLine(line, chosen);
   if (!names) throw badHeader("a quote in its header is not closed, or does not enclose a whole name");
+  if (names.length > mostColumns) {
+    throw badHeader(`its header names ${names.length} columns; Postgres takes ${mostColumns}`);
+  }
   const blank = names.findIndex((name) => name.trim() === "");
   if (blank >= 0) {
     throw badHeader(names.length === 1 ? "its header line is blank" : `column ${blank + 1} of its header has no name`);
   }
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice !== undefined) throw badHeader(`its header names the column "${twice}" twice`);
-  if (names.length > mostColumns) {
-    throw badHeader(`its header names ${names.length} columns; Postgres takes ${mostColumns}`);
-  }
   const lineEnd = bytes[end] !== carriageReturn ? "\n" : bytes[end + 1] === lineFeed ? "\r\n" : "\r";
   return { names, delimiter: chosen, lineEnd };
 }

@@ -17,6 +17,8 @@ const history = `
 export async function migrate(databaseUrl: string, from: URL = directory): Promise<string[]> {
   await using client = await connect(databaseUrl);
   client.on("notice", ({ severity, message }) => severity === "WARNING" && console.error(`warning: ${message}`));
+  await refuseOtherEncodings(client);
+  await client.query("set standard_conforming_strings = on");
   const known = await appliedBefore(client);
   const applied: string[] = [];
   for (const file of await migrationFiles(from)) {
@@ -24,6 +26,18 @@ export async function migrate(databaseUrl: string, from: URL = directory): Promi
     if (!known.has(version) && await apply(client, new URL(file, from), version)) applied.push(version);
   }
   return applied;
+}
+
+/** What a partner sends can be stored in UTF-8 alone. */
+async function refuseOtherEncodings(client: Client): Promise<void> {
+  const { rows: [{ encoding }] } = await client.query("select current_setting('server_encoding') as encoding");
+  if (encoding === "UTF8") return;
+  const message = `Cannot migrate: the database's encoding is ${encoding}, and it must be UTF8`;
+  throw new EtlError(
+    "database_encoding",
+    message,
+    "Make another: create database … encoding 'UTF8' template template0.",
+  );
 }
 
 /** Applies one migration and enters it in the history; false where another runner was faster. */

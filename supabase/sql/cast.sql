@@ -8,12 +8,13 @@ as $$
 declare
   is_empty boolean := etl.is_empty(target);
   statement text;
+  state text;
   different bigint;
 begin
   execute etl.fill(
-    $sql$create temp table etl_typed (etl_staged tid, {columns}, etl_exists boolean) on commit drop$sql$,
+    $sql$create temp table etl_typed (etl$staged tid, {columns}, etl$exists boolean) on commit drop$sql$,
     jsonb_build_object('columns', (
-      select string_agg(format('%I %s', c.name, c.type), ', ' order by c.position)
+      select string_agg(format('%I %s%s', c.name, c.type, c.collate_clause), ', ' order by c.position)
       from pg_temp.etl_columns c
       where c.name is not null
     ))
@@ -21,7 +22,12 @@ begin
   statement := etl.cast_statement(target, is_empty);
   begin
     execute statement;
-  exception when data_exception or integrity_constraint_violation then
+  exception when others then
+    get stacked diagnostics state = returned_sqlstate;
+    -- The input of some types raises what else a wrong statement raises.
+    if state !~ '^(22|23|42|P0)' then
+      raise;
+    end if;
     perform etl.validate_cells();
     perform etl.name_cells(as_json);
     execute statement;
@@ -32,7 +38,7 @@ end
 $$;
 comment on function etl.cast_cells(regclass, boolean) is
   'Fills etl_typed with what is new or differs, and returns how many records that is; rejects those with a cell that
-is no value of its column''s type. etl_exists: whether the target has the key.';
+is no value of its column''s type. etl$exists: whether the target has the key.';
 
 create or replace function etl.cast_statement(target regclass, is_empty boolean)
 returns text
@@ -46,14 +52,14 @@ begin
   return etl.fill(
     case when is_empty
       then $sql$
-        insert into pg_temp.etl_typed (etl_staged, {carried}, etl_exists)
-        select t.etl_staged, {values}, false
+        insert into pg_temp.etl_typed (etl$staged, {carried}, etl$exists)
+        select t.etl$staged, {values}, false
         from ({typed}) t
       $sql$
       -- OFFSET 0: without it Postgres casts behind the join, which then spills the text of all rows.
       else $sql$
-        insert into pg_temp.etl_typed (etl_staged, {carried}, etl_exists)
-        select t.etl_staged, {values}, {is_known}
+        insert into pg_temp.etl_typed (etl$staged, {carried}, etl$exists)
+        select t.etl$staged, {values}, {is_known}
         from ({typed} offset 0) t
         left join {target} o on {same_key}
         where not {is_known} or {differs}
@@ -62,7 +68,7 @@ begin
     jsonb_build_object(
       'target', target, 'carried', etl.each(carried, '{column}'), 'values', etl.each(carried, 't.{column}'),
       'typed', etl.typed_cells(with_length => false), 'is_known', etl.each(key[:1], '(o.{column} is not null)'),
-      'same_key', etl.each(key, 'o.{column} = t.{column}', ' and '), 'differs', etl.differs(key, carried)
+      'same_key', etl.same_key(target, 'o', 't'), 'differs', etl.differs(key)
     )
   );
 end
@@ -80,20 +86,60 @@ as $$
 $$;
 comment on function etl.carried_columns() is 'The target''s columns that the feed carries, in the feed''s order.';
 
-create or replace function etl.differs(key name[], carried name[])
+create or replace function etl.differs(key name[])
 returns text
-language sql immutable
+language sql stable
 set search_path = ''
 as $$
-  -- *<> compares what is stored, byte by byte: it needs no equality operator, and sees 1.0 become 1.00.
+  -- *<> compares what is stored, byte by byte: it needs no equality operator, and sees 1.0 become 1.00. It wants one
+  -- type on both sides, and the typed record has no domains yet.
   select etl.fill('(row({fed})::record operator(pg_catalog.*<>) row({stored})::record)', jsonb_build_object(
-    'fed', coalesce(etl.each(rest.columns, 't.{column}'), ''),
-    'stored', coalesce(etl.each(rest.columns, 'o.{column}'), '')
+    'fed', coalesce(string_agg(format('t.%I::%s', c.name, c.base_type), ', ' order by c.position), ''),
+    'stored', coalesce(string_agg(format('o.%I::%s', c.name, c.base_type), ', ' order by c.position), '')
   ))
-  from (select array(select c from unnest(carried) c where c <> all (key)) as columns) rest
+  from pg_temp.etl_columns c
+  where c.name <> all (key)
 $$;
-comment on function etl.differs(name[], name[]) is
+comment on function etl.differs(name[]) is
   'SQL text: whether the typed record t and the stored row o differ in what the feed carries beside the key.';
+
+create or replace function etl.same_key(target regclass, a text, b text)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select string_agg(
+    etl.fill('{a}.{column} {equals} {b}.{column}', jsonb_build_object(
+      'a', a, 'b', b, 'column', quote_ident(c.attname), 'equals', etl.equals(i.indexrelid, k.position::int)
+    )),
+    ' and ' order by k.position
+  )
+  from pg_catalog.pg_index i
+  cross join unnest(i.indkey::int2[]) with ordinality as k(attnum, position)
+  join pg_catalog.pg_attribute c on c.attrelid = i.indrelid and c.attnum = k.attnum
+  where i.indrelid = target and i.indisprimary and k.position <= i.indnkeyatts
+$$;
+comment on function etl.same_key(regclass, text, text) is
+  'SQL text: whether two rows, under these aliases, have the same primary key, as its index compares.';
+
+create or replace function etl.equals(index oid, place int)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  -- By name alone = may be another type's: under an empty search_path that of text, for citext.
+  select format('operator(%I.%s)', n.nspname, o.oprname)
+  from pg_catalog.pg_index i
+  join pg_catalog.pg_opclass c on c.oid = i.indclass[place - 1]
+  join pg_catalog.pg_amop m
+    on m.amopfamily = c.opcfamily and m.amopstrategy = 3
+    and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+  join pg_catalog.pg_operator o on o.oid = m.amopopr
+  join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+  where i.indexrelid = index
+$$;
+comment on function etl.equals(oid, int) is
+  'SQL text: the operator by which a B-tree index finds two values of its column at this position equal.';
 
 create or replace function etl.typed_cells(with_length boolean)
 returns text
@@ -102,7 +148,7 @@ set search_path = ''
 as $$
 begin
   return (
-    select etl.fill($sql$select cells.etl_staged, {values} from pg_temp.etl_cells cells$sql$, jsonb_build_object(
+    select etl.fill($sql$select cells.etl$staged, {values} from pg_temp.etl_cells cells$sql$, jsonb_build_object(
       'values', string_agg(
         etl.fill('{cell}::{type} as {column}', jsonb_build_object(
           'column', quote_ident(c.name), 'type', case when with_length then c.type else c.base_type end,
@@ -129,16 +175,15 @@ declare
   key name[] := etl.key_of(target);
   dropped bigint;
   places jsonb := jsonb_build_object(
-    'target', target, 'same_key', etl.each(key, 'o.{column} = t.{column}', ' and '),
-    'differs', etl.differs(key, etl.carried_columns())
+    'target', target, 'same_key', etl.same_key(target, 'o', 't'), 'differs', etl.differs(key)
   );
 begin
-  if not exists (select from pg_temp.etl_columns c where c.type <> c.base_type) then
+  if not exists (select from pg_temp.etl_columns c where c.has_length) then
     return 0;
   end if;
-  if exists (select from pg_temp.etl_columns c where c.type <> c.base_type and c.name = any (key)) then
+  if exists (select from pg_temp.etl_columns c where c.has_length and c.name = any (key)) then
     execute etl.fill(
-      $sql$update pg_temp.etl_typed t set etl_exists = true from {target} o where not t.etl_exists and {same_key}$sql$,
+      $sql$update pg_temp.etl_typed t set etl$exists = true from {target} o where not t.etl$exists and {same_key}$sql$,
       places
     );
   end if;
@@ -172,14 +217,31 @@ returns void
 language plpgsql
 set search_path = ''
 as $$
+begin
+  perform etl.reject_cells('pg_input_is_valid', '(pg_input_error_info({value}, {type})).sql_error_code');
+exception when others then
+  -- Some types' input, and some domains' rules, raise in place of telling.
+  if sqlstate !~ '^(22|23|42|P0)' then
+    raise;
+  end if;
+  perform etl.reject_cells('etl.is_input', 'etl.input_error({value}, {type})');
+end
+$$;
+comment on function etl.validate_cells() is 'Rejects the records with a cell that is no value of its column''s type.';
+
+create or replace function etl.reject_cells(is_valid text, error_of text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
 declare
   first_fault text;
 begin
   select string_agg(
-    format(
-      'when not pg_input_is_valid(%s, %L) then %L',
-      format(case when c.textual then '%I' else 'nullif(%I, '''')' end, c.name), c.type, c.name
-    ),
+    etl.fill('when not {is_valid}({cell}, {type}) then {name}', jsonb_build_object(
+      'is_valid', is_valid, 'type', quote_literal(c.type), 'name', quote_literal(c.name),
+      'cell', format(case when c.textual then '%I' else 'nullif(%I, '''')' end, c.name)
+    )),
     ' ' order by c.attnum
   )
   into first_fault
@@ -187,30 +249,64 @@ begin
   where c.name is not null and c.type <> 'text';
   execute etl.fill(
     $sql$
-    insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate)
+    insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate)
     select
-      bad.etl_staged, bad.name, bad.value,
-      case why.sql_error_code
+      bad.etl$staged, bad.name, bad.value,
+      case why.sqlstate
         when '22003' then 'is out of the range of '
         when '22008' then 'is out of the range of '
         when '22001' then 'is too long for '
         when '23514' then 'breaks a rule of '
         else 'is no '
       end || c.type,
-      why.sql_error_code
+      why.sqlstate
     from (
-      select cells.etl_staged, fault.name, to_jsonb(cells) ->> fault.name as value
+      select cells.etl$staged, fault.name, to_jsonb(cells.*) ->> fault.name as value
       from pg_temp.etl_cells cells
       cross join lateral (select case {first_fault} end as name) fault
       where fault.name is not null
     ) bad
     join pg_temp.etl_columns c on c.name = bad.name
-    cross join pg_input_error_info(bad.value, c.type) why
+    cross join lateral (select {error} as sqlstate) why
     $sql$,
-    jsonb_build_object('first_fault', first_fault)
+    jsonb_build_object(
+      'first_fault', first_fault,
+      'error', etl.fill(error_of, jsonb_build_object('value', 'bad.value', 'type', 'c.type'))
+    )
   );
 end
 $$;
-comment on function etl.validate_cells() is 'Rejects the records with a cell that is no value of its column''s type.';
+comment on function etl.reject_cells(text, text) is
+  'Rejects by a function that tells whether a text is a value of a type, and an expression that gives the SQLSTATE
+for one that is not.';
+
+create or replace function etl.is_input(value text, type text)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select etl.input_error(value, type) is null
+$$;
+comment on function etl.is_input(text, text) is 'As pg_input_is_valid, for types whose input raises.';
+
+create or replace function etl.input_error(value text, type text)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  state text;
+begin
+  select e.sql_error_code into state from pg_catalog.pg_input_error_info(value, type) e;
+  return state;
+exception when others then
+  if sqlstate !~ '^(22|23|42|P0)' then
+    raise;
+  end if;
+  return sqlstate;
+end
+$$;
+comment on function etl.input_error(text, text) is
+  'The SQLSTATE for a text that is no value of a type, also where its input raises; null for one that is.';
 
 revoke all on all functions in schema etl from public;

@@ -29,7 +29,7 @@ as $$
 begin
   execute etl.fill(
     $sql$
-    insert into pg_temp.etl_rejected (etl_staged, reason, sqlstate, raw)
+    insert into pg_temp.etl_rejected (etl$staged, reason, sqlstate, raw)
     select
       s.ctid, split_part(m.message, e'\n', 1), substr({cell}, length($1) + 1, 5),
       substr(m.message, strpos(m.message, e'\n') + 1)
@@ -51,7 +51,7 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  insert into pg_temp.etl_rejected (etl_staged, reason, sqlstate, raw)
+  insert into pg_temp.etl_rejected (etl$staged, reason, sqlstate, raw)
   select
     s.ctid,
     case
@@ -64,7 +64,7 @@ begin
     s.record
   from pg_temp.etl_staging s
   where not s.record is json object with unique keys
-    and not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid);
+    and not exists (select from pg_temp.etl_rejected r where r.etl$staged = s.ctid);
 end
 $$;
 comment on function etl.validate_json() is 'Rejects the staged records that are no JSON object with distinct keys.';
@@ -92,10 +92,9 @@ begin
     select w.source
     from (
       select coalesce(
-        (select m.key from jsonb_each_text(feed.columns) m where m.value = a.attname limit 1), a.attname
+        (select m.key from jsonb_each_text(feed.columns) m where m.value = c.name limit 1), c.name
       ) as source
-      from pg_catalog.pg_attribute a
-      where a.attrelid = etl.target_of(feed) and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+      from etl.loadable_columns(etl.target_of(feed)) c
     ) w
     where w.source <> all (coalesce(keys, '{}')) and exists (
       select from pg_temp.etl_staging s
@@ -119,33 +118,46 @@ as $$
 declare
   json_view constant text := $sql$
     create or replace temp view etl_cells as
-    select s.etl_staged, {cells}
-    from (select s.ctid as etl_staged, s.record from pg_temp.etl_staging s {readable}) s,
+    select s.etl$staged, {cells}
+    from (select s.ctid as etl$staged, s.record from pg_temp.etl_staging s {readable}) s,
       json_to_record(s.record::json) as x ({keys})
   $sql$;
   csv_view constant text := $sql$
     create or replace temp view etl_cells as
-    select s.etl_staged, {cells}
-    from (select s.ctid as etl_staged, s.* from pg_temp.etl_staging s {readable}) s
+    select s.etl$staged, {cells}
+    from (select s.ctid as etl$staged, s.* from pg_temp.etl_staging s {readable}) s
   $sql$;
 begin
   execute (
     select etl.fill(case when as_json then json_view else csv_view end, jsonb_build_object(
       'cells', string_agg(
-        case when as_json then format('x.%I::text', c.source) else 's.c' || c.position end || format(' as %I', c.name),
+        case
+          when not as_json then 's.c' || c.position
+          -- Postgres would cut the name of a column, and so not find the key.
+          when c.is_long and c.is_json then format('(s.record::json -> %L)::text', c.source)
+          when c.is_long then format('(s.record::json ->> %L)', c.source)
+          else format('x.%I::text', c.source)
+        end || format(' as %I', c.name),
         ', '
       ),
-      'keys', string_agg(
-        format('%I %s', c.source, case when c.base_type in ('json', 'jsonb') then 'json' else 'text' end), ', '
+      'keys', coalesce(
+        string_agg(format('%I %s', c.source, case when c.is_json then 'json' else 'text' end), ', ')
+          filter (where not c.is_long),
+        'etl$none text'
       ),
       'readable', case
         when etl.rejected_count() = 0 then ''
         -- OFFSET 0: without it Postgres may cast what is rejected, before it finds that it is.
-        else 'where not exists (select from pg_temp.etl_rejected r where r.etl_staged = s.ctid) offset 0'
+        else 'where not exists (select from pg_temp.etl_rejected r where r.etl$staged = s.ctid) offset 0'
       end
     ))
-    from pg_temp.etl_columns c
-    where c.name is not null
+    from (
+      select
+        c.position, c.source, c.name, octet_length(c.source) > 63 as is_long,
+        c.base_type in ('json', 'jsonb') as is_json
+      from pg_temp.etl_columns c
+      where c.name is not null
+    ) c
   );
 end
 $$;

@@ -46,12 +46,12 @@ declare
   context text;
 begin
   execute etl.fill(
-    $sql$create index if not exists {index} on pg_temp.{step} (etl_staged)$sql$,
+    $sql$create index if not exists {index} on pg_temp.{step} (etl$staged)$sql$,
     jsonb_build_object('step', step, 'index', step || '_order')
   );
   execute etl.fill($sql$analyze pg_temp.{step}$sql$, jsonb_build_object('step', step));
   execute etl.fill(
-    $sql$select array_agg(etl_staged order by etl_staged) from pg_temp.{step}$sql$, jsonb_build_object('step', step)
+    $sql$select array_agg(etl$staged order by etl$staged) from pg_temp.{step}$sql$, jsonb_build_object('step', step)
   ) into queue;
   -- All at once have failed already.
   size := (cardinality(queue) + 1) / 2;
@@ -71,7 +71,7 @@ begin
         size := size / 2;
       else
         faults := faults || jsonb_build_object(
-          'etl_staged', queue[place], 'sqlstate', state, 'constraint_name', nullif(rule, ''),
+          'etl$staged', queue[place], 'sqlstate', state, 'constraint_name', nullif(rule, ''),
           'column_name', coalesce(nullif(at_column, ''), etl.only_column(target, rule)),
           'reason', etl.reason_of(target, state, said, rule, at_table, context)
         );

@@ -35,7 +35,7 @@ begin
     -- are asked, and the write is tried, until nothing more is rejected.
     loop
       perform etl.validate_relations(target);
-      select count(*) filter (where not d.etl_exists), count(*) filter (where d.etl_exists)
+      select count(*) filter (where not d.etl$exists), count(*) filter (where d.etl$exists)
       into inserted, updated
       from pg_temp.etl_delta d;
       exit when etl.write_delta(

@@ -15,10 +15,10 @@ begin
       record_number, record, raw, column_name, value, reason, sqlstate, constraint_name
     ) on commit drop as
     select n.record_number, {record}, {raw}, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name
-    from (select distinct on (etl_staged) * from pg_temp.etl_rejected) r
+    from (select distinct on (etl$staged) * from pg_temp.etl_rejected) r
     join (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) n
-      on n.ctid = r.etl_staged
-    join pg_temp.etl_staging s on s.ctid = r.etl_staged
+      on n.ctid = r.etl$staged
+    join pg_temp.etl_staging s on s.ctid = r.etl$staged
     $sql$,
     case when as_json then etl.rejected_json() else etl.rejected_csv() end
   );
@@ -70,10 +70,12 @@ as $$
   select jsonb_build_object('raw', 'r.raw', 'record', etl.fill(
     $sql$case when r.raw is null then jsonb_object({names}::text[], array[{cells}]::text[]) end$sql$,
     jsonb_build_object(
-      'names', quote_literal(array(select c.source from pg_temp.etl_columns c order by c.position)),
-      'cells', (select string_agg('s.c' || c.position, ', ' order by c.position) from pg_temp.etl_columns c)
+      'names', quote_literal(array_agg(c.source order by c.position)),
+      'cells', string_agg('s.c' || c.position, ', ' order by c.position)
     )
   ))
+  from pg_temp.etl_columns c
+  where c.stored
 $$;
 comment on function etl.rejected_csv() is
   'SQL text: of a rejected CSV record, its cells under the names of the header, where it could be split, or its
@@ -84,7 +86,7 @@ returns bigint
 language sql
 set search_path = ''
 as $$
-  select count(distinct r.etl_staged) from pg_temp.etl_rejected r
+  select count(distinct r.etl$staged) from pg_temp.etl_rejected r
 $$;
 comment on function etl.rejected_count() is 'How many of the staged records are rejected so far.';
 
@@ -96,11 +98,11 @@ as $$
 begin
   execute etl.fill(
     $sql$
-    insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
-    select r.etl_staged, r.column_name, to_jsonb(s) ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
+    insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+    select r.etl$staged, r.column_name, to_jsonb(s.*) ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
     from unnest($1) fault
     cross join jsonb_populate_record(null::pg_temp.etl_rejected, fault) r
-    join pg_temp.{step} s on s.etl_staged = r.etl_staged
+    join pg_temp.{step} s on s.etl$staged = r.etl$staged
     $sql$,
     jsonb_build_object('step', step)
   ) using faults;
@@ -118,7 +120,7 @@ as $$
 begin
   if offenders > 0 then
     execute etl.fill(
-      $sql$delete from pg_temp.{step} t using pg_temp.etl_rejected r where r.etl_staged = t.etl_staged$sql$,
+      $sql$delete from pg_temp.{step} t using pg_temp.etl_rejected r where r.etl$staged = t.etl$staged$sql$,
       jsonb_build_object('step', step)
     );
   end if;
@@ -146,7 +148,7 @@ begin
   )
   into example
   from (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) s
-  join pg_temp.etl_rejected r on r.etl_staged = s.ctid
+  join pg_temp.etl_rejected r on r.etl$staged = s.ctid
   order by s.record_number
   limit 1;
   raise exception '% of % records break a rule, more than the limit of % %%; the first is %',

@@ -8,12 +8,14 @@ as $$
 begin
   loop
     perform etl.validate_references(target);
-    exit when not etl.validate_unique(target);
+    continue when etl.validate_unique(target);
+    exit when not etl.validate_referenced(target);
   end loop;
 end
 $$;
 comment on function etl.validate_relations(regclass) is
-  'Rejects orphans and unique violations, until there is none: a record that goes may have been another''s parent.';
+  'Rejects orphans, unique violations and what gives up a value that rows refer to, until there is none: a record
+that goes may have been another''s parent.';
 
 create or replace function etl.validate_references(target regclass)
 returns void
@@ -25,46 +27,43 @@ declare
   offenders bigint;
   again boolean := true;
   has_self_reference boolean := exists (
-    select from pg_catalog.pg_constraint k where k.conrelid = target and k.confrelid = target
+    select from etl.foreign_keys(target) k where k.child = target and k.parent = target
   );
 begin
   while again loop
     again := false;
     for fk in
-      select
-        k.conname, k.confrelid::regclass as parent,
-        etl.each(array_agg(child.attname), 'd.{column} is not null', ' and ') as present,
-        string_agg(
-          etl.fill('p.{parent} {equals} d.{child}', jsonb_build_object(
-            'parent', quote_ident(parent.attname), 'child', quote_ident(child.attname),
-            'equals', format('operator(%I.%s)', n.nspname, o.oprname)
-          )),
-          ' and '
-        ) as matches,
-        case when cardinality(k.conkey) = 1 then min(child.attname::text) end as column_name,
-        k.conkey && array(select c.attnum from pg_temp.etl_columns c where c.name is not null) as is_carried
-      from pg_catalog.pg_constraint k
-      cross join unnest(k.conkey, k.confkey, k.conpfeqop) as pair(child, parent, equals)
-      join pg_catalog.pg_attribute child on child.attrelid = k.conrelid and child.attnum = pair.child
-      join pg_catalog.pg_attribute parent on parent.attrelid = k.confrelid and parent.attnum = pair.parent
-      join pg_catalog.pg_operator o on o.oid = pair.equals
-      join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
-      where k.conrelid = target and k.contype = 'f'
-      group by k.oid, k.conname, k.confrelid, k.conkey
-      order by k.conname
+      select k.*, k.attnums && array(select c.attnum from pg_temp.etl_columns c where c.name is not null) as is_carried
+      from etl.foreign_keys(target) k
+      where k.child = target
+      order by k.name
     loop
       execute etl.fill(
         $sql$
-        insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
-        select d.etl_staged, {column_name}, to_jsonb(d) ->> {column_name}, {reason}, '23503', {constraint_name}
-        from pg_temp.etl_delta d
-        where {touched} and {present} and not exists (select from {parent} p where {matches}) {nor_in_the_feed}
+        insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+        select c.etl$staged, {column_name}, to_jsonb(c.*) ->> {column_name}, {reason}, '23503', {constraint_name}
+        from pg_temp.etl_delta c
+        where {touched} and {present} and not exists (select from {parent} p where {matches} {and_stays})
+          {nor_in_the_feed}
         $sql$,
         jsonb_build_object(
-          'column_name', quote_nullable(fk.column_name), 'constraint_name', quote_literal(fk.conname),
-          'reason', quote_literal('is in no row of ' || fk.parent), 'parent', fk.parent,
-          'touched', case when fk.is_carried then 'true' else 'not d.etl_exists' end,
+          'column_name', quote_nullable(fk.column_name), 'constraint_name', quote_literal(fk.name),
+          'reason', quote_literal('is in no row of ' || fk.parent || case
+            when fk.parent <> target and etl.refers_to(fk.parent, target)
+              then ', which refers to this table in turn: neither can be loaded first'
+            else ''
+          end),
+          'parent', fk.parent,
+          'touched', case when fk.is_carried then 'true' else 'not c.etl$exists' end,
           'present', fk.present, 'matches', fk.matches,
+          -- A parent in the same table counts as the feed leaves it.
+          'and_stays', case
+            when fk.parent = target then etl.fill(
+              'and not exists (select from pg_temp.etl_delta g where {same_key})',
+              jsonb_build_object('same_key', etl.same_key(target, 'g', 'p'))
+            )
+            else ''
+          end,
           'nor_in_the_feed', case
             when fk.parent = target then format('and not exists (select from pg_temp.etl_delta p where %s)', fk.matches)
             else ''
@@ -81,6 +80,125 @@ $$;
 comment on function etl.validate_references(regclass) is
   'Rejects orphans: what a foreign key finds no parent for. A parent may be in the same feed; without it, its
 children go too.';
+
+create or replace function etl.validate_referenced(target regclass)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  fk record;
+  offenders bigint;
+  any_rejected boolean := false;
+begin
+  for fk in
+    select k.*
+    from etl.foreign_keys(target) k
+    where k.parent = target and not k.cascades
+      and exists (select from pg_temp.etl_columns c where c.name = any (k.parent_columns))
+      and not k.parent_columns <@ etl.key_of(target)
+    order by k.name
+  loop
+    execute etl.fill(
+      $sql$
+      insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+      select d.etl$staged, {column_name}, to_jsonb(d.*) ->> {column_name}, {reason}, '23503', {constraint_name}
+      from pg_temp.etl_delta d
+      join {target} p on {same_key}
+      where d.etl$exists and row({old})::record operator(pg_catalog.*<>) row({new})::record
+        and exists (select from {child} c where {matches} {and_stays})
+      $sql$,
+      jsonb_build_object(
+        'target', target, 'child', fk.child, 'matches', fk.matches, 'same_key', etl.same_key(target, 'd', 'p'),
+        'column_name', quote_nullable(case when cardinality(fk.parent_columns) = 1 then fk.parent_columns[1] end),
+        'constraint_name', quote_literal(fk.name),
+        'reason', quote_literal('gives up what a row refers to in ' || fk.child),
+        'old', etl.each(fk.parent_columns, 'p.{column}'), 'new', etl.each(fk.parent_columns, 'd.{column}'),
+        'and_stays', case
+          when fk.child = target then etl.fill(
+            'and not exists (select from pg_temp.etl_delta g where {same_key})',
+            jsonb_build_object('same_key', etl.same_key(target, 'g', 'c'))
+          )
+          else ''
+        end
+      )
+    );
+    get diagnostics offenders = row_count;
+    any_rejected := any_rejected or offenders > 0;
+    perform etl.remove_rejected('etl_delta', offenders);
+  end loop;
+  return any_rejected;
+end
+$$;
+comment on function etl.validate_referenced(regclass) is
+  'Rejects what gives up a value that a row refers to, where the foreign key neither cascades nor sets another.
+Returns whether there was any.';
+
+create or replace function etl.foreign_keys(of regclass)
+returns table (
+  name name, child regclass, parent regclass, attnums smallint[], column_name text, parent_columns name[],
+  cascades boolean, present text, matches text
+)
+language sql stable
+set search_path = ''
+as $$
+  select
+    k.conname, k.conrelid::regclass, k.confrelid::regclass, k.conkey,
+    case when cardinality(k.conkey) = 1 then min(child.attname::text) end,
+    array_agg(parent.attname order by pair.position),
+    k.confupdtype not in ('a', 'r'),
+    '(' || string_agg(
+      format('c.%I is not null', child.attname), case when k.confmatchtype = 'f' then ' or ' else ' and ' end
+    ) || ')',
+    string_agg(
+      etl.fill('p.{parent} {equals} c.{child}{collation}', jsonb_build_object(
+        'parent', quote_ident(parent.attname), 'child', quote_ident(child.attname),
+        'equals', format('operator(%I.%s)', n.nspname, o.oprname),
+        'collation', case
+          when parent.attcollation <> child.attcollation then etl.collation_of(parent.attcollation)
+          else ''
+        end
+      )),
+      ' and '
+    )
+  from pg_catalog.pg_constraint k
+  cross join unnest(k.conkey, k.confkey, k.conpfeqop) with ordinality as pair(child, parent, equals, position)
+  join pg_catalog.pg_attribute child on child.attrelid = k.conrelid and child.attnum = pair.child
+  join pg_catalog.pg_attribute parent on parent.attrelid = k.confrelid and parent.attnum = pair.parent
+  join pg_catalog.pg_operator o on o.oid = pair.equals
+  join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+  where k.contype = 'f' and of in (k.conrelid, k.confrelid)
+    -- A key to or from a partitioned table has one more row for each partition, beneath that of the table.
+    and not exists (
+      select from pg_catalog.pg_constraint whole
+      where whole.oid = k.conparentid and (whole.conrelid = k.conrelid or whole.confrelid = k.confrelid)
+    )
+  group by k.oid, k.conname, k.conrelid, k.confrelid, k.conkey, k.confupdtype, k.confmatchtype
+$$;
+comment on function etl.foreign_keys(regclass) is
+  'The foreign keys from and to a table, once each, to and from partitioned tables, too. SQL text: present, whether
+the child''s row c refers to anything (under MATCH FULL, in part); matches, whether the parent''s row p is what it
+refers to, as the key compares.';
+
+create or replace function etl.refers_to(child regclass, parent regclass)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  with recursive reached as (
+    select child::oid as oid
+    union
+    select k.confrelid
+    from reached r
+    join pg_catalog.pg_constraint k on k.conrelid = r.oid and k.contype = 'f'
+  )
+  select exists (
+    select from reached r join pg_catalog.pg_constraint k on k.conrelid = r.oid and k.contype = 'f'
+    where k.confrelid = parent
+  )
+$$;
+comment on function etl.refers_to(regclass, regclass) is
+  'Whether a table has a foreign key to another one, be it by way of others.';
 
 create or replace function etl.validate_unique(target regclass)
 returns boolean
@@ -103,7 +221,12 @@ begin
       'target', target, 'entry', ix.entry, 'entry_names', ix.entry_names, 'holds', ix.holds, 'same', ix.same,
       'column_name', quote_nullable(ix.column_name), 'constraint_name', quote_literal(ix.name),
       'key', etl.each(key, '{column}'), 'is_known', etl.each(key[:1], 'e.{column} is not null'),
-      'same_key', etl.each(key, 'g.{column} = e.{column}', ' and ')
+      'same_key', etl.same_key(target, 'g', 'e'),
+      -- While rows refer to it, it cannot be set to null on its way to another row.
+      'is_kept', case
+        when ix.is_referenced then '(g.etl$staged = d.etl$staged) is not true'
+        else 'g.etl$staged is null'
+      end
     );
     -- e: the row of the target that has the value; g: what the feed makes of that row, if anything.
     offenders := etl.execute_on(
@@ -111,18 +234,21 @@ begin
       etl.fill(
         $sql$
         with fresh as (
-          select etl_staged, to_jsonb(r) ->> {column_name} as etl_value, {entry}
+          select etl$staged, to_jsonb(r.*) ->> {column_name} as etl$value, {entry}
           from pg_temp.etl_delta r
           where {holds}
         )
-        insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
-        select t.etl_staged, {column_name}, t.etl_value, 'is another row''s already', '23505', {constraint_name}
+        insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+        select
+          t.etl$staged, {column_name}, t.etl$value,
+          'is another row''s ' || case when t.is_given_up then 'still, and rows refer to it' else 'already' end,
+          '23505', {constraint_name}
         from (
           select
-            d.*, g.etl_staged is null and {is_known} as kept,
+            d.*, {is_known} and {is_kept} as kept, {is_known} and {is_kept} and g.etl$staged is not null as is_given_up,
             row_number() over (
               partition by {entry_names}
-              order by (g.etl_staged = d.etl_staged) is true desc, d.etl_staged
+              order by (g.etl$staged = d.etl$staged) is true desc, d.etl$staged
             ) as place
           from fresh d
           left join (select {key}, {entry} from {target} where {holds}) e on {same}
@@ -135,7 +261,7 @@ begin
       etl.fill(
         $sql$
         select {entry}
-        from (select * from pg_temp.etl_delta where etl_staged between $1 and $2 offset 0) d
+        from (select * from pg_temp.etl_delta where etl$staged between $1 and $2 offset 0) d
         where {holds}
         $sql$,
         places
@@ -153,7 +279,8 @@ Returns whether there was any.';
 
 create or replace function etl.unique_indexes(target regclass)
 returns table (
-  index oid, name name, columns name[], excludes boolean, entry text, entry_names text, holds text, same text
+  index oid, name name, columns name[], excludes boolean, is_referenced boolean,
+  entry text, entry_names text, holds text, same text
 )
 language sql stable
 set search_path = ''
@@ -162,8 +289,11 @@ as $$
     x.oid, x.relname,
     array_agg(a.attname order by u.position),
     i.indisexclusion,
-    string_agg(format('(%s) as etl_%s', u.value, u.position), ', ' order by u.position),
-    string_agg('d.etl_' || u.position, ', ' order by u.position),
+    exists (
+      select from pg_catalog.pg_constraint k where k.contype = 'f' and k.confrelid = target and k.conindid = x.oid
+    ),
+    string_agg(format('(%s)%s as etl$%s', u.value, u.collation, u.position), ', ' order by u.position),
+    string_agg('d.etl$' || u.position, ', ' order by u.position),
     concat_ws(
       ' and ', coalesce('(' || pg_get_expr(i.indpred, i.indrelid) || ')', 'true'),
       case
@@ -171,18 +301,25 @@ as $$
       end
     ),
     string_agg(
-      etl.fill('e.etl_{position} {equals} d.etl_{position}', jsonb_build_object('position', u.position, 'equals', case
-        when i.indnullsnotdistinct then 'is not distinct from'
-        when i.indisexclusion then format('operator(%I.%s)', n.nspname, o.oprname)
-        else '='
-      end)),
+      etl.fill(
+        case
+          when i.indnullsnotdistinct then '(e.{entry} {equals} d.{entry} or (e.{entry} is null and d.{entry} is null))'
+          else 'e.{entry} {equals} d.{entry}'
+        end,
+        jsonb_build_object('entry', 'etl$' || u.position, 'equals', case
+          when i.indisexclusion then format('operator(%I.%s)', n.nspname, o.oprname)
+          else etl.equals(x.oid, u.position)
+        end)
+      ),
       ' and ' order by u.position
     )
   from pg_catalog.pg_index i
   join pg_catalog.pg_class x on x.oid = i.indexrelid
   cross join lateral (
-    select position, pg_get_indexdef(i.indexrelid, position, false) as value
-    from generate_series(1, i.indnkeyatts::int) position
+    select
+      n as position, pg_get_indexdef(i.indexrelid, n, false) as value,
+      etl.collation_of(i.indcollation[n - 1]) as collation
+    from generate_series(1, i.indnkeyatts::int) n
   ) u
   left join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[u.position - 1]
   left join pg_catalog.pg_constraint k on k.conindid = i.indexrelid and k.contype = 'x'
@@ -194,7 +331,25 @@ as $$
 $$;
 comment on function etl.unique_indexes(regclass) is
   'The unique indexes beside the primary key, and those of exclusion constraints: their columns (null for an
-expression), what they hold of a row, as etl_1, etl_2, …, of which rows (one with a null violates nothing), and when
-the entries e and d are the same, or exclude each other.';
+expression), whether a foreign key refers to them, what they hold of a row, as etl$1, etl$2, …, of which rows (one
+with a null violates nothing), and when the entries e and d are the same, or exclude each other.';
+
+create or replace function etl.collation_of(collation_oid oid)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(
+    (
+      select format(' collate %I.%I', n.nspname, c.collname)
+      from pg_catalog.pg_collation c
+      join pg_catalog.pg_namespace n on n.oid = c.collnamespace
+      where c.oid = collation_oid and n.nspname || '.' || c.collname <> 'pg_catalog.default'
+    ),
+    ''
+  )
+$$;
+comment on function etl.collation_of(oid) is
+  'SQL text: a COLLATE clause; empty for the database''s own collation, or none.';
 
 revoke all on all functions in schema etl from public;

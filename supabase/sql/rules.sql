@@ -42,10 +42,10 @@ begin
     target, 'etl_typed',
     etl.fill(
       $sql$
-      insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
-      select bad.etl_staged, r.column_name, bad.typed ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
+      insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+      select bad.etl$staged, r.column_name, bad.typed ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
       from (
-        select t.etl_staged, broken.rule, to_jsonb(t) as typed
+        select t.etl$staged, broken.rule, to_jsonb(t.*) as typed
         from pg_temp.etl_typed t
         cross join lateral (select {first_broken} as rule) broken
         where broken.rule is not null
@@ -55,7 +55,7 @@ begin
       jsonb_build_object('first_broken', first_broken)
     ),
     etl.fill(
-      $sql$select {first_broken} from pg_temp.etl_typed where etl_staged between $1 and $2$sql$,
+      $sql$select {first_broken} from pg_temp.etl_typed where etl$staged between $1 and $2$sql$,
       jsonb_build_object('first_broken', first_broken)
     )
   );
@@ -78,18 +78,18 @@ declare
   undone bigint := 0;
   dropped bigint := 0;
 begin
-  if some_unchanged and exists (select from pg_temp.etl_typed t where t.etl_exists) then
+  if some_unchanged and exists (select from pg_temp.etl_typed t where t.etl$exists) then
     -- Otherwise Postgres may sort all cells by their key, where a look at each would do.
     analyze pg_temp.etl_typed;
     execute etl.fill(
       $sql$
       delete from pg_temp.etl_typed d
       using ({typed}) t
-      where d.etl_exists and {same_key} and t.etl_staged > d.etl_staged
-        and not exists (select from pg_temp.etl_rejected r where r.etl_staged = t.etl_staged)
+      where d.etl$exists and {same_key} and t.etl$staged > d.etl$staged
+        and not exists (select from pg_temp.etl_rejected r where r.etl$staged = t.etl$staged)
       $sql$,
       jsonb_build_object(
-        'typed', etl.typed_cells(with_length => true), 'same_key', etl.each(key, 't.{column} = d.{column}', ' and ')
+        'typed', etl.typed_cells(with_length => true), 'same_key', etl.same_key(target, 't', 'd')
       )
     );
     get diagnostics undone = row_count;
@@ -102,10 +102,10 @@ begin
       $sql$
       delete from pg_temp.etl_typed t
       using (
-        select etl_staged, row_number() over (partition by {key} order by etl_staged desc) as place
+        select etl$staged, row_number() over (partition by {key} order by etl$staged desc) as place
         from pg_temp.etl_typed
       ) d
-      where d.etl_staged = t.etl_staged and d.place > 1
+      where d.etl$staged = t.etl$staged and d.place > 1
       $sql$,
       places
     );
@@ -130,12 +130,12 @@ declare
   generated text;
   rows text;
 begin
-  -- A default that takes from a sequence is left out: a look at the rules must not move it.
+  -- A volatile default is left out, as one that takes from a sequence: a look at the rules must not move it.
   select
     string_agg(
       etl.fill('case when {is_known} then o.{column} else {default} end as {column}', jsonb_build_object(
         'is_known', is_known, 'column', quote_ident(a.attname),
-        'default', case when a.attidentity = '' and v.value !~ 'nextval\(' then v.value else 'null' end
+        'default', case when a.attidentity = '' and not etl.is_volatile(d.adbin::text) then v.value else 'null' end
       )),
       ', '
     ) filter (where a.attgenerated = ''),
@@ -157,21 +157,34 @@ begin
     from (select {carried} from pg_temp.etl_typed t left join {target} o on {same_key}) d
     $sql$,
     jsonb_build_object(
-      'target', target, 'same_key', etl.each(key, 'o.{column} = t.{column}', ' and '),
+      'target', target, 'same_key', etl.same_key(target, 'o', 't'),
       'columns', concat_ws(', ', 'd.*', generated),
       'carried', concat_ws(
-        ', ', 't.etl_staged', etl.each(etl.carried_columns(), 't.{column}'), '(' || is_known || ') as etl_exists', kept
+        ', ', 't.etl$staged', etl.each(etl.carried_columns(), 't.{column}'), '(' || is_known || ') as etl$exists', kept
       )
     )
   );
   perform etl.execute_on(
     target, 'etl_typed', 'create temp table etl_delta on commit drop as ' || rows,
-    rows || ' where d.etl_staged between $1 and $2'
+    rows || ' where d.etl$staged between $1 and $2'
   );
 end
 $$;
 comment on function etl.complete_rows(regclass) is
   'Makes etl_delta of etl_typed: whole rows, as they would be stored, with what the feed does not carry.';
+
+create or replace function etl.is_volatile(expression text)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(bool_or(p.provolatile = 'v'), false)
+  from regexp_matches(expression, ':(?:funcid|opfuncid) (\d+)', 'g') match
+  join pg_catalog.pg_proc p on p.oid = match[1]::oid
+$$;
+comment on function etl.is_volatile(text) is
+  'Whether an expression, as pg_attrdef.adbin has it, calls a function that is volatile: each call may give
+something else.';
 
 create or replace function etl.validate_checks(target regclass)
 returns void
@@ -183,6 +196,24 @@ declare
   places jsonb;
   offenders bigint;
 begin
+  for rule in
+    select a.attname
+    from pg_catalog.pg_attribute a
+    where a.attrelid = target and a.attnum > 0 and not a.attisdropped
+      and a.attnotnull and not a.atthasdef and a.attidentity = ''
+      and not exists (select from pg_temp.etl_columns c where c.name = a.attname)
+    order by a.attnum
+  loop
+    execute etl.fill(
+      $sql$
+      insert into pg_temp.etl_rejected (etl$staged, column_name, reason, sqlstate)
+      select d.etl$staged, {name}, 'is missing', '23502' from pg_temp.etl_delta d where d.{column} is null
+      $sql$,
+      jsonb_build_object('name', quote_literal(rule.attname), 'column', quote_ident(rule.attname))
+    );
+    get diagnostics offenders = row_count;
+    perform etl.remove_rejected('etl_delta', offenders);
+  end loop;
   for rule in
     select
       k.conname, pg_get_expr(k.conbin, k.conrelid) as holds, pg_get_constraintdef(k.oid) as definition,
@@ -201,21 +232,21 @@ begin
       target, 'etl_delta',
       etl.fill(
         $sql$
-        insert into pg_temp.etl_rejected (etl_staged, column_name, value, reason, sqlstate, constraint_name)
-        select d.etl_staged, {column_name}, to_jsonb(d) ->> {column_name}, {reason}, '23514', {constraint_name}
+        insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+        select d.etl$staged, {column_name}, to_jsonb(d.*) ->> {column_name}, {reason}, '23514', {constraint_name}
         from pg_temp.etl_delta d
         where ({holds}) is false
         $sql$,
         places
       ),
-      etl.fill($sql$select {holds} from pg_temp.etl_delta where etl_staged between $1 and $2$sql$, places)
+      etl.fill($sql$select {holds} from pg_temp.etl_delta where etl$staged between $1 and $2$sql$, places)
     );
     perform etl.remove_rejected('etl_delta', offenders);
   end loop;
 end
 $$;
 comment on function etl.validate_checks(regclass) is
-  'Rejects what breaks a CHECK that names a column the feed does not carry: it is tried on the row as it would be
-stored.';
+  'Rejects what lacks a required column that the feed does not carry, or breaks a CHECK that names such a column:
+both are tried on the row as it would be stored.';
 
 revoke all on all functions in schema etl from public;

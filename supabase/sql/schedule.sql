@@ -79,44 +79,6 @@ comment on function etl.invoke() is
 The URL and the trigger secret come from the vault: etl_function_url, etl_trigger_secret. Raises ETL07, never with a
 secret in it.';
 
-create or replace function etl.secrets(out url text, out secret text)
-language plpgsql stable
-set search_path = ''
-as $$
-declare
-  missing text;
-begin
-  perform etl.require('supabase_vault');
-  -- Pasted values often end in a line break.
-  select btrim(max(s.decrypted_secret) filter (where s.name = 'etl_function_url'), e' \t\r\n'),
-    btrim(max(s.decrypted_secret) filter (where s.name = 'etl_trigger_secret'), e' \t\r\n')
-  into url, secret
-  from vault.decrypted_secrets s
-  where s.name in ('etl_function_url', 'etl_trigger_secret');
-  missing := concat_ws(
-    ' and ',
-    case when coalesce(url, '') = '' then 'etl_function_url' end,
-    case when coalesce(secret, '') = '' then 'etl_trigger_secret' end
-  );
-  if missing <> '' then
-    raise exception 'the vault lacks %', missing
-      using errcode = 'ETL07', hint = 'select vault.create_secret(''<value>'', ''<name>'');';
-  end if;
-  -- Names without a dot are this machine or a container's neighbour.
-  if url !~ '^https://[^ /]' and url !~ '^http://([a-z0-9_-]+|127\.0\.0\.1|host\.docker\.internal)[:/]' then
-    raise exception 'etl_function_url in the vault is no https URL'
-      using errcode = 'ETL07', hint = 'It is https://<project>.supabase.co/functions/v1/etl';
-  end if;
-  if length(secret) not between 32 and 512 or secret ~ '[^!-+\--~]' then
-    raise exception 'etl_trigger_secret in the vault cannot be a trigger secret'
-      using errcode = 'ETL07', hint = 'It is 32 to 512 printable characters without a space or a comma.';
-  end if;
-end
-$$;
-comment on function etl.secrets() is
-  'The function''s URL and the trigger secret, from the vault. Raises ETL07, never with a secret in it, where one is
-missing or unfit.';
-
 create or replace function etl.require(variadic extensions text[])
 returns void
 language plpgsql stable

@@ -17,13 +17,15 @@ declare
   feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
 begin
   perform etl.target_of(feed);
+  perform etl.check_time_zone(feed.time_zone);
   drop table if exists
     pg_temp.etl_staging, pg_temp.etl_columns, pg_temp.etl_rejected, pg_temp.etl_typed, pg_temp.etl_delta cascade;
   create temp table etl_rejected (
-    etl_staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text
+    etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text
   ) on commit drop;
   create temp table etl_columns (
-    position bigint, source text, name name, attnum smallint, type text, base_type text, textual boolean
+    position bigint, source text, stored boolean, name name, attnum smallint,
+    type text, collate_clause text, base_type text, has_length boolean, textual boolean
   ) on commit drop;
   if header is null then
     create temp table etl_staging (record text) on commit drop;
@@ -33,7 +35,13 @@ begin
   execute etl.fill(
     $sql$create temp table etl_staging ({columns}) on commit drop$sql$,
     jsonb_build_object(
-      'columns', (select string_agg('c' || c.position || ' text', ', ' order by c.position) from pg_temp.etl_columns c)
+      -- A "char" keeps one byte of whatever it is given.
+      'columns', (
+        select string_agg(
+          'c' || c.position || case when c.stored then ' text' else ' "char"' end, ', ' order by c.position
+        )
+        from pg_temp.etl_columns c
+      )
     )
   );
   return format('copy pg_temp.etl_staging from stdin (format csv, delimiter %L)', delimiter);
@@ -55,6 +63,16 @@ begin
     raise exception 'its table % does not exist', feed.target
       using errcode = 'undefined_table', hint = 'Create it in a migration, or correct etl.feeds.target.';
   end if;
+  if (select c.relkind not in ('r', 'p') from pg_catalog.pg_class c where c.oid = target) then
+    raise exception 'its target % is no table', feed.target
+      using errcode = 'ETL04', hint = 'Name the table beneath it in etl.feeds.target.';
+  end if;
+  if exists (
+    select from pg_catalog.pg_rewrite r where r.ev_class = target and r.is_instead and r.ev_type in ('2', '3')
+  ) then
+    raise exception 'its table % has a rule that does something else INSTEAD of a write', feed.target
+      using errcode = 'ETL04', hint = 'Drop the rule, or make it a trigger: what it swallows could not be counted.';
+  end if;
   if etl.key_of(target) is null then
     raise exception 'its table % has no primary key', feed.target
       using errcode = 'ETL02', hint = 'Rows are updated by their key: add a primary key.';
@@ -74,7 +92,7 @@ as $$
   from pg_catalog.pg_index i
   cross join unnest(i.indkey::int2[]) with ordinality as k(attnum, position)
   join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-  where i.indrelid = target and i.indisprimary
+  where i.indrelid = target and i.indisprimary and k.position <= i.indnkeyatts
 $$;
 comment on function etl.key_of(regclass) is 'The columns of the primary key, in its order; null where there is none.';
 
@@ -87,21 +105,23 @@ declare
   target regclass := etl.target_of(feed);
   fault text;
 begin
-  insert into pg_temp.etl_columns (position, source, name, attnum, type, base_type, textual)
+  insert into pg_temp.etl_columns (
+    position, source, stored, name, attnum, type, collate_clause, base_type, has_length, textual
+  )
   select
-    h.position, h.source, a.attname, a.attnum,
-    format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1), t.typcategory = 'S'
+    h.position, h.source,
+    -- A row of up to 340 texts fits a page, for the long ones are kept elsewhere. The first cell may hold the sentinel.
+    c.name is not null or cardinality(header) <= 300 or h.position = 1,
+    c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.textual
   from unnest(header) with ordinality as h(source, position)
-  left join pg_catalog.pg_attribute a
-    on a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
-    and a.attname = coalesce(feed.columns ->> h.source, h.source)
-  left join pg_catalog.pg_type t on t.oid = a.atttypid;
+  -- A name is cut to 63 bytes, as Postgres cuts that of a column.
+  left join etl.loadable_columns(target) c on c.name = (coalesce(feed.columns ->> h.source, h.source))::name;
 
   select string_agg(quote_ident(twice.source), ', ') into fault
   from (
     select min(c.source) as source
     from pg_temp.etl_columns c
-    group by coalesce(c.name, c.source)
+    group by c.name, case when c.name is null then c.source end
     having count(*) > 1
   ) twice;
   if fault is not null then
@@ -112,7 +132,11 @@ begin
   select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into fault
   from pg_catalog.pg_attribute a
   where a.attrelid = target and a.attnum > 0 and not a.attisdropped
-    and (a.attname = any (etl.key_of(target)) or (a.attnotnull and not a.atthasdef and a.attidentity = ''))
+    -- Without a required column the rows that are there can still be corrected.
+    and (
+      a.attname = any (etl.key_of(target))
+      or (a.attnotnull and not a.atthasdef and a.attidentity = '' and etl.is_empty(target))
+    )
     and not exists (select from pg_temp.etl_columns c where c.name = a.attname);
   if fault is not null then
     raise exception 'it lacks the key or required column %; it has %', fault, (
@@ -125,5 +149,59 @@ $$;
 comment on function etl.map_columns(etl.feeds, text[]) is
   'Fills etl_columns; name is null for a source column that the target does not have. Raises ETL03 where a column is
 named twice, or the key or a NOT NULL column without default is missing.';
+
+create or replace function etl.loadable_columns(target regclass)
+returns table (
+  name name, attnum smallint, type text, collate_clause text, base_type text, has_length boolean, textual boolean
+)
+language sql stable
+set search_path = ''
+as $$
+  select
+    a.attname, a.attnum, format_type(a.atttypid, a.atttypmod),
+    case when a.attcollation <> t.typcollation then etl.collation_of(a.attcollation) else '' end,
+    format_type(base.oid, -1), a.atttypmod <> -1 or base.has_length, t.typcategory = 'S'
+  from pg_catalog.pg_attribute a
+  join pg_catalog.pg_type t on t.oid = a.atttypid
+  cross join lateral (
+    with recursive chain as (
+      select t.oid, t.typtype, t.typbasetype, t.typtypmod <> -1 as has_length
+      union all
+      select b.oid, b.typtype, b.typbasetype, chain.has_length or b.typtypmod <> -1
+      from chain
+      join pg_catalog.pg_type b on b.oid = chain.typbasetype
+      where chain.typtype = 'd'
+    )
+    select chain.oid, chain.has_length from chain where chain.typtype <> 'd'
+  ) base
+  where a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+    -- What the database alone decides could be inserted, but never updated.
+    and (a.attidentity <> 'a' or a.attname = any (etl.key_of(target)))
+$$;
+comment on function etl.loadable_columns(regclass) is
+  'The columns of a table that a feed can fill: their type in full; their collation, as SQL, where it is not the
+type''s; the type without length beneath all domains; whether a length can change what is assigned; and whether an
+empty text is a value of it.';
+
+create or replace function etl.check_time_zone(zone text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  before text := current_setting('timezone');
+begin
+  -- With a digit in it Postgres would take anything for a zone, and read its sign the other way round.
+  if zone ~ '[0-9]' and not exists (select from pg_catalog.pg_timezone_names z where z.name = zone) then
+    raise invalid_parameter_value;
+  end if;
+  perform set_config('timezone', zone, true);
+  perform set_config('timezone', before, true);
+exception when invalid_parameter_value then
+  raise exception 'there is no time zone %', zone
+    using errcode = 'ETL09', hint = 'Name a place in etl.feeds.time_zone, as America/New_York: see pg_timezone_names.';
+end
+$$;
+comment on function etl.check_time_zone(text) is 'Raises ETL09 for what is not the name of a time zone.';
 
 revoke all on all functions in schema etl from public;

@@ -121,15 +121,15 @@ declare
   );
   places jsonb := jsonb_build_object(
     'target', target, 'carried', etl.each(carried, '{column}'), 'key', etl.each(key, '{column}'),
-    'same_key', etl.each(key, 'o.{column} = d.{column}', ' and '),
-    'part', '($1 is null or d.etl_staged between $1 and $2)',
+    'same_key', etl.same_key(target, 'o', 'd'),
+    'part', '($1 is null or d.etl$staged between $1 and $2)',
     'excluded', etl.each(rest, '{column} = excluded.{column}'), 'fed', etl.each(rest, '{column} = d.{column}')
   );
 begin
   insert_new := etl.fill(
     $sql$
     insert into {target} ({carried}) overriding system value
-    select {carried} from pg_temp.etl_delta d where not d.etl_exists and {part}
+    select {carried} from pg_temp.etl_delta d where not d.etl$exists and {part}
     $sql$,
     places
   );
@@ -142,7 +142,7 @@ begin
   -- carry.
   update_known := case
     when rest <> '{}' then etl.fill(
-      $sql$update {target} o set {fed} from pg_temp.etl_delta d where d.etl_exists and {part} and {same_key}$sql$,
+      $sql$update {target} o set {fed} from pg_temp.etl_delta d where d.etl$exists and {part} and {same_key}$sql$,
       places
     )
   end;
@@ -150,7 +150,7 @@ begin
     $sql$
     select count(*)
     from pg_temp.etl_delta d
-    where d.etl_exists and {part} and not exists (select from {target} o where {same_key})
+    where d.etl$exists and {part} and not exists (select from {target} o where {same_key})
     $sql$,
     places
   );
@@ -208,6 +208,9 @@ declare
   places jsonb;
   moving text;
   wanted boolean;
+  sees_updates boolean := exists (
+    select from pg_catalog.pg_trigger g where g.tgrelid = target and not g.tgisinternal and g.tgtype & 16 > 0
+  );
   loosened name[] := '{}';
   repairs text[] := '{}';
 begin
@@ -230,9 +233,8 @@ begin
     places := jsonb_build_object(
       'target', target, 'freed', quote_ident(ix.freed), 'key', etl.each(key, '{column}'),
       'entry', ix.entry, 'holds', ix.holds, 'same', ix.same,
-      'same_key', etl.each(key, 'd.{column} = e.{column}', ' and '),
-      'given_up', etl.each(key, 'g.{column} = e.{column}', ' and '),
-      'this_row', etl.each(key, 'o.{column} = e.{column}', ' and ')
+      'same_key', etl.same_key(target, 'd', 'e'), 'given_up', etl.same_key(target, 'g', 'e'),
+      'this_row', etl.same_key(target, 'o', 'e')
     );
     moving := etl.fill(
       $sql$
@@ -248,8 +250,8 @@ begin
     if not wanted then
       continue;
     end if;
-    -- Two nulls would violate it.
-    if (select i.indnullsnotdistinct from pg_catalog.pg_index i where i.indexrelid = ix.index) then
+    -- Two nulls would violate it, or a trigger would see them.
+    if sees_updates or (select i.indnullsnotdistinct from pg_catalog.pg_index i where i.indexrelid = ix.index) then
       repairs := repairs || etl.drop_unique(target, ix.index);
       continue;
     end if;
@@ -269,8 +271,8 @@ $$;
 comment on function etl.free_values(regclass) is
   'Sets to null each value of a unique index or an exclusion constraint that a row gives up and another takes in
 this run, in a column that the feed carries and so fills again: Postgres looks for violations row by row, so that
-two rows could not swap theirs. Where the column is NOT NULL that is lifted; where two nulls violate the index it is
-dropped. Returns the statements that put this right again, once all is written.';
+two rows could not swap theirs. Where the column is NOT NULL that is lifted; where two nulls violate the index, or a
+trigger would see them, the index is dropped. Returns the statements that put this right again, once all is written.';
 
 create or replace function etl.drop_unique(target regclass, index oid)
 returns text
@@ -279,7 +281,7 @@ set search_path = ''
 as $$
 declare
   rule pg_catalog.pg_constraint := (
-    select k from pg_catalog.pg_constraint k where k.conindid = index and k.contype = 'u'
+    select k from pg_catalog.pg_constraint k where k.conindid = index and k.contype in ('u', 'x')
   );
   repair text;
 begin
@@ -294,7 +296,8 @@ begin
 end
 $$;
 comment on function etl.drop_unique(regclass, oid) is
-  'Drops a unique index, with its constraint where it has one, and returns the statement that makes it again.';
+  'Drops a unique index or that of an exclusion constraint, with its constraint where it has one, and returns the
+statement that makes it again.';
 
 create or replace function etl.defer_indexes(target regclass)
 returns text[]

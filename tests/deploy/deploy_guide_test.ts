@@ -5,12 +5,13 @@ import { type Database, freshDatabase } from "../support/database.ts";
 import { temporary } from "../support/directories.ts";
 import { blocks, document, project } from "../support/project.ts";
 import { serveSamples } from "../support/samples.ts";
+import { serve } from "../support/web.ts";
 import { type ManagementApi, managementApi, ref } from "./management_api.ts";
 import { workplace } from "./supabase_cli.ts";
 
-const guide =
-  (await document("README.md")).split(/^## /m).find((section) => section.startsWith("Deploy to Supabase\n")) ?? "";
-const commands = blocks(guide, "sh");
+const chapters = (await document("README.md")).split(/^## /m);
+const chapter = (title: string) => chapters.find((chapter) => chapter.startsWith(`${title}\n`)) ?? "";
+const commands = blocks(chapter("Deploy to Supabase"), "sh");
 
 /** The schedule's extensions, or what stands in for them. */
 async function createExtensions(db: Database): Promise<void> {
@@ -24,7 +25,8 @@ async function createExtensions(db: Database): Promise<void> {
     create table cron.job_run_details (jobid bigint, runid bigint, status text, return_message text,
       start_time timestamptz, end_time timestamptz);
     create function cron.schedule(text, text, text) returns bigint language sql as
-      'insert into cron.job (jobname, schedule, command) values ($1, $2, $3) returning jobid';
+      'insert into cron.job (jobname, schedule, command) values ($1, $2, $3)
+      on conflict (jobname) do update set schedule = excluded.schedule, command = excluded.command returning jobid';
     create function cron.unschedule(bigint) returns boolean language sql as
       'delete from cron.job where jobid = $1 returning true';`);
 }
@@ -58,10 +60,13 @@ Deno.test("the deploy guide leads from an empty project to a scheduled loader, a
     return out;
   };
 
-  await t.step("at most six commands", async () => {
-    assert.ok((deploy.match(/^npx /gm) ?? []).length <= 6);
+  await t.step("at most seven commands, which may all be run again", async () => {
+    assert.ok((deploy.match(/\bnpx /g) ?? []).length <= 7);
+    await run(deploy);
+    const first = api.secrets.ETL_TRIGGER_SECRET;
     assert.match(await run(deploy), /scheduled .* run 2\d{3}-/);
-    assert.match(api.secrets.ETL_TRIGGER_SECRET, /^[0-9a-f]{64}$/);
+    assert.match(first, /^[0-9a-f]{64}$/);
+    assert.equal(api.secrets.ETL_TRIGGER_SECRET, first);
     assert.deepEqual(
       await db.query("select jobname, schedule from cron.job where jobname = 'tdc-etl'"),
       [{ jobname: "tdc-etl", schedule: "*/10 * * * *" }],
@@ -83,21 +88,72 @@ Deno.test("the deploy guide leads from an empty project to a scheduled loader, a
     assert.match(await run(health), /drivers +│ ok/);
   });
 
+  await t.step("where the secrets cannot be read, a rotation sets none", async () => {
+    const before = { ...api.secrets };
+    await db.query("alter function etl.begin_rotation() rename to hidden");
+    const { code, err } = await work.shell(newSecret.split("\n").slice(0, 2).join("\n"));
+    await db.query("alter function etl.hidden() rename to begin_rotation");
+    assert.notEqual(code, 0);
+    assert.match(err, /were not read: see the error above/);
+    assert.deepEqual(api.secrets, before);
+  });
+
   await t.step("a new secret lets every call in, at each step", async () => {
     const before = api.secrets.ETL_TRIGGER_SECRET;
     await run(newSecret);
     const [fresh, old] = api.secrets.ETL_TRIGGER_SECRET.split(",");
     assert.equal(old, before);
     assert.equal((await tick(db, api)).status, 200);
-    await run(`new=${fresh}\n${oldSecretGone}`);
+    await run(oldSecretGone);
     assert.equal(api.secrets.ETL_TRIGGER_SECRET, fresh);
     assert.equal((await tick(db, api)).status, 200);
     await db.query("select vault.update_secret(id, $1) from vault.secrets where name = 'etl_trigger_secret'", [old]);
     assert.equal((await tick(db, api)).status, 401, "the old one opens no longer");
   });
 
+  await t.step("no statement holds a secret, which a server would log where it fails", () => {
+    assert.ok(api.queries.length >= 8);
+    for (const query of api.queries) assert.doesNotMatch(query, /[0-9a-f]{64}/);
+  });
+
+  await t.step("who may only read is refused by words", async () => {
+    const { code, out, err } = await work.shell(health.replace("--remote", "--remote --read-only"));
+    assert.notEqual(code, 0);
+    assert.match(out + err, /permission denied/);
+  });
+
   await t.step("the end of the schedule", async () => {
     await run(end);
     assert.deepEqual(await db.query("select from cron.job"), []);
   });
+});
+
+Deno.test("a further feed, as the README prints it, is nobody's by the API, on projects old and new", async (t) => {
+  const [sql] = blocks(chapter("A further feed"), "sql");
+  for (const classic of [true, false]) {
+    await t.step(classic ? "with the default privileges of before" : "without", async () => {
+      await using db = await freshDatabase();
+      const all = "grant all on tables to anon, authenticated, service_role";
+      if (classic) await db.query(`alter default privileges in schema public ${all}`);
+      await db.query(sql);
+      await db.query("insert into public.drivers (id) values ('d1')");
+      await using web = serve({ "/payouts.csv": "id,driver_id,amount_cents\np1,d1,5\n" });
+      await db.pointAt(web.url);
+      assert.equal((await db.loadOne("payouts")).inserted, 1);
+      for (const role of ["anon", "authenticated"]) {
+        for (
+          const statement of [
+            "select * from public.payouts",
+            "insert into public.payouts values ('p2', 'd1', 1)",
+            "update public.payouts set amount_cents = 1",
+            "delete from public.payouts",
+            "truncate public.payouts",
+          ]
+        ) {
+          await assert.rejects(db.query(`begin; set local role ${role}; ${statement}`), { code: "42501" });
+          await db.query("rollback");
+        }
+      }
+    });
+  }
 });

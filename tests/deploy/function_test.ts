@@ -116,13 +116,25 @@ Deno.test("without the secret nothing is done, and nothing is told", async (t) =
 
 Deno.test("a function without a secret, or with a short one, lets nobody in", async () => {
   await using db = await freshDatabase();
-  for (const secrets of ["", "short", `${secret},short`, `${secret},`]) {
+  for (const secrets of ["", " , ", "short", `${secret},short`]) {
     await using etl = serveFunction(db, secrets);
     for (const given of [secret, "short", ""]) {
       const response = await etl.call({ secret: given });
       assert.equal(response.status, 503);
       assert.equal((await response.json()).error.code, "not_configured");
     }
+  }
+});
+
+Deno.test("an empty part of the secrets is none, and opens to nobody", async () => {
+  await using db = await freshDatabase();
+  for (const secrets of [`${secret},`, `,${secret}`, `${secret}, ,`]) {
+    await using etl = serveFunction(db, secrets);
+    assert.equal((await etl.call({ secret: "" })).status, 401);
+    const { status, body } = await etl.call({ secret });
+    await body?.cancel();
+    assert.notEqual(status, 503);
+    assert.notEqual(status, 401);
   }
 });
 

@@ -13,6 +13,8 @@ export interface ManagementApi extends AsyncDisposable {
   uploaded: Record<string, string>;
   /** What `secrets set` sent. */
   secrets: Record<string, string>;
+  /** What `db query` sent. */
+  queries: string[];
 }
 
 /** SQL that the CLI sends runs in `db`, after `localize`. */
@@ -21,6 +23,7 @@ export function managementApi(db: Database, localize: (sql: string) => string): 
     metadata: {},
     uploaded: {},
     secrets: {},
+    queries: [],
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
   const actions: Record<string, (request: Request) => unknown> = {
@@ -31,10 +34,14 @@ export function managementApi(db: Database, localize: (sql: string) => string): 
     },
     "POST /functions/deploy": async (request) => await receive(await request.formData(), api),
     "POST /database/query": async (request) => {
+      const { query, read_only } = await request.json();
+      api.queries.push(query);
       const client = await connect(db.url);
       try {
+        // As the hosted one: a role that reads everything, and may execute nothing of ours.
+        if (read_only) await client.query("set role supabase_read_only_user");
         // As the hosted one: of several statements the last one's rows.
-        return [await client.query(localize((await request.json()).query))].flat().at(-1)?.rows;
+        return [await client.query(localize(query))].flat().at(-1)?.rows;
       } finally {
         await client.end();
       }

@@ -8,7 +8,7 @@ import { project } from "../support/project.ts";
 import { serveSamples } from "../support/samples.ts";
 
 const migrations = `${project}/supabase/migrations`;
-/** The migrations that have landed, as \`sha256sum\` lists them. */
+/** The migrations that have landed, as `sha256sum` lists them. */
 const landed = (await Deno.readTextFile(`${project}/supabase/landed.sha256`)).trim().split("\n")
   .map((line) => line.split(/\s+/) as [sum: string, name: string]);
 /** What a database of version 0.1.0 has. */

@@ -15,7 +15,7 @@ Deno.test("a merge by hand runs as it is printed, rejects what it says, and leav
   const steps = sql.slice(0, sql.lastIndexOf("rollback;"));
   await db.query(steps);
   assert.deepEqual(
-    await db.query("select column_name, value, reason from pg_temp.etl_rejected order by etl_staged"),
+    await db.query("select column_name, value, reason from pg_temp.etl_rejected order by etl$staged"),
     [
       { column_name: "driver_id", value: "driver-1", reason: "is in no row of public.drivers" },
       { column_name: "dropoff_timestamp", value: "last Tuesday", reason: "is no timestamp with time zone" },

@@ -78,7 +78,7 @@ const faults: Record<string, Fault> = {
     message: /the body was cut short after 16 bytes/,
   },
   "a connection closed without an answer": { tcp: () => {}, code: "unreachable", message: /cannot be reached/ },
-  "an answer that is not HTTP": { tcp: sending("Ana\n\n"), code: "unreachable", message: /cannot be reached/ },
+  "an answer that is not HTTP": { tcp: sending("Ana\n\n"), code: "bad_answer", message: /not HTTP/ },
   "a server that stalls before its answer": { tcp: () => "hang", code: "stalled", message: /sent nothing for 0.4 s/ },
   "a server that stalls in its body": {
     tcp: sending("HTTP/1.1 200 OK\nContent-Length: 99\n\nid,name\n1,Ana\n", "hang"),
@@ -107,8 +107,8 @@ const faults: Record<string, Fault> = {
   },
   "a redirect without end": {
     http: () => new Response(null, { status: 302, headers: { location: "/things" } }),
-    code: "unreachable",
-    message: /cannot be reached/,
+    code: "redirects",
+    message: /more than 20 times/,
   },
   "a redirect to nowhere": {
     http: () => new Response(null, { status: 302 }),

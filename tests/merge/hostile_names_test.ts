@@ -68,15 +68,3 @@ Deno.test("hostile names that no table has are named in the report, or refused b
     assert.match(error!.code, /^(42...|undefined_table)$/, `${name}: ${error!.message}`);
   }
 });
-
-Deno.test("the two column names that the merge uses itself are refused by name", async () => {
-  await using db = await freshDatabase();
-  await using web = serve({ "/x": "id,etl_staged\n1,a\n", "/y": "id,etl_exists\n1,a\n" });
-  for (const [path, column] of [["x", "etl_staged"], ["y", "etl_exists"]]) {
-    await db.query(`create table public.${path} (id int primary key, ${column} text)`);
-    await db.feed(path, { url: `${web.url}/${path}` });
-    const { error } = await db.loadOne(path);
-    assert.equal(error?.code, "42701");
-    assert.match(error!.message, new RegExp(`column "${column}" specified more than once`));
-  }
-});

@@ -4,7 +4,9 @@ do $$
 declare
   role text;
 begin
-  foreach role in array array['anon', 'authenticated', 'service_role', 'authenticator', 'postgres'] loop
+  foreach role in array array[
+    'anon', 'authenticated', 'service_role', 'authenticator', 'supabase_read_only_user', 'postgres'
+  ] loop
     if not exists (select from pg_roles where rolname = role) then
       execute format('create role %I', role);
     end if;
@@ -15,6 +17,8 @@ alter role authenticator login noinherit password :password;
 alter role postgres login createdb createrole bypassrls replication password :password;
 grant anon, authenticated, service_role to authenticator;
 grant anon, authenticated, service_role to postgres with admin option;
+grant pg_read_all_data to supabase_read_only_user;
+grant supabase_read_only_user to postgres;
 grant pg_monitor, pg_signal_backend to postgres;
 alter database postgres owner to postgres;
 grant usage on schema public to anon, authenticated, service_role;

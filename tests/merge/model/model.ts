@@ -43,9 +43,11 @@ export function load(table: Table, file: File, tables: Record<string, Row[]>, li
     rejects.push([number, column, sqlstate, constraint]);
   const read = file.records.filter((record): record is Row => !Array.isArray(record));
   const header = file.header ?? [...new Set(read.flatMap(Object.keys))];
+  const lacking = table.columns.filter((c) => c.required && c.default === null && !header.includes(c.name));
   if (read.length > 0 || file.header) {
-    const needed = table.columns.filter((c) => table.key.includes(c.name) || (c.required && c.default === null));
-    if (needed.some((column) => !header.includes(column.name))) return refused(tables[table.name]);
+    // Rows that are there can be corrected without it.
+    const isRefused = table.key.some((name) => !header.includes(name)) || (before.length === 0 && lacking.length > 0);
+    if (isRefused) return refused(before);
   }
   const carried = table.columns.map((column) => column.name).filter((name) => header.includes(name));
 
@@ -79,6 +81,7 @@ export function load(table: Table, file: File, tables: Record<string, Row[]>, li
     open = open.filter((_, i) => !faults[i]);
     return faults.some(Boolean);
   };
+  for (const { name } of lacking) sift(({ row }) => row[name] === null ? [name, "23502", null] : undefined);
   for (const check of byName(table.checks)) {
     if (check.condition.columns.every((name) => carried.includes(name))) continue;
     validate(({ row }) =>
@@ -147,9 +150,11 @@ function orphan(
   tables: Record<string, Row[]>,
 ): Fault | undefined {
   const value = meanings(table, fk.columns, child.row);
-  if (value.includes(null)) return;
+  if (fk.isFull ? value.every((part) => part === null) : value.includes(null)) return;
   const parents = fk.parent === table ? [...tables[table.name], ...open.map(({ row }) => row)] : tables[fk.parent.name];
-  const found = parents.some((parent) => String(meanings(fk.parent, fk.parent.key, parent)) === String(value));
+  const found = parents.some((parent) =>
+    JSON.stringify(meanings(fk.parent, fk.parent.key, parent)) === JSON.stringify(value)
+  );
   if (!found) return [only(fk.columns), "23503", fk.name];
 }
 

@@ -9,7 +9,7 @@ import { type Database, freshDatabase } from "../../support/database.ts";
 import { snapshot } from "../../support/snapshot.ts";
 import { serve, type Web } from "../../support/web.ts";
 import { load, type Outcome, type Row } from "./model.ts";
-import { spellings, sqlOf, type Table, type Type, values } from "./tables.ts";
+import { extension, spellings, sqlOf, type Table, type Type, types, values } from "./tables.ts";
 import { bytesOf, type Case, cases, type Feed } from "./random_cases.ts";
 import { createTable } from "./random_tables.ts";
 
@@ -33,7 +33,7 @@ Deno.test("the loader does what the model does, and a second time nothing", asyn
   const lanes = path ? [seed] : [seed, seed + 1];
   const results = await Promise.all(lanes.map(async (seed) => {
     await using db = await freshDatabase();
-    await db.query("set timezone to 'UTC'");
+    await prepare(db);
     await using web = serve({});
     let failedAt = Infinity;
     const property = fc.asyncProperty(cases, async (example) => {
@@ -61,7 +61,7 @@ Deno.test("the loader does what the model does, and a second time nothing", asyn
 
 Deno.test("the model knows what Postgres makes of each text", async () => {
   await using db = await freshDatabase();
-  await db.query("set timezone to 'UTC'");
+  await prepare(db);
   for (const type of Object.keys(spellings) as (keyof typeof spellings)[]) {
     for (const text of Object.keys(spellings[type])) {
       const [{ error }] = await db.query("select sql_error_code as error from pg_input_error_info($1, $2)", [
@@ -75,6 +75,12 @@ Deno.test("the model knows what Postgres makes of each text", async () => {
     }
   }
 });
+
+async function prepare(db: Database): Promise<void> {
+  await db.query("set timezone to 'UTC'");
+  await db.admin(extension);
+  await db.query(types);
+}
 
 async function tryCase(db: Database, web: Web, { tables, limit, runs }: Case): Promise<void> {
   await db.query(`drop schema if exists cases cascade; create schema cases; ${tables.map(createTable).join("\n")}`);

@@ -72,7 +72,7 @@ function feed({ columns, key }: Table): fc.Arbitrary<Feed> {
   );
   return fc.tuple(
     carried,
-    fc.subarray(["extra", "Größe in m²"]),
+    fc.subarray(["extra", "Größe in m²", "i"]),
     fc.constantFrom<Feed["format"]>("csv", "json", "ndjson"),
   )
     .chain(([carried, extra, format]) => {

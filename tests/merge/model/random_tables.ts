@@ -5,7 +5,11 @@ import { type Column, type Condition, spellings, sqlOf, type Table, type Type, v
 const texts = ["a", "b", "A", "c d", 'say "x"', "x,y;z|\tw", "two\nlines", "Ä€😀", " ", "NULL", "\\N"];
 const codes = ["a", "b", "ab", "abc", "ab   ", "Ä€😀", "Ä€😀x", "abcd"];
 export const textsOf = (type: Type): string[] =>
-  type === "text" ? texts : type === "code" ? codes : Object.keys(spellings[type]);
+  type === "text" || type === "folded" || type === "loose"
+    ? texts
+    : type === "code" || type === "short"
+    ? codes
+    : Object.keys(spellings[type]);
 const isGood = (type: Type) => (text: string) => typeof values[type](text) === "string";
 export const goodTexts = (type: Type) => textsOf(type).filter(isGood(type));
 export const often = (weight: number, of = 10) => fc.nat(of - 1).map((n) => n < weight);
@@ -24,6 +28,9 @@ const comparisons: Record<Type, [sql: string, holds: (value: string) => boolean]
   money: [">= 0", (value) => Number(value) >= 0],
   text: ["<> 'a'", (value) => value !== "a"],
   code: ["<> 'ab'", (value) => value !== "ab"],
+  short: ["<> 'ab'", (value) => value !== "ab"],
+  folded: ["<> 'a'", (value) => value.toLowerCase() !== "a"],
+  loose: ["<> 'a'", (value) => value.toLowerCase() !== "a"],
   stamp: ["> '2021-07-01 11:00Z'", (value) => value > "2021-07-01 11"],
   flag: ["", (value) => value === "true"],
   day: ["< '2021-07-03'", (value) => value < "2021-07-03"],
@@ -41,7 +48,8 @@ const compareTwo = (one: Column, other: Column): Condition => ({
   holds: (a, b) => [...a].length !== [...b].length,
 });
 
-const any: Type[] = ["int", "text", "numeric", "money", "code", "stamp", "flag", "day"];
+const any: Type[] = Object.keys(sqlOf) as Type[];
+const keyTypes: Type[] = ["int", "text", "code", "short", "folded", "loose", "numeric", "day"];
 const some = <T>(all: T[], maxLength: number) =>
   fc.shuffledSubarray(all, { maxLength: Math.min(maxLength, all.length) });
 
@@ -49,7 +57,7 @@ const some = <T>(all: T[], maxLength: number) =>
 export function table(name: string, parent?: Table): fc.Arbitrary<Table> {
   const keys = fc.integer({ min: 1, max: 10 }).chain((n) =>
     fc.tuple(
-      ...["k1", "k2"].slice(0, n > 7 ? 2 : 1).map((name) => column(name, ["int", "text", "code", "numeric", "day"])),
+      ...["k1", "k2"].slice(0, n > 7 ? 2 : 1).map((name) => column(name, keyTypes)),
     )
   );
   const others = fc.integer({ min: 1, max: 3 }).chain((n) =>
@@ -79,7 +87,11 @@ export function table(name: string, parent?: Table): fc.Arbitrary<Table> {
         }),
         { maxLength: 2 },
       ),
-    }).map(({ columns, checked, unique }) => {
+      isFull: often(3),
+      hasIdentity: often(3),
+      include: often(2),
+      partition: often(3),
+    }).map(({ columns, checked, unique, isFull, hasIdentity, include, partition }) => {
       const made: Table = {
         name,
         columns,
@@ -87,12 +99,17 @@ export function table(name: string, parent?: Table): fc.Arbitrary<Table> {
         checks: checked.map((condition, i) => ({ name: `${name}_check${i}`, condition })),
         uniques: unique.map((unique, i) => ({ name: `${name}_unique${i}`, ...unique })),
         foreignKeys: [],
+        hasIdentity,
+        included: include ? free[0].name : null,
+        // A unique index of a partitioned table must have the partition's key in it.
+        isPartitioned: partition && unique.every(({ columns }) => columns.includes("k1")),
       };
       if (self.length > 0) {
         made.foreignKeys.push({
           name: `${name}_fk_a`,
           columns: self.map(({ name }) => name),
           parent: made,
+          isFull,
         });
       }
       if (up.length > 0) {
@@ -100,6 +117,7 @@ export function table(name: string, parent?: Table): fc.Arbitrary<Table> {
           name: `${name}_fk_b`,
           columns: up.map(({ name }) => name),
           parent: parent!,
+          isFull,
         });
       }
       return made;
@@ -107,23 +125,31 @@ export function table(name: string, parent?: Table): fc.Arbitrary<Table> {
   });
 }
 
-export function createTable({ name, columns, key, checks, uniques, foreignKeys }: Table): string {
+export function createTable(table: Table): string {
+  const { name, columns, key, checks, uniques, foreignKeys, hasIdentity, included, isPartitioned } = table;
   const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
   const parts = columns.map((c) =>
     `${c.name} ${sqlOf[c.type]}${c.required ? " not null" : ""}${
       c.default === null ? "" : ` default ${literal(c.default)}`
     }`
   );
-  parts.push(`primary key (${key})`);
+  if (hasIdentity) parts.push("i int generated always as identity");
+  parts.push(`primary key (${key})${included ? ` include (${included})` : ""}`);
   for (const { name, condition } of checks) parts.push(`constraint ${name} check (${condition.sql})`);
-  for (const { name, columns, parent } of foreignKeys) {
-    parts.push(`constraint ${name} foreign key (${columns}) references cases.${parent.name} (${parent.key})`);
+  for (const { name, columns, parent, isFull } of foreignKeys) {
+    const match = isFull ? " match full" : "";
+    parts.push(`constraint ${name} foreign key (${columns}) references cases.${parent.name} (${parent.key})${match}`);
   }
+  const partitions = [0, 1].map((n) =>
+    `create table cases.${name}_${n} partition of cases.${name} for values with (modulus 2, remainder ${n});`
+  );
   const indexes = uniques.map(({ name: index, columns, nullsEqual, condition }) =>
     `create unique index ${index} on cases.${name} (${columns})${nullsEqual ? " nulls not distinct" : ""}${
       condition ? ` where ${condition.sql}` : ""
     };`
   );
   const plain = `create index ${name}_idx on cases.${name} (${columns[0].name});`;
-  return [`create table cases.${name} (${parts.join(", ")});`, ...indexes, plain].join("\n");
+  const body = `create table cases.${name} (${parts.join(", ")})`;
+  const made = isPartitioned ? [`${body} partition by hash (k1);`, ...partitions] : [`${body};`];
+  return [...made, ...indexes, plain].join("\n");
 }

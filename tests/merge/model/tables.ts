@@ -1,6 +1,17 @@
 /** The tables of the model: their types, with what Postgres makes of a text, and the conditions of their rules. */
 
-export type Type = "int" | "text" | "numeric" | "money" | "code" | "stamp" | "flag" | "day";
+export type Type =
+  | "int"
+  | "text"
+  | "numeric"
+  | "money"
+  | "code"
+  | "short"
+  | "folded"
+  | "loose"
+  | "stamp"
+  | "flag"
+  | "day";
 
 export interface Column {
   name: string;
@@ -22,8 +33,19 @@ export interface Table {
   key: string[];
   checks: { name: string; condition: Condition }[];
   uniques: { name: string; columns: string[]; nullsEqual: boolean; condition: Condition | null }[];
-  foreignKeys: { name: string; columns: string[]; parent: Table }[];
+  foreignKeys: { name: string; columns: string[]; parent: Table; isFull: boolean }[];
+  /** What the loader must not mind: beside the model's columns, an identity; in the key's index, another column. */
+  hasIdentity: boolean;
+  included: string | null;
+  isPartitioned: boolean;
 }
+
+/** What the types below need; the extension is the superuser's to make. */
+export const extension = "create extension citext schema public";
+export const types = `
+  create domain public.short_code as varchar(3);
+  create domain public.short as public.short_code;
+  create collation public.loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);`;
 
 type Value = string | null | { error: string };
 
@@ -33,6 +55,9 @@ export const sqlOf: Record<Type, string> = {
   numeric: "numeric",
   money: "numeric(10,2)",
   code: "varchar(3)",
+  short: "public.short",
+  folded: "public.citext",
+  loose: "text collate public.loose",
   stamp: "timestamptz",
   flag: "boolean",
   day: "date",
@@ -41,7 +66,10 @@ export const sqlOf: Record<Type, string> = {
 const bad = (...texts: string[]) => (error: string) => Object.fromEntries(texts.map((text) => [text, { error }]));
 
 /** Texts of a type that is not textual, and what they become. Beside these there is null, and '' which is null too. */
-export const spellings: Record<Exclude<Type, "text" | "code">, Record<string, Exclude<Value, null>>> = {
+export const spellings: Record<
+  Exclude<Type, "text" | "code" | "short" | "folded" | "loose">,
+  Record<string, Exclude<Value, null>>
+> = {
   int: {
     ...Object.fromEntries(["1", "2", "3", "4", "5", "6", "7", "8"].map((n) => [n, n])),
     " 3 ": "3",
@@ -96,6 +124,13 @@ export const spellings: Record<Exclude<Type, "text" | "code">, Record<string, Ex
 const lookUp = (type: keyof typeof spellings) => (text: string | null): Value =>
   text === null || text === "" ? null : spellings[type][text] ?? { error: "22P02" };
 
+/** Blanks beyond the length are cut, as the SQL standard wants it. */
+const upTo3 = (text: string | null): Value => {
+  const characters = [...text ?? ""];
+  if (characters.slice(3).some((character) => character !== " ")) return { error: "22001" };
+  return text === null ? null : characters.slice(0, 3).join("");
+};
+
 /** What Postgres makes of a text: a value, or an SQLSTATE. */
 export const values: Record<Type, (text: string | null) => Value> = {
   int: lookUp("int"),
@@ -105,16 +140,15 @@ export const values: Record<Type, (text: string | null) => Value> = {
   flag: lookUp("flag"),
   day: lookUp("day"),
   text: (text) => text,
-  // Blanks beyond the length are cut, as the SQL standard wants it.
-  code: (text) => {
-    const characters = [...text ?? ""];
-    if (characters.slice(3).some((character) => character !== " ")) return { error: "22001" };
-    return text === null ? null : characters.slice(0, 3).join("");
-  },
+  folded: (text) => text,
+  loose: (text) => text,
+  code: upTo3,
+  short: upTo3,
 };
 
-/** Two values are equal when their meanings are: 1.0 and 1.00. */
+/** Two values are equal when their meanings are: 1.0 and 1.00, or a and A where case is nothing. */
 export function meaning(type: Type, value: string | null): string | null {
+  if (type === "folded" || type === "loose") return value?.toLowerCase() ?? null;
   return type === "numeric" && value?.includes(".") ? value.replace(/\.?0+$/, "") : value;
 }
 
