@@ -81,7 +81,7 @@ export function load(table: Table, file: File, tables: Record<string, Row[]>, li
     open = open.filter((_, i) => !faults[i]);
     return faults.some(Boolean);
   };
-  for (const { name } of lacking) sift(({ row }) => row[name] === null ? [name, "23502", null] : undefined);
+  for (const { name } of lacking) validate(({ row }) => row[name] === null ? [name, "23502", null] : undefined);
   for (const check of byName(table.checks)) {
     if (check.condition.columns.every((name) => carried.includes(name))) continue;
     validate(({ row }) =>
