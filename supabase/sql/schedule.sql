@@ -121,26 +121,36 @@ comment on function etl.can_read(text) is
   'Whether a table or view of an extension, as in cron.job, is there and may be read; to_regclass would raise an
 error.';
 
-create or replace function etl.purge()
+create or replace function etl.purge(ledger_kept interval default '90 days')
 returns bigint
 language plpgsql
 set search_path = ''
 as $$
 declare
   purged bigint;
+  forgotten bigint := 0;
 begin
-  perform etl.require('pg_cron');
-  delete from cron.job_run_details d
-  where (d.command like 'select etl.invoke()%' or d.command = 'select etl.purge()')
-    and coalesce(d.end_time, d.start_time) < now() - interval '2 days'
-    -- The latest start of a job stays, however long ago: etl.health() tells by it whether a rare one is late.
-    and exists (select from cron.job_run_details later where later.jobid = d.jobid and later.runid > d.runid);
+  delete from etl.runs r
+  where r.finished_at < now() - ledger_kept
+    -- Health tells by the latest of each kind how a feed is, however long ago that was.
+    and exists (
+      select from etl.runs later
+      where later.feed = r.feed and later.status = r.status and later.finished_at > r.finished_at
+    );
   get diagnostics purged = row_count;
-  return purged;
+  if etl.can_read('cron.job_run_details') then
+    delete from cron.job_run_details d
+    where (d.command like 'select etl.invoke()%' or d.command = 'select etl.purge()')
+      and coalesce(d.end_time, d.start_time) < now() - interval '2 days'
+      -- The latest start of a job stays, however long ago: etl.health() tells by it whether a rare one is late.
+      and exists (select from cron.job_run_details later where later.jobid = d.jobid and later.runid > d.runid);
+    get diagnostics forgotten = row_count;
+  end if;
+  return purged + forgotten;
 end
 $$;
-comment on function etl.purge() is
-  'Deletes what pg_cron remembers of our runs that ended more than two days ago, but for the latest of each job;
-returns how many.';
+comment on function etl.purge(interval) is
+  'Deletes the rows of the ledger that are older, and what pg_cron remembers of our runs that ended more than two
+days ago, but for the latest of each feed, status and job; returns how many rows that is.';
 
 revoke all on all functions in schema etl from public;

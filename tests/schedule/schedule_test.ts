@@ -7,7 +7,6 @@ Deno.test("without the extensions all can be created, and says what is missing",
   const calls: [sql: string, message: string][] = [
     ["select etl.schedule()", "the schedule needs pg_cron, pg_net, supabase_vault: missing, or not for this role"],
     ["select etl.unschedule()", "the schedule needs pg_cron: missing, or not for this role"],
-    ["select etl.purge()", "the schedule needs pg_cron: missing, or not for this role"],
     ["select etl.secrets()", "the schedule needs supabase_vault: missing, or not for this role"],
     ["select etl.invoke()", "the schedule needs pg_net: missing, or not for this role"],
   ];

@@ -18,7 +18,7 @@ alter role postgres login createdb createrole bypassrls replication password :pa
 grant anon, authenticated, service_role to authenticator;
 grant anon, authenticated, service_role to postgres with admin option;
 grant pg_read_all_data to supabase_read_only_user;
-grant supabase_read_only_user to postgres;
+grant supabase_read_only_user to postgres with inherit false;
 grant pg_monitor, pg_signal_backend to postgres;
 alter database postgres owner to postgres;
 grant usage on schema public to anon, authenticated, service_role;
