@@ -105,6 +105,9 @@ async function useEachIndex(db: Database): Promise<void> {
     analyze public.trips`);
   await db.query("select from public.trips where dropoff_timestamp between '2021-01-08Z' and '2021-01-09Z'");
   await db.query("select from public.charges where trip_id = 'x'");
-  await db.query("select from etl.runs where feed = 'x'");
+  await db.query("select from etl.runs where feed = 'x' and status = 'failed' order by finished_at desc limit 1");
+  await db.query("select max(finished_at) from etl.runs");
+  await db.query(`select from etl.rejects
+    where feed = 'x' and (sqlstate !~ '^(22|23502|23514)' or reason like 'is refused by a trigger%')`);
   await db.query("select pg_stat_force_next_flush()");
 }

@@ -74,7 +74,7 @@ Deno.test("a fresh directory: a server with Supabase's roles, whose loader is no
   const roles = await query(postgres.adminUrl, "select rolname from pg_roles where rolname !~ '^pg_' order by 1");
   assert.deepEqual(
     roles.map((role) => role.rolname),
-    ["anon", "authenticated", "authenticator", "postgres", "service_role", "supabase_admin"],
+    ["anon", "authenticated", "authenticator", "postgres", "service_role", "supabase_admin", "supabase_read_only_user"],
   );
   const { uid } = await Deno.stat(`/proc/${await pidOf(fresh.path, server)}`).catch(() => ({ uid: null }));
   assert.notEqual(uid, 0);
