@@ -101,8 +101,10 @@ returns text
 language plpgsql
 set search_path = ''
 as $$
+declare
+  users uuid[] := array(select etl.users_with(email));
 begin
-  insert into etl.staff (user_id) select etl.users_with(email) on conflict do nothing;
+  insert into etl.staff (user_id) select unnest(users) on conflict do nothing;
   return format(case when found then '%s is staff now' else '%s was staff already' end, email);
 end
 $$;
@@ -115,8 +117,10 @@ returns text
 language plpgsql
 set search_path = ''
 as $$
+declare
+  users uuid[] := array(select etl.users_with(email));
 begin
-  delete from etl.staff s where s.user_id in (select etl.users_with(email));
+  delete from etl.staff s where s.user_id = any (users);
   return format(case when found then '%s is staff no longer' else '%s was not staff' end, email);
 end
 $$;
@@ -148,7 +152,7 @@ is none.';
 
 create or replace function etl.is_staff()
 returns boolean
-language plpgsql stable security definer
+language plpgsql stable parallel safe security definer
 set search_path = ''
 as $$
 declare
