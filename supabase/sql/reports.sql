@@ -1,4 +1,5 @@
 -- The two reports, by RPC. A trip is completed once it has a dropoff_timestamp, and belongs to that moment.
+-- Both are for staff, and for whoever row security does not hold: the owner, service_role.
 -- In UTC, so that 14 days are as long for every caller, and older columns without a time zone are read alike.
 
 create or replace function public.trips_without_charges(
@@ -12,6 +13,13 @@ set timezone = 'UTC'
 set plan_cache_mode = force_custom_plan
 as $$
 begin
+  if row_security_active('public.trips') then
+    -- Not in one condition: those above may not look into etl.
+    if not etl.is_staff() then
+      raise insufficient_privilege
+        using message = 'the reports are for staff', hint = 'The owner admits: select etl.admit(''you@example.org'').';
+    end if;
+  end if;
   -- Planned for each call, by its bounds: for all trips a hash join, for those of a day the index of the charges.
   return query
   select t.*
@@ -35,10 +43,18 @@ returns table (
   last_name public.drivers.last_name%type,
   last_dropoff_timestamp timestamptz
 )
-language sql stable security invoker
+language plpgsql stable security invoker
 set search_path = ''
 set timezone = 'UTC'
 as $$
+begin
+  if row_security_active('public.trips') then
+    if not etl.is_staff() then
+      raise insufficient_privilege
+        using message = 'the reports are for staff', hint = 'The owner admits: select etl.admit(''you@example.org'').';
+    end if;
+  end if;
+  return query
   select d.id, d.tlc_number, d.first_name, d.last_name, latest.dropoff_timestamp
   from public.drivers d
   cross join lateral (
@@ -46,7 +62,8 @@ as $$
     from public.trips t
     where t.driver_id = d.id and t.dropoff_timestamp::timestamptz <= as_of
   ) latest
-  where latest.dropoff_timestamp < as_of - inactive_for
+  where latest.dropoff_timestamp < as_of - inactive_for;
+end
 $$;
 comment on function public.churned_drivers(timestamptz, interval) is
   'Drivers who completed a trip before, and none in the window from as_of - inactive_for to as_of, both ends

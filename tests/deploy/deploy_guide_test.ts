@@ -45,8 +45,8 @@ async function tick(db: Database, api: ManagementApi): Promise<{ status: number;
 }
 
 Deno.test("the deploy guide leads from an empty project to a scheduled loader, and back", async (t) => {
-  assert.equal(commands.length, 6, "the README has its deploy guide");
-  const [deploy, feeds, health, newSecret, oldSecretGone, end] = commands;
+  assert.equal(commands.length, 7, "the README has its deploy guide");
+  const [deploy, feeds, admit, health, newSecret, oldSecretGone, end] = commands;
   await using db = await freshDatabase("template1");
   await createExtensions(db);
   await using api = managementApi(db, (sql) => sql.replaceAll(/create extension .*/g, ""));
@@ -77,6 +77,12 @@ Deno.test("the deploy guide leads from an empty project to a scheduled loader, a
     await run(feeds);
     const [{ url }] = await db.query("select url from etl.feeds where name = 'trips'");
     assert.equal(url, "https://partner.example/trips.csv");
+  });
+
+  await t.step("the first user, once there is one", async () => {
+    await db.query("create schema auth; create table auth.users (id uuid primary key, email text)");
+    await db.query("insert into auth.users values (gen_random_uuid(), 'you@example.org')");
+    assert.match(await run(admit), /you@example.org is staff now/);
   });
 
   await using web = serveSamples();

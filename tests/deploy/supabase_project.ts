@@ -14,9 +14,13 @@ export interface Project extends AsyncDisposable {
   db: Database;
   url: string;
   anonKey: string;
+  /** Signs the tokens. */
+  jwtSecret: string;
   anon: Client;
-  /** Signed up and signed in by e-mail and password. */
+  /** Signed up, signed in by e-mail and password, and staff. */
   user: Client;
+  /** Somebody who has signed up and signed in, no more. */
+  signUp(email: string): Promise<Client>;
 }
 
 export const account = { email: "ana@partner.example", password: "correct horse battery staple" };
@@ -25,16 +29,24 @@ export async function project(): Promise<Project> {
   await using stack = new AsyncDisposableStack();
   const db = stack.use(await sampleDatabase());
   const anonKey = "sb_publishable_of_this_test";
+  const jwtSecret = crypto.randomUUID();
   const api = stack.adopt(
-    await startApi({ databaseUrl: db.url, anonKey, jwtSecret: crypto.randomUUID() }),
+    await startApi({ databaseUrl: db.url, anonKey, jwtSecret }),
     (api) => api.close(),
   );
   const { url } = stack.use(onLoopback(api.fetch));
   stack.use(hush());
   const client = () => createClient<Types>(url, anonKey, { auth: { persistSession: false, autoRefreshToken: false } });
-  const [anon, user] = [client(), client()];
-  assert.equal((await user.auth.signUp(account)).error, null);
-  assert.equal((await user.auth.signInWithPassword(account)).error, null);
+  const signUp = async (email: string) => {
+    const user = client();
+    const { password } = account;
+    assert.equal((await user.auth.signUp({ email, password })).error, null);
+    assert.equal((await user.auth.signInWithPassword({ email, password })).error, null);
+    return user;
+  };
+  const user = await signUp(account.email);
+  await db.query("select etl.admit($1)", [account.email]);
   const end = stack.move();
-  return { db, url, anonKey, anon, user, [Symbol.asyncDispose]: () => end.disposeAsync() };
+  const dispose = () => end.disposeAsync();
+  return { db, url, anonKey, jwtSecret, anon: client(), user, signUp, [Symbol.asyncDispose]: dispose };
 }

@@ -1,4 +1,4 @@
-/** The reports by RPC: the real supabase-js, as someone who has signed in and as nobody, against REST on real Postgres. */
+/** The reports by RPC: the real supabase-js, as staff and as nobody, against REST on real Postgres. */
 import assert from "node:assert/strict";
 import type { SupabaseClient } from "@supabase/supabase-js";
 import { result } from "../support/command.ts";
@@ -8,7 +8,7 @@ import { account, type Client, project } from "../deploy/supabase_project.ts";
 
 const asOf = "2021-07-11T00:00:00Z";
 
-Deno.test("both reports, signed in: by POST and by GET, in order, by pages, counted, with arguments", async (t) => {
+Deno.test("both reports, as staff: by POST and by GET, in order, by pages, counted, with arguments", async (t) => {
   await using at = await project();
   const ids = async (sql: string) => (await at.db.query(sql)).map((row) => row.id);
   const dropped = await ids("select id from public.trips_without_charges() order by dropoff_timestamp desc, id");
@@ -83,7 +83,7 @@ async function forged(user: Client): Promise<string[]> {
   return token.with(1, btoa(JSON.stringify({ ...claims, role: "postgres" })).replace(/=+$/, ""));
 }
 
-Deno.test("signed in: the tables can be read, and written by nobody", async (t) => {
+Deno.test("staff: the tables can be read, and written by nobody", async (t) => {
   await using at = await project();
   const before = await snapshot(at.db);
   for (const table of ["drivers", "trips", "charges"] as const) {
@@ -98,7 +98,7 @@ Deno.test("signed in: the tables can be read, and written by nobody", async (t) 
   };
   for (const [client, status] of [[at.user, 403], [at.anon, 401]] as const) {
     for (const table of ["drivers", "trips", "charges"] as const) {
-      await t.step(`${table}, ${status === 403 ? "signed in" : "not signed in"}`, async () => {
+      await t.step(`${table}, ${status === 403 ? "as staff" : "not signed in"}`, async () => {
         const attempts = [
           await client.from(table).insert(row[table] as never),
           await client.from(table).insert(row[table] as never).select(),

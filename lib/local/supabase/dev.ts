@@ -1,5 +1,6 @@
 /** `deno task dev`: a Supabase project on one port of this machine, with the loader as its edge function. */
 import { createHmac } from "node:crypto";
+import { connect } from "../../database/connect.ts";
 import { EtlError } from "../../errors.ts";
 import { handle } from "../../http.ts";
 import { load } from "../../load.ts";
@@ -47,7 +48,9 @@ async function start(stack: AsyncDisposableStack): Promise<void> {
   Deno.env.set("ETL_TRIGGER_SECRET", keys.triggerSecret);
   const server = listen(usualPort, (request) => isForFunction(request) ? handle(request) : api.fetch(request));
   stack.defer(server.stop);
-  printGuide(server.url, databaseUrl, keys, await signIn(api, keys));
+  const token = await signIn(api, keys);
+  await admit(databaseUrl);
+  printGuide(server.url, databaseUrl, keys, token);
 }
 
 /** The same at every start, so that a frontend need not be told anew. */
@@ -80,6 +83,16 @@ async function signIn(api: Api, { anonKey, password }: Keys): Promise<string> {
   const response = await post("token?grant_type=password");
   if (!response.ok) throw new Error(`Cannot sign in ${email}: ${await response.text()}`);
   return (await response.json()).access_token;
+}
+
+/** As the owner of a project does, once a user has signed up. */
+async function admit(databaseUrl: string): Promise<void> {
+  const client = await connect(databaseUrl);
+  try {
+    await client.query("select etl.admit($1)", [email]);
+  } finally {
+    await client.end();
+  }
 }
 
 function printGuide(url: string, databaseUrl: string, keys: Keys, token: string): void {
