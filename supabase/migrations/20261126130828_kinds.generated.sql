@@ -252,6 +252,9 @@ begin
   into first_fault
   from pg_temp.etl_columns c
   where c.name is not null and c.type <> 'text';
+  if first_fault is null then
+    return;
+  end if;
   execute etl.fill(
     $sql$
     insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate)
@@ -1457,6 +1460,8 @@ begin
     where a.attrelid = target and a.attnum > 0 and not a.attisdropped
       and a.attnotnull and not a.atthasdef and a.attidentity = ''
       and not exists (select from pg_temp.etl_columns c where c.name = a.attname)
+      -- An empty table has come to require it meanwhile: no record is at fault.
+      and not etl.is_empty(target)
     order by a.attnum
   loop
     execute etl.fill(

@@ -247,6 +247,9 @@ begin
   into first_fault
   from pg_temp.etl_columns c
   where c.name is not null and c.type <> 'text';
+  if first_fault is null then
+    return;
+  end if;
   execute etl.fill(
     $sql$
     insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate)
