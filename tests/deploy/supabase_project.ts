@@ -13,7 +13,7 @@ export type Client = SupabaseClient<Types>;
 export interface Project extends AsyncDisposable {
   db: Database;
   url: string;
-  anonKey: string;
+  publishableKey: string;
   /** Signs the tokens. */
   jwtSecret: string;
   anon: Client;
@@ -28,15 +28,16 @@ export const account = { email: "ana@partner.example", password: "correct horse 
 export async function project(): Promise<Project> {
   await using stack = new AsyncDisposableStack();
   const db = stack.use(await sampleDatabase());
-  const anonKey = "sb_publishable_of_this_test";
+  const publishableKey = "sb_publishable_of_this_test";
   const jwtSecret = crypto.randomUUID();
   const api = stack.adopt(
-    await startApi({ databaseUrl: db.url, anonKey, jwtSecret }),
+    await startApi({ databaseUrl: db.url, publishableKey, jwtSecret }),
     (api) => api.close(),
   );
   const { url } = stack.use(onLoopback(api.fetch));
   stack.use(hush());
-  const client = () => createClient<Types>(url, anonKey, { auth: { persistSession: false, autoRefreshToken: false } });
+  const client = () =>
+    createClient<Types>(url, publishableKey, { auth: { persistSession: false, autoRefreshToken: false } });
   const signUp = async (email: string) => {
     const user = client();
     const { password } = account;
@@ -48,5 +49,5 @@ export async function project(): Promise<Project> {
   await db.query("select etl.admit($1)", [account.email]);
   const end = stack.move();
   const dispose = () => end.disposeAsync();
-  return { db, url, anonKey, jwtSecret, anon: client(), user, signUp, [Symbol.asyncDispose]: dispose };
+  return { db, url, publishableKey, jwtSecret, anon: client(), user, signUp, [Symbol.asyncDispose]: dispose };
 }

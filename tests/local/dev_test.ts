@@ -61,7 +61,7 @@ Deno.test("deno task dev", async (t) => {
   await t.step("started again by the task, it has the same keys; SIGTERM ends it", async () => {
     const options = { cwd: copy.path, env: { NO_COLOR: "1", DATABASE_URL: "" } };
     const again = await guided(start(Deno.execPath(), ["task", "-q", "dev"], options));
-    for (const name of ["anon key", "user ", "trigger secret"]) {
+    for (const name of ["publishable key", "user ", "trigger secret"]) {
       assert.deepEqual(linesWith(again.guide, name), linesWith(first.guide, name));
     }
     await end(again, "SIGTERM");

@@ -69,7 +69,7 @@ Deno.test("without signing in: no report, no table", async () => {
   }
   for (const authorization of ["", "Bearer x", `Bearer ${(await forged(at.user)).join(".")}`]) {
     const response = await fetch(`${at.url}/rest/v1/rpc/trips_without_charges`, {
-      headers: { ...(authorization && { authorization, apikey: at.anonKey }) },
+      headers: { ...(authorization && { authorization, apikey: at.publishableKey }) },
     });
     await response.body?.cancel();
     assert.equal(response.status, 401, authorization);
@@ -136,7 +136,7 @@ Deno.test("the frontend's code in README.md, typed and run", async () => {
   const code = blocks(await document("README.md"), "ts").find((block) => block.includes("createClient"));
   assert.ok(code, "README.md shows a createClient");
   await using at = await project();
-  const given = Object.entries({ SUPABASE_URL: at.url, SUPABASE_ANON_KEY: at.anonKey, ...account });
+  const given = Object.entries({ SUPABASE_URL: at.url, SUPABASE_PUBLISHABLE_KEY: at.publishableKey, ...account });
   const constants = given.map(([name, value]) => `const ${name} = ${JSON.stringify(value)};`);
   const file = await Deno.makeTempFile({ suffix: ".ts" });
   const shown = "console.log(JSON.stringify({ error, count, trips: trips?.length, drivers: drivers?.length }));";

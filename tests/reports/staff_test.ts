@@ -66,7 +66,7 @@ function bearing(at: Project, claims: Record<string, unknown>): Client {
   const expires = Math.floor(Date.now() / 1000) + 600;
   const text = `${encode({ alg: "HS256", typ: "JWT" })}.${encode({ role: "authenticated", exp: expires, ...claims })}`;
   const token = `${text}.${createHmac("sha256", at.jwtSecret).update(text).digest("base64url")}`;
-  return createClient(at.url, at.anonKey, {
+  return createClient(at.url, at.publishableKey, {
     auth: { persistSession: false, autoRefreshToken: false },
     global: { headers: { authorization: `Bearer ${token}` } },
   });

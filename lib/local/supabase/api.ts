@@ -18,14 +18,14 @@ export interface Api {
 export interface ApiOptions {
   /** As the loader connects. The role `authenticator` must have the same password, as in the embedded Postgres. */
   databaseUrl: string;
-  /** The key that frontends carry, `sb_publishable_…`: supabase-js' anon key. */
-  anonKey: string;
+  /** The key that frontends carry, `sb_publishable_…`. */
+  publishableKey: string;
   /** Signs the tokens of those who sign in; 32 characters at least. */
   jwtSecret: string;
 }
 
 /** The tables are those of this moment: a new one is seen by the next start. */
-export async function startApi({ databaseUrl, anonKey, jwtSecret }: ApiOptions): Promise<Api> {
+export async function startApi({ databaseUrl, publishableKey, jwtSecret }: ApiOptions): Promise<Api> {
   await createAuthSchema(databaseUrl);
   // As on Supabase, a role that has nothing itself: a request that took on no role could read nothing.
   const connection = connectAs(Object.assign(new URL(databaseUrl), { username: "authenticator" }).href);
@@ -36,7 +36,7 @@ export async function startApi({ databaseUrl, anonKey, jwtSecret }: ApiOptions):
     connection,
     api: { schemas: ["public"] },
     // Without a key it takes any caller; with admin, a caller without a key is service_role.
-    auth: { enabled: true, jwt_secret: jwtSecret, publishable_key: anonKey, jwt_expiry: 24 * 3600 },
+    auth: { enabled: true, jwt_secret: jwtSecret, publishable_key: publishableKey, jwt_expiry: 24 * 3600 },
     options: { server: { admin: false } },
   });
   return {

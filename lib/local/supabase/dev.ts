@@ -14,7 +14,7 @@ const usualPort = 54321;
 const email = "dev@example.com";
 
 interface Keys {
-  anonKey: string;
+  publishableKey: string;
   jwtSecret: string;
   triggerSecret: string;
   password: string;
@@ -58,7 +58,7 @@ function keysOf(databaseUrl: string): Keys {
   const { password } = new URL(databaseUrl);
   const derive = (purpose: string) => createHmac("sha256", password).update(purpose).digest("base64url");
   return {
-    anonKey: `sb_publishable_${derive("anon key").slice(0, 22)}`,
+    publishableKey: `sb_publishable_${derive("publishable key").slice(0, 22)}`,
     jwtSecret: derive("jwt secret"),
     triggerSecret: derive("trigger secret"),
     password: derive("password").slice(0, 22),
@@ -70,12 +70,12 @@ function isForFunction(request: Request): boolean {
 }
 
 /** The token of the one user there is, signed up at the first start. */
-async function signIn(api: Api, { anonKey, password }: Keys): Promise<string> {
+async function signIn(api: Api, { publishableKey, password }: Keys): Promise<string> {
   const post = (path: string) =>
     api.fetch(
       new Request(`http://127.0.0.1/auth/v1/${path}`, {
         method: "POST",
-        headers: { apikey: anonKey, "content-type": "application/json" },
+        headers: { apikey: publishableKey, "content-type": "application/json" },
         body: JSON.stringify({ email, password }),
       }),
     );
@@ -97,10 +97,10 @@ async function admit(databaseUrl: string): Promise<void> {
 
 function printGuide(url: string, databaseUrl: string, keys: Keys, token: string): void {
   const report = (query: string) =>
-    `curl '${url}/rest/v1/rpc/${query}' -H 'apikey: ${keys.anonKey}' -H 'authorization: Bearer ${token}'`;
+    `curl '${url}/rest/v1/rpc/${query}' -H 'apikey: ${keys.publishableKey}' -H 'authorization: Bearer ${token}'`;
   console.log(`
 URL             ${url}
-anon key        ${keys.anonKey}
+publishable key ${keys.publishableKey}
 user            ${email}, password ${keys.password}
 user's token    ${token}
 trigger secret  ${keys.triggerSecret}
