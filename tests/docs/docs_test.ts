@@ -63,3 +63,13 @@ Deno.test("every link between the documents leads somewhere", async () => {
     }
   }
 });
+
+Deno.test("every reason of a reject is explained", async () => {
+  const table = (await document("docs/rejects.md")).replaceAll(/\s+/g, " ");
+  const texts = [...(await sources()).values(), await document("lib/format/broken.ts")];
+  // What a reason begins with, up to what differs from record to record.
+  const begun = /(?<=['"`])(?:is|has|holds|breaks|repeats|conflicts|gives up|cannot be) (?:[^'"`$,\\%\n]|'')*/g;
+  const reasons = texts.flatMap((text) => [...text.matchAll(begun)].map(([reason]) => reason.replaceAll("''", "'")));
+  assert.ok(reasons.length > 20, "the reasons are found");
+  for (const reason of new Set(reasons)) assert.ok(table.includes(reason.trim().replace(/:$/, "")), reason);
+});
