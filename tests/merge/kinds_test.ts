@@ -130,6 +130,33 @@ const cases: Record<string, Case> = {
     ],
   },
 
+  "a composite unique key, with ON UPDATE CASCADE: who takes a value that is free follows at once": {
+    sql: `${x("id int primary key, a text, b int, unique (a, b)")}
+      create table t.c (a text, b int, foreign key (a, b) references t.x (a, b) on update cascade);`,
+    also: { "select c::text as row from t.c": "(a,3)" },
+    steps: [
+      { file: "id,a,b\n1,a,1\n2,a,2\n", rows: ["(1,a,1)", "(2,a,2)"] },
+      "insert into t.c values ('a', 1)",
+      {
+        file: "id,a,b\n1,a,3\n2,a,1\n",
+        rows: ["(1,a,3)", "(2,a,2)"],
+        rejects: [[2, null, "23505", /still/]],
+        settled: false,
+      },
+      { file: "id,a,b\n1,a,3\n2,a,1\n", rows: ["(1,a,3)", "(2,a,1)"] },
+    ],
+  },
+  "on update set null: what the key says happens, and no more": {
+    sql: `${x("id int primary key, code text unique")}
+      create table t.c (id int, code text references t.x (code) on update set null);`,
+    also: { "select string_agg(c::text, ' ' order by id) as row from t.c": "(1,) (2,b)" },
+    steps: [
+      { file: "id,code\n1,a\n2,b\n", rows: ["(1,a)", "(2,b)"] },
+      "insert into t.c values (1, 'a'), (2, 'b')",
+      { file: "id,code\n1,z\n2,b\n", rows: ["(1,z)", "(2,b)"], counts: { updated: 1, unchanged: 1 } },
+    ],
+  },
+
   // Types whose length an explicit cast cuts.
   "a domain with a length": {
     sql: `create domain t.d3 as varchar(3); ${x("id t.d3 primary key, v t.d3")}`,
@@ -190,6 +217,33 @@ const cases: Record<string, Case> = {
         rejects: [[3, "u", "23505", /already$/], [5, "n", "23505", /already$/]],
         counts: { duplicate: 1 },
       },
+    ],
+  },
+  "citext and a domain with a length in JSON, and a child's key of citext": {
+    sql: `create extension citext schema t; create domain t.d3 as varchar(3);
+      create table t.p (id t.citext primary key); insert into t.p values ('Ana');
+      ${x("id t.citext primary key, d t.d3, p t.citext references t.p")}`,
+    steps: [
+      {
+        file:
+          '[{"id":"A","d":"abc","p":"ANA"},{"id":"a","d":"abc","p":"ana"},{"id":"b","d":"abcd"},{"id":"c","p":"bo"}]',
+        rows: ["(a,abc,ana)"],
+        rejects: [[3, "d", "22001", /^is too long for t\.d3$/], [4, "p", "23503", /^is in no row of t\.p$/]],
+        counts: { duplicate: 1 },
+      },
+    ],
+  },
+  "keys whose operator is that of all arrays, ranges or enums": {
+    sql: `create type t.mood as enum ('low', 'high'); ${
+      x("a int[], r int4range, m t.mood, v int, primary key (a, r, m)")
+    }`,
+    steps: [
+      {
+        file: 'a,r,m,v\n{1},"[1,3)",low,1\n"{ 1 }","[1,2]",low,2\n{1},"[1,3)",high,3\n',
+        rows: ['({1},"[1,3)",high,3)', '({1},"[1,3)",low,2)'],
+        counts: { duplicate: 1, inserted: 2 },
+      },
+      { file: 'a,r,m,v\n{1},"[1,2]",low,5\n', rows: ['({1},"[1,3)",high,3)', '({1},"[1,3)",low,5)'] },
     ],
   },
   "a domain over citext": {
