@@ -8,7 +8,6 @@ as $$
 declare
   is_empty boolean := etl.is_empty(target);
   statement text;
-  state text;
   different bigint;
 begin
   execute etl.fill(
@@ -23,9 +22,7 @@ begin
   begin
     execute statement;
   exception when others then
-    get stacked diagnostics state = returned_sqlstate;
-    -- The input of some types raises what else a wrong statement raises.
-    if state !~ '^(22|23|42|P0)' then
+    if not etl.is_input_error(sqlstate) then
       raise;
     end if;
     perform etl.validate_cells();
@@ -110,14 +107,13 @@ set search_path = ''
 as $$
   select string_agg(
     etl.fill('{a}.{column} {equals} {b}.{column}', jsonb_build_object(
-      'a', a, 'b', b, 'column', quote_ident(c.attname), 'equals', etl.equals(i.indexrelid, k.position::int)
+      'a', a, 'b', b, 'column', quote_ident(k.name), 'equals', etl.equals(i.indexrelid, k.position::int)
     )),
     ' and ' order by k.position
   )
   from pg_catalog.pg_index i
-  cross join unnest(i.indkey::int2[]) with ordinality as k(attnum, position)
-  join pg_catalog.pg_attribute c on c.attrelid = i.indrelid and c.attnum = k.attnum
-  where i.indrelid = target and i.indisprimary and k.position <= i.indnkeyatts
+  cross join unnest(etl.key_of(target)) with ordinality as k(name, position)
+  where i.indrelid = target and i.indisprimary
 $$;
 comment on function etl.same_key(regclass, text, text) is
   'SQL text: whether two rows, under these aliases, have the same primary key, as its index compares.';
@@ -218,13 +214,15 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform etl.reject_cells('pg_input_is_valid', '(pg_input_error_info({value}, {type})).sql_error_code');
+  perform etl.reject_cells(
+    'pg_input_is_valid({value}, {type})', '(pg_input_error_info({value}, {type})).sql_error_code'
+  );
 exception when others then
   -- Some types' input, and some domains' rules, raise in place of telling.
-  if sqlstate !~ '^(22|23|42|P0)' then
+  if not etl.is_input_error(sqlstate) then
     raise;
   end if;
-  perform etl.reject_cells('etl.is_input', 'etl.input_error({value}, {type})');
+  perform etl.reject_cells('etl.input_error({value}, {type}) is null', 'etl.input_error({value}, {type})');
 end
 $$;
 comment on function etl.validate_cells() is 'Rejects the records with a cell that is no value of its column''s type.';
@@ -238,9 +236,9 @@ declare
   first_fault text;
 begin
   select string_agg(
-    etl.fill('when not {is_valid}({cell}, {type}) then {name}', jsonb_build_object(
-      'is_valid', is_valid, 'type', quote_literal(c.type), 'name', quote_literal(c.name),
-      'cell', format(case when c.textual then '%I' else 'nullif(%I, '''')' end, c.name)
+    etl.fill('when not (' || is_valid || ') then {name}', jsonb_build_object(
+      'type', quote_literal(c.type), 'name', quote_literal(c.name),
+      'value', format(case when c.textual then '%I' else 'nullif(%I, '''')' end, c.name)
     )),
     ' ' order by c.attnum
   )
@@ -280,17 +278,8 @@ begin
 end
 $$;
 comment on function etl.reject_cells(text, text) is
-  'Rejects by a function that tells whether a text is a value of a type, and an expression that gives the SQLSTATE
+  'Rejects by two templates with the places {value} and {type}: whether a text is a value of a type, and the SQLSTATE
 for one that is not.';
-
-create or replace function etl.is_input(value text, type text)
-returns boolean
-language sql stable
-set search_path = ''
-as $$
-  select etl.input_error(value, type) is null
-$$;
-comment on function etl.is_input(text, text) is 'As pg_input_is_valid, for types whose input raises.';
 
 create or replace function etl.input_error(value text, type text)
 returns text
@@ -303,7 +292,7 @@ begin
   select e.sql_error_code into state from pg_catalog.pg_input_error_info(value, type) e;
   return state;
 exception when others then
-  if sqlstate !~ '^(22|23|42|P0)' then
+  if not etl.is_input_error(sqlstate) then
     raise;
   end if;
   return sqlstate;
@@ -311,5 +300,16 @@ end
 $$;
 comment on function etl.input_error(text, text) is
   'The SQLSTATE for a text that is no value of a type, also where its input raises; null for one that is.';
+
+create or replace function etl.is_input_error(state text)
+returns boolean
+language sql immutable
+set search_path = ''
+as $$
+  select state ~ '^(22|23|42|P0)'
+$$;
+comment on function etl.is_input_error(text) is
+  'Whether a type''s input, or a domain''s rule, may have raised this SQLSTATE: that of some is what a wrong
+statement raises, too.';
 
 revoke all on all functions in schema etl from public;

@@ -102,17 +102,18 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  known uuid := (select s.id from vault.secrets s where s.name = secret_name);
+  known record;
 begin
-  if known is null then
+  select s.id, s.decrypted_secret into known from vault.decrypted_secrets s where s.name = secret_name;
+  if known.id is null then
     perform vault.create_secret(secret, secret_name);
-  else
-    perform vault.update_secret(known, secret);
+  elsif known.decrypted_secret <> secret then
+    perform vault.update_secret(known.id, secret);
   end if;
 end
 $$;
 comment on function etl.keep_secret(text, text) is
-  'Puts a secret into the vault under a name, in place of one that is there.';
+  'Puts a secret into the vault under a name, in place of another one; writes nothing where it is there already.';
 
 create or replace function etl.new_secret()
 returns text

@@ -49,7 +49,7 @@ end
 $$;
 comment on function etl.stage(text, text[], text) is
   'Makes the staging table of a feed, for a CSV header or (header null) for JSON, and returns the COPY statement
-that fills it. Raises 42P01, ETL02 and ETL03 as etl.target_of() and etl.map_columns() do.';
+that fills it. Raises what etl.target_of(), etl.check_time_zone() and etl.map_columns() raise.';
 
 create or replace function etl.target_of(feed etl.feeds)
 returns regclass
@@ -81,7 +81,8 @@ begin
 end
 $$;
 comment on function etl.target_of(etl.feeds) is
-  'The table that the feed loads. Raises 42P01 where it does not exist, ETL02 where it has no primary key.';
+  'The table that the feed loads. Raises 42P01 where it does not exist, ETL04 where it is no table or has a rule
+INSTEAD of a write, ETL02 where it has no primary key.';
 
 create or replace function etl.key_of(target regclass)
 returns name[]
