@@ -94,7 +94,7 @@ begin
   for fk in
     select k.*
     from etl.foreign_keys(target) k
-    where k.parent = target and not k.cascades
+    where k.parent = target and k.on_update in ('a', 'r')
       and exists (select from pg_temp.etl_columns c where c.name = any (k.parent_columns))
       and not k.parent_columns <@ etl.key_of(target)
     order by k.name
@@ -106,7 +106,7 @@ begin
       from pg_temp.etl_delta d
       join {target} p on {same_key}
       where d.etl$exists and row({old})::record operator(pg_catalog.*<>) row({new})::record
-        and exists (select from {child} c where {matches} {and_stays})
+        and exists (select from {child} c where {matches} {and_lost} {and_stays})
       $sql$,
       jsonb_build_object(
         'target', target, 'child', fk.child, 'matches', fk.matches, 'same_key', etl.same_key(target, 'd', 'p'),
@@ -114,6 +114,11 @@ begin
         'constraint_name', quote_literal(fk.name),
         'reason', quote_literal('gives up what a row refers to in ' || fk.child),
         'old', etl.each(fk.parent_columns, 'p.{column}'), 'new', etl.each(fk.parent_columns, 'd.{column}'),
+        -- Another spelling of what the key takes for the same is no other value, unless the key restricts any change.
+        'and_lost', case
+          when fk.on_update = 'a' then format('and not exists (select from (select d.*) p where %s)', fk.matches)
+          else ''
+        end,
         'and_stays', case
           when fk.child = target then etl.fill(
             'and not exists (select from pg_temp.etl_delta g where {same_key})',
@@ -137,7 +142,7 @@ Returns whether there was any.';
 create or replace function etl.foreign_keys(of regclass)
 returns table (
   name name, child regclass, parent regclass, attnums smallint[], column_name text, parent_columns name[],
-  cascades boolean, present text, matches text
+  on_update "char", present text, matches text
 )
 language sql stable
 set search_path = ''
@@ -146,7 +151,7 @@ as $$
     k.conname, k.conrelid::regclass, k.confrelid::regclass, k.conkey,
     case when cardinality(k.conkey) = 1 then min(child.attname::text) end,
     array_agg(parent.attname order by pair.position),
-    k.confupdtype not in ('a', 'r'),
+    k.confupdtype,
     '(' || string_agg(
       format('c.%I is not null', child.attname), case when k.confmatchtype = 'f' then ' or ' else ' and ' end
     ) || ')',
@@ -176,9 +181,9 @@ as $$
   group by k.oid, k.conname, k.conrelid, k.confrelid, k.conkey, k.confupdtype, k.confmatchtype
 $$;
 comment on function etl.foreign_keys(regclass) is
-  'The foreign keys from and to a table, once each, to and from partitioned tables, too. SQL text: present, whether
-the child''s row c refers to anything (under MATCH FULL, in part); matches, whether the parent''s row p is what it
-refers to, as the key compares.';
+  'The foreign keys from and to a table, once each, to and from partitioned tables, too. on_update: a letter, as
+in pg_constraint. SQL text: present, whether the child''s row c refers to anything (under MATCH FULL, in part);
+matches, whether the parent''s row p is what it refers to, as the key compares.';
 
 create or replace function etl.refers_to(child regclass, parent regclass)
 returns boolean

@@ -50,11 +50,24 @@ as $$
 declare
   repairs text[] := case when updated > 0 then etl.free_values(target) else etl.defer_indexes(target) end;
   statement record := etl.write_statements(target);
+  written bigint;
 begin
   -- Without ON CONFLICT, which costs a sixth more: it looks each key up first.
-  perform etl.write_rows(
-    target, statement.insert_new, statement.update_known, statement.count_gone, expected => inserted + updated
-  );
+  if inserted > 0 and updated > 0 and statement.update_known is not null then
+    -- As one statement: a new row may refer to what a known one gets just now, and the other way round.
+    execute etl.fill(
+      $sql$
+      with new as ({insert_new} returning 1), known as ({update_known} returning 1)
+      select (select count(*) from new) + (select count(*) from known)
+      $sql$,
+      jsonb_build_object('insert_new', statement.insert_new, 'update_known', statement.update_known)
+    ) into written using null::tid, null::tid;
+    perform etl.require_written(target, statement.count_gone, written, expected => inserted + updated);
+  else
+    perform etl.write_rows(
+      target, statement.insert_new, statement.update_known, statement.count_gone, expected => inserted + updated
+    );
+  end if;
   perform etl.repair(repairs);
 end
 $$;
@@ -172,7 +185,6 @@ as $$
 declare
   written bigint;
   updated bigint;
-  gone bigint;
 begin
   execute insert_new using first, last;
   get diagnostics written = row_count;
@@ -181,6 +193,22 @@ begin
     get diagnostics updated = row_count;
     written := written + updated;
   end if;
+  perform etl.require_written(target, count_gone, written, expected, first, last);
+end
+$$;
+comment on function etl.write_rows(regclass, text, text, text, bigint, tid, tid) is
+  'Executes etl.write_statements, for so many rows. Raises as etl.require_written does.';
+
+create or replace function etl.require_written(
+  target regclass, count_gone text, written bigint, expected bigint, first tid default null, last tid default null
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  gone bigint;
+begin
   if written = expected then
     return;
   end if;
@@ -193,9 +221,9 @@ begin
     using errcode = 'ETL05', hint = format('A trigger or rule on %s drops rows.', target);
 end
 $$;
-comment on function etl.write_rows(regclass, text, text, text, bigint, tid, tid) is
-  'Executes etl.write_statements, for so many rows. Raises 40001 where another session has deleted a row since it
-was compared, ETL05 where a trigger or rule drops rows.';
+comment on function etl.require_written(regclass, text, bigint, bigint, tid, tid) is
+  'Raises 40001 where fewer rows than expected were written, since another session has deleted one after it was
+compared; ETL05 where a trigger or rule drops rows.';
 
 create or replace function etl.free_values(target regclass)
 returns text[]
@@ -215,18 +243,21 @@ declare
   repairs text[] := '{}';
 begin
   for ix in
-    select i.*, a.attname as freed, a.attnotnull as required
+    select i.*, a.attname as freed, a.attnotnull as required, a.frees
     from etl.unique_indexes(target) i
     cross join lateral (
-      -- Of an exclusion's expression a null need not make a null: a range without a bound is the larger one.
-      select a.attname, a.attnotnull
+      -- Of an expression or a condition a null need not make a null; and where a key refers to, it would cascade.
+      select a.attname, a.attnotnull, (a.attname = any (i.columns)) is true and not exists (
+        select from pg_catalog.pg_constraint k
+        where k.contype = 'f' and k.confrelid = target and a.attnum = any (k.confkey)
+      ) as frees
       from pg_catalog.pg_attribute a
       join pg_temp.etl_columns c on c.name = a.attname and c.name <> all (key)
       left join pg_catalog.pg_depend p
         on p.classid = 'pg_catalog.pg_class'::regclass and p.objid = i.index
         and p.refobjid = target and p.refobjsubid = a.attnum
-      where a.attrelid = target and (a.attname = any (i.columns) or (p.objid is not null and not i.excludes))
-      order by (a.attname = any (i.columns)) is true desc, a.attnotnull, a.attnum
+      where a.attrelid = target and (a.attname = any (i.columns) or p.objid is not null)
+      order by frees desc, a.attnotnull, a.attnum
       limit 1
     ) a
   loop
@@ -250,8 +281,10 @@ begin
     if not wanted then
       continue;
     end if;
-    -- Two nulls would violate it, or a trigger would see them.
-    if sees_updates or (select i.indnullsnotdistinct from pg_catalog.pg_index i where i.indexrelid = ix.index) then
+    -- A null would not do, two nulls would violate it, or a trigger would see them.
+    if sees_updates or not ix.frees
+      or (select i.indnullsnotdistinct from pg_catalog.pg_index i where i.indexrelid = ix.index)
+    then
       repairs := repairs || etl.drop_unique(target, ix.index);
       continue;
     end if;
@@ -271,8 +304,9 @@ $$;
 comment on function etl.free_values(regclass) is
   'Sets to null each value of a unique index or an exclusion constraint that a row gives up and another takes in
 this run, in a column that the feed carries and so fills again: Postgres looks for violations row by row, so that
-two rows could not swap theirs. Where the column is NOT NULL that is lifted; where two nulls violate the index, or a
-trigger would see them, the index is dropped. Returns the statements that put this right again, once all is written.';
+two rows could not swap theirs. Where the column is NOT NULL that is lifted; where a null would not do, two nulls
+violate the index, or a trigger would see them, the index is dropped. Returns the statements that put this right
+again, once all is written.';
 
 create or replace function etl.drop_unique(target regclass, index oid)
 returns text

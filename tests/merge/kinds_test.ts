@@ -84,6 +84,49 @@ const cases: Record<string, Case> = {
       },
     ],
   },
+  "on update cascade, and a second unique index over the same column": {
+    sql: `${x("id int primary key, code text unique, parent text references t.x (code) on update cascade")}
+      create unique index on t.x (lower(code));`,
+    steps: [
+      { file: "id,code,parent\n1,Ab,\n2,b,\n3,c,Ab\n", rows: ["(1,Ab,)", "(2,b,)", "(3,c,Ab)"] },
+      { file: "id,code\n1,z\n2,ab\n3,c\n", rows: ["(1,z,)", "(2,ab,)", "(3,c,z)"] },
+    ],
+  },
+  "a value that moves beneath an expression that makes no null of a null": {
+    sql: `${x("id int primary key, code text")} create unique index on t.x (coalesce(code, 'none'));`,
+    steps: [
+      { file: "id,code\n1,a\n2,b\n", rows: ["(1,a)", "(2,b)"] },
+      { file: "id,code\n1,b\n2,a\n", rows: ["(1,b)", "(2,a)"] },
+    ],
+  },
+  "a value that moves beneath a condition that holds of a null": {
+    sql: `${x("id int primary key, code text, gone int")} create unique index on t.x (code) where gone is null;`,
+    steps: [
+      { file: "id,code,gone\n1,a,\n2,a,5\n", rows: ["(1,a,)", "(2,a,5)"] },
+      { file: "id,gone\n1,5\n2,\n", rows: ["(1,a,5)", "(2,a,)"] },
+    ],
+  },
+  "new and known rows that refer to what the others get": {
+    sql: x("id int primary key, code text unique, parent text references t.x (code)"),
+    steps: [
+      { file: "id,code,parent\n1,a,\n", rows: ["(1,a,)"] },
+      {
+        file: "id,code,parent\n1,b,c\n2,c,b\n",
+        rows: ["(1,b,c)", "(2,c,b)"],
+        counts: { inserted: 1, updated: 1 },
+      },
+    ],
+  },
+  "no action: another spelling of the same value is no other value": {
+    sql: `create extension citext schema t; ${x("id int primary key, code t.citext unique")}
+      create table t.c (code t.citext references t.x (code));`,
+    also: { "select c::text as row from t.c": "(bob)" },
+    steps: [
+      { file: "id,code\n1,bob\n2,eve\n", rows: ["(1,bob)", "(2,eve)"] },
+      "insert into t.c values ('bob')",
+      { file: "id,code\n1,Bob\n2,eve\n", rows: ["(1,Bob)", "(2,eve)"] },
+    ],
+  },
   "no action, in the table itself: what is given up is refused, the good record loads": {
     sql: x("id int primary key, code text unique, parent text references t.x (code)"),
     steps: [

@@ -2,7 +2,7 @@
  * What a load should do, slow and simple: one record at a time, in plain JavaScript, as docs/design.md says it. The
  * values of a row are what Postgres prints for them, or null.
  */
-import { meaning, type Table, truth, values } from "./tables.ts";
+import { type ForeignKey, meaning, type Table, truth, values } from "./tables.ts";
 
 export type Row = Record<string, string | null>;
 
@@ -20,7 +20,8 @@ export interface File {
 export type Reject = [number, string | null, string, string | null];
 
 export interface Outcome {
-  rows: Row[];
+  /** Of each table: what changes may cascade. */
+  rows: Record<string, Row[]>;
   rejects: Reject[];
   /** read, inserted, updated, unchanged, duplicate, rejected; null where the feed is refused whole. */
   counts: number[] | null;
@@ -35,8 +36,14 @@ interface Candidate {
 
 type Fault = [column: string | null, sqlstate: string, constraint: string | null];
 
-/** Loads a file into a table; `tables` are the rows that foreign keys may point to. */
-export function load(table: Table, file: File, tables: Record<string, Row[]>, limit: number): Outcome {
+/** Loads a file into one of the tables; `tables` are their rows. */
+export function load(
+  table: Table,
+  all: Table[],
+  file: File,
+  tables: Record<string, Row[]>,
+  limit: number,
+): Outcome {
   const before = tables[table.name];
   const rejects: Reject[] = [];
   const put = (number: number, [column, sqlstate, constraint]: Fault) =>
@@ -47,7 +54,7 @@ export function load(table: Table, file: File, tables: Record<string, Row[]>, li
   if (read.length > 0 || file.header) {
     // Rows that are there can be corrected without it.
     const isRefused = table.key.some((name) => !header.includes(name)) || (before.length === 0 && lacking.length > 0);
-    if (isRefused) return refused(before);
+    if (isRefused) return refused(tables);
   }
   const carried = table.columns.map((column) => column.name).filter((name) => header.includes(name));
 
@@ -88,27 +95,38 @@ export function load(table: Table, file: File, tables: Record<string, Row[]>, li
       truth(check.condition, row) === false ? [only(check.condition.columns), "23514", check.name] : undefined
     );
   }
-  do {
-    while (
-      byName(table.foreignKeys).map((fk) => validate((child) => orphan(table, fk, child, open, tables))).some(Boolean)
-    );
-  } while (
-    byName(table.uniques).map((unique) => validate((row) => uniqueViolation(table, unique, row, open, before))).some(
-      Boolean,
-    )
+  const references = all.flatMap(({ name, foreignKeys }) =>
+    foreignKeys.filter(({ parent }) => parent === table).map((fk) => ({ ...fk, child: name }))
   );
+  const refuseGivenUp = () =>
+    byName(references).map((fk) => validate((row) => givesUp(table, fk, row, open, tables))).some(Boolean);
+  do {
+    do {
+      while (
+        byName(table.foreignKeys).map((fk) => validate((child) => orphan(table, fk, child, open, tables))).some(Boolean)
+      );
+    } while (
+      byName(table.uniques).map((unique) =>
+        validate((row) => uniqueViolation(table, unique, references, row, open, before))
+      ).some(Boolean)
+    );
+  } while (refuseGivenUp());
 
   const inserted = open.filter((candidate) => !candidate.old).length;
-  if (rejects.length > limit * file.records.length) return refused(before);
+  if (rejects.length > limit * file.records.length) return refused(tables);
   const written = new Map(open.map(({ row }) => [keyOf(table, row), row]));
+  const rows = { ...tables, [table.name]: [...new Map([...stored, ...written]).values()] };
+  for (const fk of references) {
+    rows[fk.child] = open.reduce((children, parent) => cascade(table, fk, parent, children), rows[fk.child]);
+  }
   return {
-    rows: [...new Map([...stored, ...written]).values()],
+    rows,
     rejects: rejects.sort((a, b) => a[0] - b[0]),
     counts: [file.records.length, inserted, open.length - inserted, same, duplicate, rejects.length],
   };
 }
 
-const refused = (rows: Row[]): Outcome => ({ rows, rejects: [], counts: null });
+const refused = (rows: Record<string, Row[]>): Outcome => ({ rows, rejects: [], counts: null });
 const only = (columns: string[]) => columns.length === 1 ? columns[0] : null;
 const byName = <T extends { name: string }>(all: T[]) => all.toSorted((a, b) => a.name < b.name ? -1 : 1);
 const defaults = (table: Table): Row =>
@@ -134,6 +152,12 @@ function ownFault(table: Table, carried: string[], record: Row, row: Row): Fault
   }
 }
 
+/** The rows that the feed leaves as they are. */
+function staying(rows: Row[], open: Candidate[]): Row[] {
+  const changing = new Set(open.map(({ old }) => old));
+  return rows.filter((row) => !changing.has(row));
+}
+
 function keyOf(table: Table, row: Row): string {
   return JSON.stringify(meanings(table, table.key, row));
 }
@@ -151,17 +175,57 @@ function orphan(
 ): Fault | undefined {
   const value = meanings(table, fk.columns, child.row);
   if (fk.isFull ? value.every((part) => part === null) : value.includes(null)) return;
-  const parents = fk.parent === table ? [...tables[table.name], ...open.map(({ row }) => row)] : tables[fk.parent.name];
+  const parents = [
+    ...staying(tables[fk.parent.name], open),
+    ...(fk.parent === table ? open.map(({ row }) => row) : []),
+  ];
   const found = parents.some((parent) =>
-    JSON.stringify(meanings(fk.parent, fk.parent.key, parent)) === JSON.stringify(value)
+    JSON.stringify(meanings(fk.parent, fk.parentColumns, parent)) === JSON.stringify(value)
   );
   if (!found) return [only(fk.columns), "23503", fk.name];
+}
+
+type Reference = ForeignKey & { child: string };
+
+/** Whether a row refers to what its parent was. */
+const refersTo = ({ columns: [column], parentColumns: [parentColumn] }: Reference, table: Table, old: Row) => {
+  const [value] = meanings(table, [parentColumn], old);
+  const { type } = table.columns.find(({ name }) => name === parentColumn)!;
+  return (child: Row) => value !== null && meaning(type, child[column]) === value;
+};
+
+/** What a row refers to cannot change where the key does not follow. */
+function givesUp(
+  table: Table,
+  fk: Reference,
+  { row, old }: Candidate,
+  open: Candidate[],
+  tables: Record<string, Row[]>,
+): Fault | undefined {
+  const { parentColumns, onUpdate, child } = fk;
+  if (!old || parentColumns.some((name) => table.key.includes(name))) return;
+  const value = (of: Row) =>
+    JSON.stringify(
+      onUpdate === "restrict" ? parentColumns.map((name) => of[name]) : meanings(table, parentColumns, of),
+    );
+  if (!["no action", "restrict"].includes(onUpdate) || value(row) === value(old)) return;
+  if (staying(tables[child], open).some(refersTo(fk, table, old))) return [only(parentColumns), "23503", fk.name];
+}
+
+/** The children's rows, once one of their parents has changed. */
+function cascade(table: Table, fk: Reference, { row, old }: Candidate, children: Row[]): Row[] {
+  const { columns: [column], parentColumns: [parentColumn], onUpdate } = fk;
+  if (!old || row[parentColumn] === old[parentColumn] || !["cascade", "set null"].includes(onUpdate)) return children;
+  const follows = refersTo(fk, table, old);
+  const value = onUpdate === "cascade" ? row[parentColumn] : null;
+  return children.map((child) => follows(child) ? { ...child, [column]: value } : child);
 }
 
 /** Its value is another's: of the row that has it and keeps it, else of the earlier record. */
 function uniqueViolation(
   table: Table,
   unique: Table["uniques"][number],
+  references: ForeignKey[],
   { number, row, old }: Candidate,
   open: Candidate[],
   before: Row[],
@@ -173,8 +237,10 @@ function uniqueViolation(
   };
   const mine = entry(row);
   if (mine === null || (old && entry(old) === mine)) return;
-  const changing = new Set(open.map((other) => other.old));
-  const kept = before.some((other) => entry(other) === mine && !changing.has(other)) ||
+  // What keys refer to does not move: on its way it would be nobody's.
+  const stays = unique.name === `${table.name}_u` &&
+    references.some(({ parentColumns }) => parentColumns[0] === "u");
+  const kept = staying(before, stays ? [] : open).some((other) => entry(other) === mine) ||
     open.some((other) => other.old && entry(other.old) === mine && entry(other.row) === mine);
   const earlier = open.some((other) => other.number < number && entry(other.row) === mine);
   if (kept || earlier) return [only(unique.columns), "23505", unique.name];

@@ -107,6 +107,15 @@ async function tryCase(db: Database, web: Web, { tables, limit, runs }: Case): P
   const all = Object.keys(world.files);
   const { feeds } = runs[runs.length - 1];
   if (!all.every((name) => feeds.includes(name))) await tryRun(db, tables, all, limit, false, world);
+  // A value that keys refer to is taken in the run after the one that gave it up.
+  for (
+    let again = tables.some(({ foreignKeys }) => foreignKeys.some(({ parentColumns: [name] }) => name === "u"));
+    again;
+  ) {
+    const { rows, rejects } = world;
+    await tryRun(db, tables, all, limit, true, world);
+    again = JSON.stringify([rows, rejects]) !== JSON.stringify([world.rows, world.rejects]);
+  }
   const before = await snapshot(db);
   const whole = await tryRun(db, tables, all, limit, runs.length % 2 === 1, world);
   if (whole) assert.deepEqual(await snapshot(db), before, "nothing changed, and something was written");
@@ -128,7 +137,7 @@ async function tryRun(
   for (const table of tables.filter(({ name }) => feeds.includes(name))) {
     const { file, body } = world.files[table.name];
     const said = report.feeds.find(({ feed }) => feed === table.name)!;
-    const outcome = load(table, file, world.rows, limit);
+    const outcome = load(table, tables, file, world.rows, limit);
     if (!outcome.counts) {
       whole = false;
       assert.match(said.error?.code ?? "none", /^(columns|too_many_rejects)$/, `${table.name} should be refused`);
@@ -143,8 +152,8 @@ async function tryRun(
       skipped ? [0, 0, 0, 0, 0, 0] : outcome.counts,
       `counts of ${table.name}`,
     );
-    world.rows[table.name] = outcome.rows;
-    world.rejects[table.name] = outcome.rejects;
+    world.rows = outcome.rows;
+    world.rejects = { ...world.rejects, [table.name]: outcome.rejects };
     world.loaded[table.name] = body;
   }
   for (const table of tables) await compare(db, table, world);

@@ -31,12 +31,15 @@ export interface Case {
   runs: Run[];
 }
 
-const cell = (column: Column, isKey: boolean): fc.Arbitrary<string | null> =>
-  fc.oneof(
-    { weight: isKey ? 30 : 8, arbitrary: fc.constantFrom(...goodTexts(column.type).slice(0, isKey ? 5 : 11)) },
+/** Of keys, and of codes that rows refer to, a few: so that files meet. */
+const cell = (column: Column, isKey: boolean): fc.Arbitrary<string | null> => {
+  const few = isKey ? 5 : /^[uqr]/.test(column.name) ? 3 : null;
+  return fc.oneof(
+    { weight: few ? 30 : 8, arbitrary: fc.constantFrom(...goodTexts(column.type).slice(0, few ?? 11)) },
     { weight: 1, arbitrary: fc.constantFrom(...textsOf(column.type)) },
     { weight: 1, arbitrary: fc.constantFrom(null, "") },
   );
+};
 
 const noObjects = ["5", "null", "[1]", '{"k1": }', '{"k1": 1, "k1": 2}', '{"k1": "\\u0000"}'];
 const deep = "[".repeat(513) + "]".repeat(513);

@@ -1,6 +1,16 @@
 /** Random tables: keys, rules, a parent and a child. */
 import fc from "fast-check";
-import { type Column, type Condition, spellings, sqlOf, type Table, type Type, values } from "./tables.ts";
+import {
+  type Column,
+  type Condition,
+  type ForeignKey,
+  type OnUpdate,
+  spellings,
+  sqlOf,
+  type Table,
+  type Type,
+  values,
+} from "./tables.ts";
 
 const texts = ["a", "b", "A", "c d", 'say "x"', "x,y;z|\tw", "two\nlines", "Ä€😀", " ", "NULL", "\\N"];
 const codes = ["a", "b", "ab", "abc", "ab   ", "Ä€😀", "Ä€😀x", "abcd"];
@@ -53,7 +63,7 @@ const keyTypes: Type[] = ["int", "text", "code", "short", "folded", "loose", "nu
 const some = <T>(all: T[], maxLength: number) =>
   fc.shuffledSubarray(all, { maxLength: Math.min(maxLength, all.length) });
 
-/** A table, perhaps with a foreign key to `parent` and one to itself. */
+/** A table, perhaps with foreign keys to `parent` and to itself: to the primary key, and to a unique column, `u`. */
 export function table(name: string, parent?: Table): fc.Arbitrary<Table> {
   const keys = fc.integer({ min: 1, max: 10 }).chain((n) =>
     fc.tuple(
@@ -63,18 +73,24 @@ export function table(name: string, parent?: Table): fc.Arbitrary<Table> {
   const others = fc.integer({ min: 1, max: 3 }).chain((n) =>
     fc.tuple(...["a", "b", "c"].slice(0, n).map((name) => column(name, any)))
   );
-  return fc.tuple(keys, others, often(8), often(4)).chain(([keys, others, toParent, toSelf]) => {
+  const code = fc.option(column("u", keyTypes));
+  return fc.tuple(keys, others, code, often(8), often(4)).chain(([keys, others, code, toParent, toSelf]) => {
     const like = (letter: string, target: Column[]) =>
       target.map(({ type }, i): Column => ({ name: `${letter}${i + 1}`, type, required: false, default: null }));
     const parentKey = parent && toParent ? parent.columns.filter(({ name }) => parent.key.includes(name)) : [];
     const up = like("p", parentKey.toSorted((a, b) => a.name < b.name ? -1 : 1));
     const self = like("s", toSelf ? keys : []);
-    const free = [...others, ...up, ...self];
+    const free = [...others, ...code ? [code] : [], ...up, ...self];
+    // What a key may change on its own is in no rule.
+    const parentCode = parent?.columns.filter(({ name }) => name === "u") ?? [];
+    const byCode = [...like("q", code && toSelf ? [code] : []), ...like("r", toParent ? parentCode : [])];
     const pairs = free.flatMap((a) =>
       free.filter((b) => a !== b && a.type !== "stamp" && b.type !== "stamp").map((b) => [a, b])
     );
     return fc.record({
-      columns: fc.shuffledSubarray([...keys, ...free], { minLength: keys.length + free.length }),
+      columns: fc.shuffledSubarray([...keys, ...free, ...byCode], {
+        minLength: keys.length + free.length + byCode.length,
+      }),
       checked: some([...free.map(compare), ...pairs.map(([a, b]) => compareTwo(a, b))], 2),
       unique: fc.array(
         fc.record({
@@ -88,38 +104,46 @@ export function table(name: string, parent?: Table): fc.Arbitrary<Table> {
         { maxLength: 2 },
       ),
       isFull: often(3),
+      onUpdate: fc.constantFrom<OnUpdate>("no action", "restrict", "cascade", "cascade", "set null"),
       hasIdentity: often(3),
       include: often(2),
       partition: often(3),
-    }).map(({ columns, checked, unique, isFull, hasIdentity, include, partition }) => {
+    }).map(({ columns, checked, unique, isFull, onUpdate, hasIdentity, include, partition }) => {
       const made: Table = {
         name,
         columns,
         key: keys.map(({ name }) => name),
         checks: checked.map((condition, i) => ({ name: `${name}_check${i}`, condition })),
-        uniques: unique.map((unique, i) => ({ name: `${name}_unique${i}`, ...unique })),
+        uniques: [
+          ...code ? [{ name: `${name}_u`, columns: ["u"], nullsEqual: false, condition: null }] : [],
+          ...unique.map((unique, i) => ({ name: `${name}_unique${i}`, ...unique })),
+        ],
         foreignKeys: [],
         hasIdentity,
         included: include ? free[0].name : null,
         // A unique index of a partitioned table must have the partition's key in it.
-        isPartitioned: partition && unique.every(({ columns }) => columns.includes("k1")),
+        isPartitioned: partition && !code && unique.every(({ columns }) => columns.includes("k1")),
       };
-      if (self.length > 0) {
-        made.foreignKeys.push({
-          name: `${name}_fk_a`,
-          columns: self.map(({ name }) => name),
-          parent: made,
+      const refer = (columns: Column[], parent: Table, parentColumns: string[], onUpdate: OnUpdate) => {
+        if (columns.length === 0) return;
+        const letter = columns[0].name[0];
+        const names = columns.map(({ name }) => name);
+        const key: ForeignKey = {
+          name: `${name}_fk_${letter}`,
+          columns: names,
+          parent,
+          parentColumns,
           isFull,
-        });
-      }
-      if (up.length > 0) {
-        made.foreignKeys.push({
-          name: `${name}_fk_b`,
-          columns: up.map(({ name }) => name),
-          parent: parent!,
-          isFull,
-        });
-      }
+          onUpdate,
+        };
+        made.foreignKeys.push(key);
+      };
+      const toCode = (letter: string) => byCode.filter(({ name }) => name.startsWith(letter));
+      refer(self, made, made.key, "no action");
+      refer(up, parent!, parent?.key ?? [], "no action");
+      // Of rows that change together, Postgres restricts what it would otherwise allow.
+      refer(toCode("q"), made, ["u"], onUpdate === "restrict" ? "no action" : onUpdate);
+      refer(toCode("r"), parent!, ["u"], onUpdate);
       return made;
     });
   });
@@ -136,10 +160,12 @@ export function createTable(table: Table): string {
   if (hasIdentity) parts.push("i int generated always as identity");
   parts.push(`primary key (${key})${included ? ` include (${included})` : ""}`);
   for (const { name, condition } of checks) parts.push(`constraint ${name} check (${condition.sql})`);
-  for (const { name, columns, parent, isFull } of foreignKeys) {
-    const match = isFull ? " match full" : "";
-    parts.push(`constraint ${name} foreign key (${columns}) references cases.${parent.name} (${parent.key})${match}`);
-  }
+  const keys = foreignKeys.map((fk) =>
+    `alter table cases.${name} add constraint ${fk.name} foreign key (${fk.columns})
+      references cases.${fk.parent.name} (${fk.parentColumns})${
+      fk.isFull ? " match full" : ""
+    } on update ${fk.onUpdate};`
+  );
   const partitions = [0, 1].map((n) =>
     `create table cases.${name}_${n} partition of cases.${name} for values with (modulus 2, remainder ${n});`
   );
@@ -151,5 +177,5 @@ export function createTable(table: Table): string {
   const plain = `create index ${name}_idx on cases.${name} (${columns[0].name});`;
   const body = `create table cases.${name} (${parts.join(", ")})`;
   const made = isPartitioned ? [`${body} partition by hash (k1);`, ...partitions] : [`${body};`];
-  return [...made, ...indexes, plain].join("\n");
+  return [...made, ...indexes, ...keys, plain].join("\n");
 }

@@ -27,13 +27,24 @@ export interface Condition {
   holds(...values: string[]): boolean;
 }
 
+export interface ForeignKey {
+  name: string;
+  columns: string[];
+  parent: Table;
+  parentColumns: string[];
+  isFull: boolean;
+  onUpdate: OnUpdate;
+}
+
+export type OnUpdate = "no action" | "restrict" | "cascade" | "set null";
+
 export interface Table {
   name: string;
   columns: Column[];
   key: string[];
   checks: { name: string; condition: Condition }[];
   uniques: { name: string; columns: string[]; nullsEqual: boolean; condition: Condition | null }[];
-  foreignKeys: { name: string; columns: string[]; parent: Table; isFull: boolean }[];
+  foreignKeys: ForeignKey[];
   /** What the loader must not mind: beside the model's columns, an identity; in the key's index, another column. */
   hasIdentity: boolean;
   included: string | null;
