@@ -5,6 +5,7 @@
  */
 import { bundle, type Package } from "./bundle.ts";
 import { remove } from "./postgres/install.ts";
+import { explain } from "./session.ts";
 
 interface Vulnerability {
   name: string;
@@ -47,5 +48,5 @@ async function audit(directory: string): Promise<number> {
 
 if (import.meta.main) {
   const directory = await Deno.makeTempDir({ prefix: "tdc-etl-audit-" });
-  Deno.exit(await audit(directory).finally(() => remove(directory)));
+  Deno.exit(await audit(directory).catch((error) => explain(error, false)).finally(() => remove(directory)));
 }

@@ -28,7 +28,7 @@ export async function bundle(entry: string, target: string): Promise<Package[]> 
 async function deno(...args: string[]): Promise<string> {
   const command = new Deno.Command(Deno.execPath(), { args, cwd: project, stderr: "inherit" });
   const { success, stdout } = await command.output();
-  if (!success) throw new Error(`deno ${args[0]} failed`);
+  if (!success) throw new Error(`deno ${args[0]} did not succeed`);
   return new TextDecoder().decode(stdout);
 }
 
@@ -44,7 +44,9 @@ const globals = [
 function withImportsFirst(text: string): string {
   const prelude =
     /^import \{ createRequire as (\w+) \} from "node:module";\nvar __require = \1\(import\.meta\.url\);$/m;
-  if (!prelude.test(text)) throw new Error("This Deno bundles in another way than lib/local/bundle.ts knows");
+  if (!prelude.test(text)) {
+    throw new Error(`Deno ${Deno.version.deno} bundles in another way than 2.9.6, which is known`);
+  }
   const imports = new Set<string>();
   const asked = text.replace(/\b__require\("(node:([^"]+))"\)/g, (_, specifier, name) => {
     const variable = `__node_${name.replaceAll("/", "_")}`;

@@ -5,6 +5,7 @@
  */
 import { bundle } from "./bundle.ts";
 import { remove } from "./postgres/install.ts";
+import { explain } from "./session.ts";
 
 const project = new URL("../../", import.meta.url);
 /** The entry point that supabase/config.toml names. */
@@ -20,5 +21,5 @@ async function deploy(options: string[]): Promise<number> {
 if (import.meta.main) {
   // They reach the CLI as well: once it has ended, the file goes.
   for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, () => {});
-  Deno.exit(await deploy(Deno.args).finally(() => remove(file)));
+  Deno.exit(await deploy(Deno.args).catch((error) => explain(error, false)).finally(() => remove(file)));
 }
