@@ -66,6 +66,7 @@ function withPackagesNamed(text: string, npmCache: string): { text: string; pack
     packages.set(directory, { name, version });
     return `npm:${other.slice(registry.length)}`;
   });
+  if (packages.size === 0) throw new Error(`The bundle has no package from ${npmCache}`);
   return { text: head + named.join(""), packages };
 }
 

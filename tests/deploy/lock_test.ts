@@ -1,6 +1,8 @@
 /** Whatever runs takes the packages of deno.lock. */
 import assert from "node:assert/strict";
-import { document, filesIn, root } from "../support/project.ts";
+import { output } from "../support/command.ts";
+import { document, filesIn, project, root } from "../support/project.ts";
+import { denoOfThePlatform } from "./deployed.ts";
 
 Deno.test("every task that loads packages names the lock file, and may not change it", async () => {
   const { tasks } = JSON.parse(await document("deno.json"));
@@ -34,4 +36,8 @@ Deno.test("the lock file holds what import_map.json pins, for every machine, wit
   for (const [name, { integrity }] of Object.entries<{ integrity?: string }>(npm)) {
     assert.match(integrity ?? "", /^sha512-/, name);
   }
+});
+
+Deno.test("Deno 2.1.4 reads deno.json, though it does not know the form of the lock file beside it", async () => {
+  assert.match(await output(await denoOfThePlatform(), ["info", "main.ts"], { cwd: project }), /npm:\/pg@/);
 });
