@@ -10,7 +10,7 @@ export { handle } from "./lib/http.ts";
 export { load } from "./lib/load.ts";
 
 if (import.meta.main) {
-  // A computed name: the edge function's bundle must not follow it to the embedded Postgres.
+  // A computed name: a bundler that takes this file must not follow it to the embedded Postgres.
   const { command } = await import(import.meta.resolve(`./lib/local/${"command"}.ts`));
   Deno.exit(await command(Deno.args));
 }

@@ -1,4 +1,5 @@
 /** The processes of the benchmark, each a script of this directory. */
+import { locked } from "../tests/support/command.ts";
 import type { Cost } from "./measured.ts";
 
 /** Runs a job to its end. */
@@ -30,7 +31,8 @@ export async function startScript(
 function script(deno: string, env: Record<string, string>, name: string, ...args: string[]): Deno.Command {
   const path = decodeURIComponent(new URL(name, import.meta.url).pathname);
   return new Deno.Command(deno, {
-    args: ["run", "-A", "--no-check", path, ...args],
+    // Another Deno may not know the form of the lock file.
+    args: ["run", ...(deno === Deno.execPath() ? locked : []), "-A", "--no-check", path, ...args],
     env,
     stdout: "piped",
     stderr: "inherit",

@@ -2,6 +2,7 @@
 import { migrate } from "../lib/local/migrate.ts";
 import { changedSources } from "../lib/local/migration.ts";
 import { type LocalPostgres, startPostgres } from "../lib/local/postgres/start.ts";
+import { locked } from "./support/command.ts";
 import { database, template } from "./support/database.ts";
 
 /** A function that is being changed is tested before its migration is written. */
@@ -38,8 +39,10 @@ try {
   await migrate(server.urlOf(template));
   await applySources(template);
   const args = Deno.args.length > 0 ? Deno.args : ["tests/"];
-  const test = new Deno.Command(Deno.execPath(), { args: ["test", "-A", "--no-check", ...args], stdin: "null" })
-    .spawn();
+  const test = new Deno.Command(Deno.execPath(), {
+    args: ["test", ...locked, "-A", "--no-check", ...args],
+    stdin: "null",
+  }).spawn();
   code = (await test.status).code;
   await server.query(`drop database ${template} with (force)`);
 } finally {

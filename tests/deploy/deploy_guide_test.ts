@@ -39,7 +39,7 @@ async function tick(db: Database, api: ManagementApi): Promise<{ status: number;
   assert.equal(call.url, `https://${ref}.supabase.co/functions/v1/etl`);
   await using directory = await temporary();
   const env = { ...api.secrets, SUPABASE_DB_URL: db.url };
-  await using etl: Deployed = await deployed(Deno.execPath(), directory.path, api.uploaded, env);
+  await using etl: Deployed = await deployed(Deno.execPath(), directory.path, api, env);
   const answer = await fetch(etl.url, { method: "POST", headers: call.headers, body: call.body });
   return { status: answer.status, last: (await answer.text()).trimEnd().split("\n").at(-1)! };
 }

@@ -1,6 +1,7 @@
 /** A deployed function, as the platform would run it: its uploaded files alone, under a Deno of choice. */
 import { dirname } from "node:path";
 import { output, start } from "../support/command.ts";
+import type { ManagementApi } from "./management_api.ts";
 import { says } from "../support/waiting.ts";
 
 const server = new URL("function_server.ts", import.meta.url).pathname;
@@ -17,22 +18,22 @@ export interface Deployed extends AsyncDisposable {
   startedIn: number;
 }
 
-/** Writes `files` to `directory`, which is empty, and serves the function there. */
+/** Writes what was uploaded to `directory`, which is empty, and serves the function there; it can fetch no package. */
 export async function deployed(
   deno: string,
   directory: string,
-  files: Record<string, string>,
+  { uploaded, metadata }: Pick<ManagementApi, "uploaded" | "metadata">,
   env: Record<string, string>,
 ): Promise<Deployed> {
-  for (const [path, text] of Object.entries(files)) {
+  for (const [path, text] of Object.entries(uploaded)) {
     await Deno.mkdir(dirname(`${directory}/${path}`), { recursive: true });
     await Deno.writeTextFile(`${directory}/${path}`, text);
   }
   const startedAt = performance.now();
   const args = [
-    ...["run", "--no-prompt", "--no-lock", "--allow-net=127.0.0.1", "--allow-env", `--allow-read=${directory}`],
-    `--config=${directory}/deno.json`,
-    ...[server, "0", `${directory}/supabase/functions/etl/index.ts`],
+    ...["run", "--no-prompt", "--no-config", "--no-lock", "--no-npm", "--no-remote"],
+    ...["--allow-net=127.0.0.1", "--allow-env", `--allow-read=${directory}`],
+    ...[server, "0", `${directory}/${metadata.entrypoint_path}`],
   ];
   const child = start(deno, args, {
     cwd: directory,

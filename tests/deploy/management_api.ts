@@ -69,5 +69,8 @@ async function receive(form: FormData, api: Omit<ManagementApi, "url">): Promise
   api.metadata = JSON.parse(form.get("metadata") as string);
   api.uploaded = {};
   for (const file of form.getAll("file") as File[]) api.uploaded[file.name] = await file.text();
+  // As the hosted one: https://github.com/supabase/supabase/issues/41290. The CLI itself only warns.
+  const entry = api.metadata.entrypoint_path as string;
+  if (!Object.hasOwn(api.uploaded, entry)) throw new Error(`Entrypoint path does not exist - ${entry}`);
   return { id: "1", slug: "etl", name: "etl", status: "ACTIVE", version: 1 };
 }

@@ -1,5 +1,5 @@
 /** The real Supabase CLI, in a home of its own and with nobody's token. */
-import { type Result, result } from "../support/command.ts";
+import { denoDirectory, type Result, result } from "../support/command.ts";
 import { copyProject, temporary } from "../support/directories.ts";
 
 export interface Workplace extends AsyncDisposable {
@@ -20,7 +20,8 @@ export async function workplace(api: string): Promise<Workplace> {
   const ours = Deno.env.get("HOME");
   const common = {
     HOME: home.path,
-    // npm stays at home: what it has fetched before is there, and how it reaches the registry.
+    // npm and Deno stay at home: what they have fetched before is there, and how npm reaches the registry.
+    DENO_DIR: await denoDirectory(),
     npm_config_cache: Deno.env.get("npm_config_cache") ?? `${ours}/.npm`,
     npm_config_userconfig: Deno.env.get("npm_config_userconfig") ?? `${ours}/.npmrc`,
     NO_COLOR: "1",

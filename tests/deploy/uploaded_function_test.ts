@@ -1,11 +1,12 @@
 /** The deploy guide of the README, by the real CLI; then the function from exactly the files that it uploaded. */
 import assert from "node:assert/strict";
 import { dirname } from "node:path";
+import { bundle } from "../../lib/local/bundle.ts";
 import { denoOfThePlatform, deployed } from "./deployed.ts";
-import { output } from "../support/command.ts";
+import { denoDirectory, output } from "../support/command.ts";
 import { type Database, freshDatabase } from "../support/database.ts";
 import { temporary } from "../support/directories.ts";
-import { project } from "../support/project.ts";
+import { document, project } from "../support/project.ts";
 import { serveSamples } from "../support/samples.ts";
 import { snapshot } from "../support/snapshot.ts";
 import { managementApi, ref } from "./management_api.ts";
@@ -14,16 +15,21 @@ import { workplace } from "./supabase_cli.ts";
 const secret = "a-trigger-secret-of-more-than-32-characters";
 const planted = "planted-secret";
 
-/** The function's own files, as Deno sees them. */
-async function moduleGraph(): Promise<string[]> {
-  const args = ["info", "--json", `${project}/supabase/functions/etl/index.ts`];
-  const out = await output(Deno.execPath(), args, { cwd: project });
-  const own = (JSON.parse(out).modules as { local?: string }[]).map(({ local }) => local ?? "")
-    .filter((path) => path.startsWith(`${project}/`));
-  return own.map((path) => path.slice(project.length + 1));
+const path = "supabase/functions/etl/bundle.ts";
+
+/** What a file imports, and what that imports, as Deno sees it. */
+async function importsOf(file: string): Promise<string[]> {
+  const out = await output(Deno.execPath(), ["info", "--json", "--no-config", file]);
+  return (JSON.parse(out).modules as { specifier: string }[]).map(({ specifier }) => specifier);
 }
 
-Deno.test("the CLI uploads the function's files and no other, and they run by themselves", async (t) => {
+/** The packages with which deno.lock says that it comes. */
+async function lockedPackages(): Promise<string[]> {
+  const { npm } = JSON.parse(await document("deno.lock"));
+  return Object.keys(npm).map((id) => id.replace(/(?<=.@[^_]*)_.*/, ""));
+}
+
+Deno.test("the function is uploaded as one file of what deno.lock names, and it runs by itself", async (t) => {
   await using db = await freshDatabase();
   await using api = managementApi(db, (sql) => sql);
   await using work = await workplace(api.url);
@@ -33,20 +39,56 @@ Deno.test("the CLI uploads the function's files and no other, and they run by th
     await Deno.mkdir(`${work.path}/${dirname(path)}`, { recursive: true });
     await Deno.writeTextFile(`${work.path}/${path}`, `SECRET=${planted}\n`);
   }
-  const { code, err } = await work.shell(`npx -y supabase@3.1.0 functions deploy etl --use-api --remote=${ref}`);
-  assert.equal(code, 0, err);
 
-  await t.step("what is uploaded", async () => {
-    const paths = Object.keys(api.uploaded).sort();
-    assert.deepEqual(paths, ["deno.json", "import_map.json", ...await moduleGraph()].sort());
-    assert.ok(!paths.some((path) => path.includes("local") || path.includes(".env")));
-    for (const text of Object.values(api.uploaded)) assert.ok(!text.includes(planted));
+  await t.step("by the CLI alone nothing is", async () => {
+    const { code, out, err } = await work.shell(`npx -y supabase@3.1.0 functions deploy etl --use-api --remote=${ref}`);
+    assert.notEqual(code, 0, out + err);
+    assert.match(out + err, /Entrypoint path does not exist/);
+    assert.deepEqual(api.uploaded, {});
+  });
+
+  await t.step("what is uploaded, and that the file is gone then", async () => {
+    const { code, out, err } = await work.shell(`npx -y deno@2.9.6 task deploy --remote=${ref}`);
+    assert.equal(code, 0, out + err);
+    assert.deepEqual(Object.keys(api.uploaded), [path]);
     const { entrypoint_path, import_map_path, verify_jwt } = api.metadata;
-    assert.deepEqual({ entrypoint_path, import_map_path, verify_jwt }, {
-      entrypoint_path: "supabase/functions/etl/index.ts",
-      import_map_path: "deno.json",
-      verify_jwt: false,
-    });
+    assert.deepEqual([entrypoint_path, import_map_path ?? "", verify_jwt], [path, "", false]);
+    await assert.rejects(Deno.stat(`${work.path}/${path}`), Deno.errors.NotFound);
+  });
+
+  await t.step(
+    "it imports Node's built-ins, and holds packages of deno.lock, their licences, and no secret",
+    async () => {
+      await using directory = await temporary();
+      const text = api.uploaded[path];
+      await Deno.writeTextFile(`${directory.path}/bundle.ts`, text);
+      const [itself, ...imports] = (await importsOf(`${directory.path}/bundle.ts`)).sort();
+      assert.match(itself, /bundle\.ts$/);
+      assert.ok(imports.length > 5);
+      for (const specifier of imports) assert.match(specifier, /^node:/);
+      assert.doesNotMatch(text, /createRequire|import\.meta|\bimport\(/);
+      const packages = new Set(
+        Array.from(text.matchAll(/^\/\/ npm:(.+?)\/(\d[^/]*)\//gm), ([, name, v]) => `${name}@${v}`),
+      );
+      assert.ok(packages.size > 10);
+      const locked = await lockedPackages();
+      for (const one of packages) {
+        assert.ok(locked.includes(one), one);
+        assert.ok(text.includes(`\n/* npm:${one}: `), `the licence of ${one}`);
+      }
+      for (const hidden of [planted, work.path, project, await denoDirectory()]) {
+        assert.ok(
+          !text.includes(hidden),
+          hidden,
+        );
+      }
+    },
+  );
+
+  await t.step("it is the same from another directory", async () => {
+    await using directory = await temporary();
+    await bundle("supabase/functions/etl/index.ts", `${directory.path}/bundle.ts`);
+    assert.equal(await Deno.readTextFile(`${directory.path}/bundle.ts`), api.uploaded[path]);
   });
 
   for (const [name, deno] of [["the platform's Deno", await denoOfThePlatform()], ["this Deno", Deno.execPath()]]) {
@@ -56,7 +98,7 @@ Deno.test("the CLI uploads the function's files and no other, and they run by th
       await db.pointAt(web.url);
       await using directory = await temporary();
       const env = { SUPABASE_DB_URL: db.url, ETL_TRIGGER_SECRET: secret };
-      await using etl = await deployed(deno, directory.path, api.uploaded, env);
+      await using etl = await deployed(deno, directory.path, api, env);
       const call = (given: string) => fetch(etl.url, { method: "POST", headers: { authorization: `Bearer ${given}` } });
 
       const refused = await call("not-the-trigger-secret-but-long-enough");

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { connect } from "../../lib/database/connect.ts";
 import { startPostgres } from "../../lib/local/postgres/start.ts";
 import { freePort } from "../../lib/local/postgres/server.ts";
-import { start } from "../support/command.ts";
+import { locked, start } from "../support/command.ts";
 import { temporary } from "../support/directories.ts";
 import { allGone, processesOf } from "../support/processes.ts";
 import { project } from "../support/project.ts";
@@ -45,7 +45,7 @@ function owner(home: string): Deno.ChildProcess {
     const { adminUrl } = await startPostgres("${home}");
     console.log(adminUrl);
     setInterval(() => {}, 1000);`;
-  return start(Deno.execPath(), ["eval", code], { cwd: project, stderr: "null" });
+  return start(Deno.execPath(), ["eval", ...locked, code], { cwd: project, stderr: "null" });
 }
 
 async function firstLine(child: Deno.ChildProcess): Promise<string> {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { homeOf } from "../../lib/local/postgres/home.ts";
 import { startPostgres } from "../../lib/local/postgres/start.ts";
-import { output, result, run } from "../support/command.ts";
+import { denoDirectory, output, result, run } from "../support/command.ts";
 import { copyProject, temporary } from "../support/directories.ts";
 import { hush } from "../support/hush.ts";
 import { allGone } from "../support/processes.ts";
@@ -13,10 +13,6 @@ const root = Deno.uid() === 0;
 async function nobody(): Promise<{ uid: number; gid: number }> {
   const [uid, gid] = await Promise.all(["-u", "-g"].map((which) => output("id", [which, "nobody"])));
   return { uid: Number(uid), gid: Number(gid) };
-}
-
-async function denoDirectory(): Promise<string> {
-  return JSON.parse(await output(Deno.execPath(), ["info", "--json"])).denoDir;
 }
 
 /** A machine of an ordinary user: their own Deno, packages and project. */
@@ -30,7 +26,11 @@ async function ordinary(path: string) {
   await output("chown", ["-R", `${user.uid}:${user.gid}`, path]);
   const env = { HOME: path, DENO_DIR: `${path}/cache`, DATABASE_URL: "", NO_COLOR: "1" };
   return (...args: string[]) =>
-    result(`${path}/deno`, ["run", "-A", "--quiet", "main.ts", ...args], { cwd: `${path}/project`, env, ...user });
+    result(`${path}/deno`, ["run", "-A", "--quiet", "--lock", "--frozen", "main.ts", ...args], {
+      cwd: `${path}/project`,
+      env,
+      ...user,
+    });
 }
 
 /** The status of the three feeds, where they have the same. */

@@ -1,7 +1,7 @@
 /** The reports by RPC: the real supabase-js, as staff and as nobody, against REST on real Postgres. */
 import assert from "node:assert/strict";
 import type { SupabaseClient } from "@supabase/supabase-js";
-import { result } from "../support/command.ts";
+import { locked, result } from "../support/command.ts";
 import { blocks, document, root } from "../support/project.ts";
 import { snapshot } from "../support/snapshot.ts";
 import { account, type Client, project } from "../deploy/supabase_project.ts";
@@ -142,7 +142,7 @@ Deno.test("the frontend's code in README.md, typed and run", async () => {
   const shown = "console.log(JSON.stringify({ error, count, trips: trips?.length, drivers: drivers?.length }));";
   const text = [...constants, code.replace('"./supabase/', `"${root.href}supabase/`), shown, "Deno.exit();"].join("\n");
   await Deno.writeTextFile(file, text);
-  const args = ["run", "--check", "-A", `--config=${new URL("deno.json", root).pathname}`, file];
+  const args = ["run", "--check", "-A", ...locked, `--config=${new URL("deno.json", root).pathname}`, file];
   const { out, err } = await result(Deno.execPath(), args, { env: { NO_COLOR: "1" } });
   await Deno.remove(file);
   const [{ dropped }] = await at.db.query("select count(*)::int as dropped from public.trips_without_charges()");

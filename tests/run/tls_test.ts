@@ -1,12 +1,12 @@
 /** To a server that is not this machine's own: encrypted and verified where it offers TLS, and nothing less. */
 import assert from "node:assert/strict";
+import { bundle } from "../../lib/local/bundle.ts";
 import { migrate } from "../../lib/local/migrate.ts";
 import { startPostgres } from "../../lib/local/postgres/start.ts";
 import { keepCertificates } from "../support/certificates.ts";
 import { result } from "../support/command.ts";
 import { database } from "../support/database.ts";
 import { temporary } from "../support/directories.ts";
-import { project } from "../support/project.ts";
 import { serveSamples } from "../support/samples.ts";
 import { denoOfThePlatform } from "../deploy/deployed.ts";
 
@@ -24,9 +24,9 @@ interface Outcome {
 const look = "select ssl as encrypted from pg_stat_ssl where pid = pg_backend_pid()";
 const lose = "select pg_terminate_backend(pg_backend_pid()), pg_sleep(60)";
 
-const attempt = (sql: string) => `
-  const { connect } = await import("${project}/lib/database/connect.ts");
-  const { load } = await import("${project}/lib/load.ts");
+const attempt = (directory: string, sql: string) => `
+  const { connect } = await import("${directory}/connect.ts");
+  const { load } = await import("${directory}/load.ts");
   const databaseUrl = Deno.env.get("URL_TO_TRY");
   let outcome;
   try {
@@ -41,13 +41,17 @@ const attempt = (sql: string) => `
   }
   console.log(JSON.stringify(outcome));`;
 
-/** What becomes of a query in another Deno that trusts `authority`, a file. */
-async function connectIn(deno: string, url: URL, authority = "", sql = look): Promise<Outcome> {
-  const env: Record<string, string> = { URL_TO_TRY: url.href };
-  if (authority) env.DENO_CERT = authority;
-  const { out, err } = await result(deno, ["eval", attempt(sql)], { cwd: project, env });
-  assert.ok(out, err);
-  return JSON.parse(out);
+/** What becomes of a query in another Deno that trusts `authority`, a file. What it runs is bundled in `directory`. */
+async function connecting(directory: string) {
+  await bundle("lib/database/connect.ts", `${directory}/connect.ts`);
+  await bundle("lib/load.ts", `${directory}/load.ts`);
+  return async (deno: string, url: URL, authority = "", sql = look): Promise<Outcome> => {
+    const env: Record<string, string> = { URL_TO_TRY: url.href };
+    if (authority) env.DENO_CERT = authority;
+    const { out, err } = await result(deno, ["eval", "--no-config", attempt(directory, sql)], { cwd: directory, env });
+    assert.ok(out, err);
+    return JSON.parse(out);
+  };
 }
 
 function at(base: string, host: string, sslmode?: string): URL {
@@ -65,6 +69,8 @@ async function serverWithTls(home: string, host: string) {
 
 Deno.test("TLS is used and verified wherever a server offers it", async (t) => {
   await using home = await temporary();
+  await using code = await temporary();
+  const connectIn = await connecting(code.path);
   await using plain = await database("postgres");
   const server = await serverWithTls(home.path, elsewhere.toLowerCase());
   try {

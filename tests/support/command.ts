@@ -9,6 +9,9 @@ export interface Result {
 
 export type Options = Partial<Deno.CommandOptions>;
 
+/** For each Deno that runs code of this project: it takes the packages of deno.lock, and no others. */
+export const locked = [`--lock=${project}/deno.lock`, "--frozen"];
+
 /** Starts a command with its output piped. */
 export function start(command: string, args: string[], options: Options = {}): Deno.ChildProcess {
   const all = { args, stdin: "null", stdout: "piped", stderr: "piped", ...options } as const;
@@ -35,7 +38,7 @@ export async function output(command: string, args: string[], options?: Options)
 
 /** `main.ts` as a child, by this same Deno; without colours, Deno's own remarks, or another DATABASE_URL than the one given. */
 export function main(args: string[], { cwd = project, env, ...options }: Options = {}): Deno.ChildProcess {
-  return start(Deno.execPath(), ["run", "-A", "--quiet", `${cwd}/main.ts`, ...args], {
+  return start(Deno.execPath(), ["run", "-A", "--quiet", ...locked, `${cwd}/main.ts`, ...args], {
     cwd,
     env: { NO_COLOR: "1", DATABASE_URL: "", ...env },
     ...options,
@@ -48,8 +51,15 @@ export async function run(args: string[], options?: Options): Promise<Result> {
 
 /** `etl` on a terminal of its own, by util-linux's `script`, a part of every Debian, or BSD's of the same name. */
 export async function onTerminal(cwd: string, env: Record<string, string>): Promise<Result> {
-  const command = `'${Deno.execPath()}' run -A '${cwd}/main.ts' etl`;
+  const command = [Deno.execPath(), "run", "-A", ...locked, `${cwd}/main.ts`, "etl"].map((word) => `'${word}'`).join(
+    " ",
+  );
   const linux = Deno.build.os === "linux";
   const args = linux ? ["-qec", command, "/dev/null"] : ["-q", "/dev/null", "sh", "-c", command];
   return await result("script", args, { cwd, env: { DATABASE_URL: "", TERM: "xterm", ...env } });
+}
+
+/** Where this Deno keeps packages. */
+export async function denoDirectory(): Promise<string> {
+  return JSON.parse(await output(Deno.execPath(), ["info", "--json"])).denoDir;
 }

@@ -1,6 +1,6 @@
 /** A loader to kill: a process that says that it is ready, takes a database's URL, loads once, says how it ended. */
 import { load } from "../../lib/load.ts";
-import { start } from "./command.ts";
+import { locked, start } from "./command.ts";
 import { project } from "./project.ts";
 
 if (import.meta.main) {
@@ -13,7 +13,7 @@ if (import.meta.main) {
 
 /** A loader in a process of its own, waiting for the URL to load into. */
 export async function startLoader() {
-  const args = ["run", "-A", "--quiet", "--no-check", new URL(import.meta.url).pathname];
+  const args = ["run", "-A", "--quiet", "--no-check", ...locked, new URL(import.meta.url).pathname];
   const child = start(Deno.execPath(), args, { cwd: project, stdin: "piped", stderr: "inherit" });
   const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   const input = child.stdin.getWriter();

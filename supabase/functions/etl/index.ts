@@ -1,3 +1,3 @@
-import { handle } from "../../../main.ts";
+import { handle } from "../../../lib/http.ts";
 
 Deno.serve(handle);

@@ -9,6 +9,7 @@ import { homeOf, ownerOf } from "../../../lib/local/postgres/home.ts";
 import { migrate } from "../../../lib/local/migrate.ts";
 import { freePort } from "../../../lib/local/postgres/server.ts";
 import { supervise } from "../../../lib/local/postgres/supervise.ts";
+import { locked } from "../../support/command.ts";
 import { project } from "../../support/project.ts";
 import { says } from "../../support/waiting.ts";
 import { unpackPostgres } from "./debian.ts";
@@ -62,7 +63,7 @@ try {
   await furnish(server.adminUrl, server.url, server.password);
   const env = { DATABASE_URL: server.url, ADMIN_DATABASE_URL: server.adminUrl, SERVER_LOG: `${home}/log` };
   const files = ["stand_ins.ts", "schedule.ts", "ticks.ts"].map((file) => `${import.meta.dirname}/${file}`);
-  const args = ["test", "-A", "--no-check", ...(Deno.args.length > 0 ? Deno.args : files)];
+  const args = ["test", "-A", "--no-check", ...locked, ...(Deno.args.length > 0 ? Deno.args : files)];
   code = (await new Deno.Command(Deno.execPath(), { args, env, stdin: "null" }).spawn().status).code;
 } finally {
   await stop?.();

@@ -1,5 +1,6 @@
 /** What the tests of the schedule stand on: the database with pg_cron, the function, a partner's server. */
 import { supervise } from "../../../lib/local/postgres/supervise.ts";
+import { locked } from "../../support/command.ts";
 import { type Database, database } from "../../support/database.ts";
 import { project } from "../../support/project.ts";
 import { oneOfEach } from "../../support/samples.ts";
@@ -43,7 +44,7 @@ export async function startFunction(env: Record<string, string> = {}): Promise<{
   const all = { ETL_TRIGGER_SECRET: secret, ...env };
   const child = supervise(project, {}, [
     ...["env", ...Object.entries(all).map(([name, value]) => `${name}=${value}`)],
-    ...["sh", "-c", 'exec "$@" >&2', "sh", Deno.execPath(), "run", "-A", "--no-check"],
+    ...["sh", "-c", 'exec "$@" >&2', "sh", Deno.execPath(), "run", "-A", "--no-check", ...locked],
     ...[`${project}/tests/deploy/function_server.ts`, "0", `${project}/supabase/functions/etl/index.ts`],
   ]);
   const [, port] = await says(child.log, /listening on (\d+)/);
