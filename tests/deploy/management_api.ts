@@ -28,7 +28,9 @@ export function managementApi(db: Database, localize: (sql: string) => string): 
   };
   const actions: Record<string, (request: Request) => unknown> = {
     "GET ": () => project,
-    "GET /api-keys": () => ["anon", "service_role"].map((name) => ({ name, api_key: name, type: "legacy", id: name })),
+    // Of a project that never had the old ones, anon and service_role.
+    "GET /api-keys": () =>
+      ["publishable", "secret"].map((type) => ({ name: "default", api_key: `sb_${type}_key`, type, id: type })),
     "POST /secrets": async (request) => {
       for (const { name, value } of await request.json()) api.secrets[name] = value;
     },
