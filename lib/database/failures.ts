@@ -2,12 +2,10 @@
 import { asEtlError, EtlError } from "../errors.ts";
 import { meaningOf, refusals } from "./sqlstates.ts";
 import type { Way } from "./tls.ts";
-import { type Failure as ConnectFailure, tlsFault } from "./tls_faults.ts";
-
-type Failure = Error & { code?: string; syscall?: string };
+import { type Failure, tlsFault } from "./tls_faults.ts";
 
 /** Why there is no connection by this way. Neither the URL nor its password reaches the message. */
-export function notConnected(cause: ConnectFailure, way: Way = "plain"): EtlError {
+export function notConnected(cause: Failure, way: Way = "plain"): EtlError {
   const { code = "", message } = cause;
   const meaning = tlsFault(cause, way) ?? meaningOf(cause) ?? refusals[code] ?? { code: "connection_failed" };
   const hint = meaning.hint ?? "Check DATABASE_URL: postgres://user:password@host:5432/database";
@@ -16,7 +14,7 @@ export function notConnected(cause: ConnectFailure, way: Way = "plain"): EtlErro
 
 /** The error of a connection that broke, in words; null where it is another error. */
 export function connectionLost(cause: unknown): EtlError | null {
-  const { code: raw = "", message, syscall } = cause as Failure;
+  const { code: raw = "", message, syscall } = cause as Failure & { syscall?: string };
   const lost = syscall || /^(57P0.|EPIPE)$/.test(raw) || /^Connection terminated|connection error/.test(message);
   if (!lost) return null;
   const { code } = meaningOf(cause) ?? { code: "connection_lost" };

@@ -24,8 +24,8 @@ const renew = "Have its certificate made anew";
 const faults: Fault[] = [
   {
     told: /UnsupportedCertVersion/,
-    message: "its certificate is of X.509 version 1, which is not trusted",
-    hint: `${renew}, as version 3: with an extension, such as the subjectAltName that names its host.`,
+    message: "it shows a certificate of X.509 version 1, which is not trusted",
+    hint: `${renew}, as version 3: with extensions, such as the subjectAltName that names its host.`,
   },
   {
     told: /NotValidForName|ALTNAME_INVALID/,

@@ -11,18 +11,21 @@ export interface Certificates {
   key: string;
 }
 
-/** What may be wrong with a server's certificate. Forged: of version 1, and not signed by the authority that it names. */
-export type Flaw = "expired" | "version 1" | "forged";
+/**
+ * A server's certificate that is not simply signed by the authority: by way of an intermediate one; or one that is
+ * wrong. Forged: of version 1, it or its intermediate, and not signed by the authority that it names.
+ */
+export type Kind = "by an intermediate" | "expired" | "version 1" | "forged" | "by a forged intermediate";
 
 /** Certificates for `hosts` in files in `home`, which are the server's there; `settings` are what Postgres is to be told. */
 export async function keepCertificates(
   home: string,
   hosts: string[],
-  flaw?: Flaw,
+  kind?: Kind,
 ): Promise<Certificates & { settings: string[] }> {
   const owner = await ownerOf(home);
   const files = { authority: `${home}/authority.pem`, certificate: `${home}/server.pem`, key: `${home}/server.key` };
-  for (const [name, text] of Object.entries(certificatesFor(hosts, flaw))) {
+  for (const [name, text] of Object.entries(certificatesFor(hosts, kind))) {
     const path = files[name as keyof Certificates];
     await Deno.writeTextFile(path, text, { mode: 0o600 });
     if (owner.uid !== undefined) await Deno.chown(path, owner.uid, owner.gid!);
@@ -31,22 +34,37 @@ export async function keepCertificates(
 }
 
 /** A certificate for `hosts`, signed by an authority that nobody knows yet. */
-export function certificatesFor(hosts: string[], flaw?: Flaw): Certificates {
-  const authority = keyPair();
-  const server = keyPair();
-  const authorityName = [{ name: "commonName", value: "an authority of the tests" }];
-  const own = certificate(authority, authority, authorityName, authorityName, [
+export function certificatesFor(hosts: string[], kind?: Kind): Certificates {
+  const [authority, intermediate, stranger, server] = Array.from({ length: 4 }, keyPair);
+  const [authorityName, intermediateName, serverName] = ["an authority of the tests", "an intermediate", hosts[0]].map(
+    (value) => [{ name: "commonName", value }],
+  );
+  const forAuthorities = [
     { name: "basicConstraints", cA: true, critical: true },
     { name: "keyUsage", keyCertSign: true, critical: true },
-  ]);
-  const signer = flaw === "forged" ? keyPair() : authority;
-  const extensions = [
-    { name: "basicConstraints", cA: false },
-    { name: "subjectAltName", altNames: hosts.map((value) => ({ type: 2, value })) },
   ];
-  const name = [{ name: "commonName", value: hosts[0] }];
-  const issued = certificate(server, signer, name, authorityName, extensions, flaw);
-  return { authority: own, certificate: issued, key: forge.pki.privateKeyToPem(server.privateKey) };
+  const forServers = [
+    { name: "basicConstraints", cA: false },
+    { name: "subjectAltName", altNames: hosts.map(altName) },
+  ];
+  const signer = { key: kind === "forged" ? stranger : authority, name: authorityName };
+  const above = { key: kind === "by a forged intermediate" ? stranger : authority, name: authorityName };
+  const isDirect = !kind?.includes("intermediate");
+  const issuer = isDirect ? signer : { key: intermediate, name: intermediateName };
+  const leaf = certificate(server, issuer, serverName, {
+    extensions: kind === "version 1" || kind === "forged" ? null : forServers,
+    isExpired: kind === "expired",
+  });
+  const extensions = kind === "by a forged intermediate" ? null : forAuthorities;
+  const chain = isDirect ? [leaf] : [leaf, certificate(intermediate, above, intermediateName, { extensions })];
+  const own = certificate(authority, { key: authority, name: authorityName }, authorityName, {
+    extensions: forAuthorities,
+  });
+  return { authority: own, certificate: chain.join(""), key: forge.pki.privateKeyToPem(server.privateKey) };
+}
+
+function altName(host: string): Record<string, unknown> {
+  return /^[\d.]+$/.test(host) ? { type: 7, ip: host } : { type: 2, value: host };
 }
 
 // The library's own keys take seconds to find.
@@ -59,26 +77,26 @@ function keyPair(): forge.pki.rsa.KeyPair {
   return { privateKey: forge.pki.privateKeyFromPem(privateKey), publicKey: forge.pki.publicKeyFromPem(publicKey) };
 }
 
+type Name = forge.pki.CertificateField[];
+
+/** Without extensions it is of version 1. */
 function certificate(
   of: forge.pki.rsa.KeyPair,
-  by: forge.pki.rsa.KeyPair,
-  subject: forge.pki.CertificateField[],
-  issuer: forge.pki.CertificateField[],
-  extensions: Record<string, unknown>[],
-  flaw?: Flaw,
+  issuer: { key: forge.pki.rsa.KeyPair; name: Name },
+  subject: Name,
+  { extensions, isExpired = false }: { extensions: Record<string, unknown>[] | null; isExpired?: boolean },
 ): string {
   const made = forge.pki.createCertificate();
-  const hours = (n: number) => new Date(Date.now() + n * 3_600_000);
+  const inHours = (hours: number) => new Date(Date.now() + hours * 3_600_000);
   made.publicKey = of.publicKey;
   made.serialNumber = `01${forge.util.bytesToHex(forge.random.getBytesSync(8))}`;
-  made.validity.notBefore = hours(flaw === "expired" ? -48 : -1);
-  made.validity.notAfter = hours(flaw === "expired" ? -24 : 24);
+  made.validity.notBefore = inHours(isExpired ? -48 : -1);
+  made.validity.notAfter = inHours(isExpired ? -24 : 24);
   made.setSubject(subject);
-  made.setIssuer(issuer);
-  const isVersion1 = flaw === "version 1" || flaw === "forged";
-  if (!isVersion1) made.setExtensions(extensions);
-  made.sign(by.privateKey, forge.md.sha256.create());
-  if (isVersion1) signAsVersion1(made, by);
+  made.setIssuer(issuer.name);
+  if (extensions) made.setExtensions(extensions);
+  made.sign(issuer.key.privateKey, forge.md.sha256.create());
+  if (!extensions) signAsVersion1(made, issuer.key);
   return forge.pki.certificateToPem(made);
 }
 
