@@ -17,7 +17,7 @@ interface Fault {
   hint: string;
 }
 
-const unknownAuthority = /UnknownIssuer|BadSignature|UNABLE_TO_|SELF_SIGNED|CaUsedAsEndEntity/;
+const unknownAuthority = /UnknownIssuer|BadSignature|UNABLE_TO_|SELF_SIGNED/;
 const renew = "Have its certificate made anew";
 
 /** The first that fits is told. */
@@ -42,6 +42,11 @@ const faults: Fault[] = [
     told: /NotValidYet|NOT_YET_VALID/,
     message: "its certificate is not valid yet",
     hint: `${renew}. Or is the clock of this machine wrong?`,
+  },
+  {
+    told: /CaUsedAsEndEntity/,
+    message: "its certificate is an authority's own, which a function's runtime takes for no server's",
+    hint: `${renew}, as a server's (basicConstraints CA:FALSE), and give the authority that signs it in DATABASE_CA.`,
   },
   {
     told: unknownAuthority,

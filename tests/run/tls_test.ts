@@ -53,6 +53,7 @@ const faults: Record<string, RegExp> = {
   name: /^Cannot connect to the database: its certificate is made out to another host$/,
   expired: /^Cannot connect to the database: its certificate has expired$/,
   version: /^Cannot connect to the database: it shows a certificate of X\.509 version 1, which is not trusted$/,
+  own: /^Cannot connect to the database: its certificate is an authority's own/,
   none: /^Cannot connect to the database: the server offers no TLS$/,
 };
 
@@ -230,6 +231,24 @@ for (const kind of ["expired", "version 1", "forged", "by a forged intermediate"
     }
   });
 }
+
+Deno.test("a certificate that signs itself", async (t) => {
+  await using home = await temporary();
+  const server = await serverWithTls(home.path, "an authority's own");
+  try {
+    const given = { DATABASE_CA: await Deno.readTextFile(server.authority) };
+    const url = at(server.url, elsewhere);
+    for (const deno of Object.keys(denos) as Name[]) {
+      const [unknown, known] = deno === "this Deno" ? ["authority", "tls"] : ["own", "own"];
+      await check(t, deno, [
+        { title: "unknown", url, expected: unknown },
+        { title: "given", url, env: given, expected: known },
+      ]);
+    }
+  } finally {
+    await server.stop();
+  }
+});
 
 Deno.test("a server without TLS", async (t) => {
   await using server = await database("postgres");

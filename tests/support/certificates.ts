@@ -15,7 +15,13 @@ export interface Certificates {
  * A server's certificate that is not simply signed by the authority: by way of an intermediate one; or one that is
  * wrong. Forged: of version 1, it or its intermediate, and not signed by the authority that it names.
  */
-export type Kind = "by an intermediate" | "expired" | "version 1" | "forged" | "by a forged intermediate";
+export type Kind =
+  | "by an intermediate"
+  | "an authority's own"
+  | "expired"
+  | "version 1"
+  | "forged"
+  | "by a forged intermediate";
 
 /** Certificates for `hosts` in files in `home`, which are the server's there; `settings` are what Postgres is to be told. */
 export async function keepCertificates(
@@ -58,8 +64,11 @@ export function certificatesFor(hosts: string[], kind?: Kind): Certificates {
   const extensions = kind === "by a forged intermediate" ? null : forAuthorities;
   const chain = isDirect ? [leaf] : [leaf, certificate(intermediate, above, intermediateName, { extensions })];
   const own = certificate(authority, { key: authority, name: authorityName }, authorityName, {
-    extensions: forAuthorities,
+    extensions: kind === "an authority's own" ? [...forAuthorities, ...forServers.slice(1)] : forAuthorities,
   });
+  if (kind === "an authority's own") {
+    return { authority: own, certificate: own, key: forge.pki.privateKeyToPem(authority.privateKey) };
+  }
   return { authority: own, certificate: chain.join(""), key: forge.pki.privateKeyToPem(server.privateKey) };
 }
 
