@@ -7,7 +7,7 @@ import { type Failure, tlsFault } from "./tls_faults.ts";
 /** Why there is no connection by this way. Neither the URL nor its password reaches the message. */
 export function notConnected(cause: Failure, way: Way = "plain"): EtlError {
   const { code = "", message } = cause;
-  const meaning = tlsFault(cause, way) ?? meaningOf(cause) ?? refusals[code] ?? { code: "connection_failed" };
+  const meaning = meaningOf(cause) ?? tlsFault(cause, way) ?? refusals[code] ?? { code: "connection_failed" };
   const hint = meaning.hint ?? "Check DATABASE_URL: postgres://user:password@host:5432/database";
   return new EtlError(meaning.code, meaning.message ?? message, hint, { cause });
 }

@@ -29,7 +29,7 @@ export async function targetOf(url: string, given = ""): Promise<Target> {
   for (const [part, path] of [["cert", said.get("sslcert")], ["key", said.get("sslkey")]] as const) {
     if (path) own[part] = await read(path);
   }
-  return { url: withoutOurs(url), host, sslmode: said.get("sslmode") ?? modeOf(said.get("ssl")), authorities, own };
+  return { url: withoutOurs(url), host, sslmode: said.get("sslmode") || modeOf(said.get("ssl")), authorities, own };
 }
 
 /** `ssl=…` is pg's own. */

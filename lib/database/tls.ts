@@ -70,7 +70,7 @@ function isThisMachine(host: string): boolean {
   return /^(localhost|127\.\d+\.\d+\.\d+|::1|)$/.test(host);
 }
 
-/** A way as pg takes it. Whether `ca` replaces the usual authorities, as in Deno 2.9.6, or adds to them, as in 2.1.4, is one. */
+/** A way as pg takes it. In Deno 2.1.4 `ca` adds to the usual authorities, in 2.9.6 it replaces them. */
 export function optionsOf(way: Way): false | ConnectionOptions {
   if (way === "plain") return false;
   const { verify, authorities } = way;

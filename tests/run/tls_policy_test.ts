@@ -81,6 +81,7 @@ Deno.test("pg is left what is not about TLS, letter by letter", async (t) => {
     ["postgres://u:%zz ä@h/d?a=1&sslmode=prefer&b=%20", "prefer", "postgres://u:%zz ä@h/d?a=1&b=%20"],
     ["postgres://u@h/d?ssl%6dode=disable&uselibpqcompat=true", "disable", "postgres://u@h/d"],
     ["postgres://u@h/d?ssl=true&options=-c%20a%3D1", "verify-full", "postgres://u@h/d?options=-c%20a%3D1"],
+    ["postgres://u@h/d?sslmode=", undefined, "postgres://u@h/d"],
     ["postgres://u@h/d?ssl=0", "disable", "postgres://u@h/d"],
     ["postgres://u@h/d?ssl=no-verify", "no-verify", "postgres://u@h/d"],
     ["postgres://u@h/d?sslrootcert=system", undefined, "postgres://u@h/d"],
