@@ -33,7 +33,7 @@ const settings = ["max_wal_size=4GB", "checkpoint_timeout=1h", "autovacuum=off"]
 export async function openPlace(deno: string): Promise<Place> {
   await using stack = new AsyncDisposableStack();
   const home = await temporaryDirectory(stack);
-  const { authority, certificate, key, settings: ssl } = await keepCertificates(home, "localhost");
+  const { authority, certificate, key, settings: ssl } = await keepCertificates(home, ["localhost"]);
   const postgres = await startPostgres(home, [...settings, ...ssl]);
   stack.defer(postgres.stop);
   const directory = await temporaryDirectory(stack);

@@ -1,25 +1,20 @@
 /** What comes between us and the database as a whole, in words. What comes between a feed and its table: ../errors.ts. */
 import { asEtlError, EtlError } from "../errors.ts";
 import { meaningOf, refusals } from "./sqlstates.ts";
+import type { Way } from "./tls.ts";
+import { type Failure, tlsFault } from "./tls_faults.ts";
 
-type Failure = Error & { code?: string; syscall?: string };
-
-/** Why there is no connection. Neither the URL nor its password reaches the message. */
-export function notConnected(cause: Failure): EtlError {
+/** Why there is no connection by this way. Neither the URL nor its password reaches the message. */
+export function notConnected(cause: Failure, way: Way = "plain"): EtlError {
   const { code = "", message } = cause;
-  if (/certificate/i.test(message)) {
-    const hint =
-      "Name the certificate of its authority in DENO_CERT; or, if you must, add ?sslmode=no-verify to the URL, or ?sslmode=disable as an edge function.";
-    return new EtlError("tls", "Cannot connect to the database: its certificate is not trusted", hint, { cause });
-  }
-  const meaning = meaningOf(cause) ?? refusals[code] ?? { code: "connection_failed" };
+  const meaning = meaningOf(cause) ?? tlsFault(cause, way) ?? refusals[code] ?? { code: "connection_failed" };
   const hint = meaning.hint ?? "Check DATABASE_URL: postgres://user:password@host:5432/database";
-  return new EtlError(meaning.code, `Cannot connect to the database: ${meaning.message ?? message}`, hint, { cause });
+  return new EtlError(meaning.code, meaning.message ?? message, hint, { cause });
 }
 
 /** The error of a connection that broke, in words; null where it is another error. */
 export function connectionLost(cause: unknown): EtlError | null {
-  const { code: raw = "", message, syscall } = cause as Failure;
+  const { code: raw = "", message, syscall } = cause as Failure & { syscall?: string };
   const lost = syscall || /^(57P0.|EPIPE)$/.test(raw) || /^Connection terminated|connection error/.test(message);
   if (!lost) return null;
   const { code } = meaningOf(cause) ?? { code: "connection_lost" };

@@ -1,6 +1,6 @@
 /** What an error of the database means: our word for it, and words and a way out where its own do not help. */
 
-interface Meaning {
+export interface Meaning {
   /** Postgres' own name of the condition, or ours where supabase/sql raises it (ETL…). docs/errors.md lists them. */
   code: string;
   /** In place of the error's own message. */

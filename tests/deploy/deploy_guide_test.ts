@@ -1,5 +1,7 @@
 /** Every command of the README's deploy guide, as it stands there, but for `login` and what only a project has. */
 import assert from "node:assert/strict";
+import { supabaseRoot2021 } from "../../lib/database/authorities.ts";
+import { certificatesIn } from "../../lib/database/certificates.ts";
 import { type Deployed, deployed } from "./deployed.ts";
 import { type Database, freshDatabase } from "../support/database.ts";
 import { temporary } from "../support/directories.ts";
@@ -45,16 +47,16 @@ async function tick(db: Database, api: ManagementApi): Promise<{ status: number;
 }
 
 Deno.test("the deploy guide leads from an empty project to a scheduled loader, and back", async (t) => {
-  assert.equal(commands.length, 7, "the README has its deploy guide");
-  const [deploy, feeds, admit, health, newSecret, oldSecretGone, end] = commands;
+  assert.equal(commands.length, 9, "the README has its deploy guide");
+  const [deploy, feeds, admit, health, authority, otherUrl, newSecret, oldSecretGone, end] = commands;
   await using db = await freshDatabase("template1");
   await createExtensions(db);
   await using api = managementApi(db, (sql) => sql.replaceAll(/create extension .*/g, ""));
   await using work = await workplace(api.url);
-  const run = async (commands: string) => {
+  const run = async (commands: string, env = {}) => {
     const { code, out, err } = await work.shell(
       commands.replace(/^npx .* login$/m, "").replace("db push --remote", 'db push --remote="$url"'),
-      { url: Object.assign(new URL(db.url), { search: "?sslmode=disable" }).href },
+      { url: Object.assign(new URL(db.url), { search: "?sslmode=disable" }).href, ...env },
     );
     assert.equal(code, 0, out + err);
     return out;
@@ -92,6 +94,17 @@ Deno.test("the deploy guide leads from an empty project to a scheduled loader, a
     const { status, last } = await tick(db, api);
     assert.deepEqual([status, JSON.parse(last).status], [200, "changed"]);
     assert.match(await run(health), /drivers +│ ok/);
+  });
+
+  await t.step("another authority, and another URL, which comes before the platform's", async () => {
+    await Deno.writeTextFile(`${work.path}/prod-ca-2021.crt`, supabaseRoot2021);
+    await run(authority);
+    assert.deepEqual(certificatesIn(api.secrets.DATABASE_CA, "it"), [supabaseRoot2021]);
+    await run(otherUrl, { DATABASE_URL: db.urlOf("no_such_database") });
+    const { status, last } = await tick(db, api);
+    assert.deepEqual([status, JSON.parse(last).error.code], [200, "invalid_catalog_name"]);
+    delete api.secrets.DATABASE_URL;
+    delete api.secrets.DATABASE_CA;
   });
 
   await t.step("where the secrets cannot be read, a rotation sets none", async () => {

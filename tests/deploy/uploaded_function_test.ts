@@ -2,9 +2,12 @@
 import assert from "node:assert/strict";
 import { dirname } from "node:path";
 import { bundle } from "../../lib/local/bundle.ts";
+import { migrate } from "../../lib/local/migrate.ts";
+import { startPostgres } from "../../lib/local/postgres/start.ts";
 import { denoOfThePlatform, deployed } from "./deployed.ts";
+import { keepCertificates } from "../support/certificates.ts";
 import { denoDirectory, output } from "../support/command.ts";
-import { type Database, freshDatabase } from "../support/database.ts";
+import { type Database, database, freshDatabase } from "../support/database.ts";
 import { temporary } from "../support/directories.ts";
 import { document, project } from "../support/project.ts";
 import { serveSamples } from "../support/samples.ts";
@@ -115,6 +118,41 @@ Deno.test("the function is uploaded as one file of what deno.lock names, and it 
       assert.deepEqual(await snapshot(db), before);
     });
   }
+
+  // Under the rights of the platform, and with no file to read.
+  await t.step("by verified TLS", async (t) => {
+    await using home = await temporary();
+    const { authority, settings } = await keepCertificates(home.path, ["127.0.0.1"]);
+    const server = await startPostgres(home.path, [...settings, "fsync=off"]);
+    try {
+      await migrate(server.url);
+      await using web = serveSamples();
+      await using loader = await database("postgres", server);
+      await loader.pointAt(web.url);
+      const url = (parameters: string) => Object.assign(new URL(server.url), { search: parameters }).href;
+      const call = async (deno: string, env: Record<string, string>) => {
+        await using directory = await temporary();
+        const all = { SUPABASE_DB_URL: url("sslmode=verify-full"), ETL_TRIGGER_SECRET: secret, ...env };
+        await using etl = await deployed(deno, directory.path, api, all);
+        const headers = { authorization: `Bearer ${secret}` };
+        const { status, error } = await (await fetch(etl.url, { method: "POST", headers })).json();
+        return error?.code ?? status;
+      };
+      const given = { DATABASE_CA: await Deno.readTextFile(authority) };
+      let expected = "changed";
+      for (const [name, deno] of [["the platform's Deno", await denoOfThePlatform()], ["this Deno", Deno.execPath()]]) {
+        await t.step(name, async () => {
+          assert.equal(await call(deno, {}), "tls");
+          assert.equal(await call(deno, given), expected);
+          assert.equal(await call(deno, { DATABASE_CA: "prod-ca.crt" }), "database_ca");
+          assert.equal(await call(deno, { DATABASE_URL: url(`sslrootcert=${authority}`) }), "database_ca");
+        });
+        expected = "unchanged";
+      }
+    } finally {
+      await server.stop();
+    }
+  });
 });
 
 Deno.test("the CLI finds nothing to advise, and makes the types", async (t) => {

@@ -39,6 +39,15 @@ Deno.test("every code of an error is explained, and no other", async () => {
   assert.deepEqual(explained.sort(), expected.sort());
 });
 
+Deno.test("every kind of the error tls, and every sslmode, is explained", async () => {
+  const text = (await document("docs/errors.md")).replaceAll(/\s+/g, " ");
+  const words = [...(await document("lib/database/tls_faults.ts")).matchAll(/\bmessage: "([^"]+)"/g)];
+  const modes = [...(await document("lib/database/tls.ts")).matchAll(/\bcase "([a-z-]+)"/g)];
+  assert.ok(words.length >= 7 && modes.length >= 7, "they are found");
+  for (const [, kind] of words) assert.ok(text.includes(`| ${kind} |`), kind);
+  for (const [, sslmode] of modes) assert.match(text, new RegExp(`\\| ([^|]*, )?${sslmode}(, [^|]*)? \\|`), sslmode);
+});
+
 Deno.test("every SQLSTATE of the loader's own has the word that is explained, and no other", async () => {
   const sql = [...(await sources()).values()].join("\n");
   // ETL00 stays within the function that raises it.
