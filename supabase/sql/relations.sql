@@ -92,7 +92,7 @@ declare
   any_rejected boolean := false;
 begin
   for fk in
-    select k.*
+    select k.*, k.attnums && array(select c.attnum from pg_temp.etl_columns c where c.name is not null) as is_carried
     from etl.foreign_keys(target) k
     where k.parent = target and k.on_update in ('a', 'r')
       and exists (select from pg_temp.etl_columns c where c.name = any (k.parent_columns))
@@ -119,8 +119,9 @@ begin
           when fk.on_update = 'a' then format('and not exists (select from (select d.*) p where %s)', fk.matches)
           else ''
         end,
+        -- A child whose reference the feed changes, too, was an orphan or was not.
         'and_stays', case
-          when fk.child = target then etl.fill(
+          when fk.child = target and fk.is_carried then etl.fill(
             'and not exists (select from pg_temp.etl_delta g where {same_key})',
             jsonb_build_object('same_key', etl.same_key(target, 'g', 'c'))
           )

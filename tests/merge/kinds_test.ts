@@ -117,6 +117,24 @@ const cases: Record<string, Case> = {
       },
     ],
   },
+  "no action, in the table itself, by a feed that changes the child and does not carry its reference": {
+    sql: x("id int primary key, code text unique, parent text references t.x (code), v int"),
+    steps: [
+      { file: "id,code,parent,v\n1,a,,1\n2,b,,1\n3,c,a,1\n", rows: ["(1,a,,1)", "(2,b,,1)", "(3,c,a,1)"] },
+      {
+        file: "id,code,v\n1,z,2\n2,y,2\n3,c,2\n",
+        rows: ["(1,a,,1)", "(2,y,,2)", "(3,c,a,2)"],
+        rejects: [[1, "code", "23503", /^gives up what a row refers to in t\.x$/]],
+      },
+    ],
+  },
+  "on update cascade, in the table itself, by such a feed": {
+    sql: x("id int primary key, code text unique, parent text references t.x (code) on update cascade, v int"),
+    steps: [
+      { file: "id,code,parent,v\n1,a,,1\n3,c,a,1\n", rows: ["(1,a,,1)", "(3,c,a,1)"] },
+      { file: "id,code,v\n1,z,2\n3,c,2\n", rows: ["(1,z,,2)", "(3,c,z,2)"] },
+    ],
+  },
   "no action: another spelling of the same value is no other value": {
     sql: `create extension citext schema t; ${x("id int primary key, code t.citext unique")}
       create table t.c (code t.citext references t.x (code));`,

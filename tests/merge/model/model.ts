@@ -99,11 +99,12 @@ export function load(
     foreignKeys.filter(({ parent }) => parent === table).map((fk) => ({ ...fk, child: name }))
   );
   const refuseGivenUp = () =>
-    byName(references).map((fk) => validate((row) => givesUp(table, fk, row, open, tables))).some(Boolean);
+    byName(references).map((fk) => validate((row) => givesUp(table, fk, carried, row, open, tables))).some(Boolean);
   do {
     do {
       while (
-        byName(table.foreignKeys).map((fk) => validate((child) => orphan(table, fk, child, open, tables))).some(Boolean)
+        byName(table.foreignKeys).map((fk) => validate((child) => orphan(table, fk, carried, child, open, tables)))
+          .some(Boolean)
       );
     } while (
       byName(table.uniques).map((unique) =>
@@ -166,14 +167,19 @@ function meanings(table: Table, columns: string[], row: Row): (string | null)[] 
   return columns.map((name) => meaning(table.columns.find((column) => column.name === name)!.type, row[name]));
 }
 
+/** Whether the feed says what a row refers to. */
+const changes = ({ columns }: ForeignKey, carried: string[]) => columns.some((name) => carried.includes(name));
+
 function orphan(
   table: Table,
-  fk: Table["foreignKeys"][number],
+  fk: ForeignKey,
+  carried: string[],
   child: Candidate,
   open: Candidate[],
   tables: Record<string, Row[]>,
 ): Fault | undefined {
   const value = meanings(table, fk.columns, child.row);
+  if (child.old && !changes(fk, carried)) return;
   if (fk.isFull ? value.every((part) => part === null) : value.includes(null)) return;
   const parents = [
     ...staying(tables[fk.parent.name], open),
@@ -198,6 +204,7 @@ const refersTo = ({ columns: [column], parentColumns: [parentColumn] }: Referenc
 function givesUp(
   table: Table,
   fk: Reference,
+  carried: string[],
   { row, old }: Candidate,
   open: Candidate[],
   tables: Record<string, Row[]>,
@@ -209,7 +216,8 @@ function givesUp(
       onUpdate === "restrict" ? parentColumns.map((name) => of[name]) : meanings(table, parentColumns, of),
     );
   if (!["no action", "restrict"].includes(onUpdate) || value(row) === value(old)) return;
-  if (staying(tables[child], open).some(refersTo(fk, table, old))) return [only(parentColumns), "23503", fk.name];
+  const children = child === table.name && changes(fk, carried) ? staying(tables[child], open) : tables[child];
+  if (children.some(refersTo(fk, table, old))) return [only(parentColumns), "23503", fk.name];
 }
 
 /** The children's rows, once one of their parents has changed. */
