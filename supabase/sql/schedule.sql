@@ -158,6 +158,7 @@ end
 $$;
 comment on function etl.purge(interval) is
   'Deletes the rows of the ledger that are older, and what pg_cron remembers of our runs that ended more than two
-days ago, but for the latest of each feed, status and job, and what the looks have seen; returns how many rows that is.';
+days ago, but for the latest of each feed, status and job, and what the looks have seen; returns how many rows that
+is.';
 
 revoke all on all functions in schema etl from public;

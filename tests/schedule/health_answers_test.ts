@@ -82,6 +82,48 @@ const table: Row[] = [
     /^$/,
   ],
   [
+    "the secret was refused, and the function is down since",
+    async (past) => {
+      await wellUntilHalfAnHourAgo(past);
+      await past.answered("29 min", { status_code: 401, body: failure("secret_refused") });
+      await past.called("21 min", "11 min", "1 min");
+      await past.answered("10 min", closed);
+    },
+    "late",
+    /is known: The function could not be reached: Couldn't connect to server$/,
+  ],
+  [
+    "the function is down, and others are answered well",
+    async (past) => {
+      await wellUntilHalfAnHourAgo(past);
+      await past.called("21 min", "11 min", "1 min");
+      await past.answered("10 min", closed);
+      await past.answered("9 min", { status_code: 200, headers: {}, content: "fine" });
+    },
+    "late",
+    /is known: The function could not be reached: Couldn't connect to server$/,
+  ],
+  [
+    "an answer for which pg_net gives no reason",
+    async (past) => {
+      await wellUntilHalfAnHourAgo(past);
+      await past.called("21 min", "11 min", "1 min");
+      await past.answered("10 min", { timed_out: null });
+    },
+    "late",
+    /is known: The function could not be reached: pg_net gives no reason$/,
+  ],
+  [
+    "an error of the function's without a word",
+    async (past) => {
+      await wellUntilHalfAnHourAgo(past);
+      await past.called("21 min", "11 min", "1 min");
+      await past.answered("10 min", { body: { error: {} } });
+    },
+    "late",
+    /is known: The function answered: an error without a word$/,
+  ],
+  [
     "let in, but there is no database",
     async (past) => {
       await wellUntilHalfAnHourAgo(past);

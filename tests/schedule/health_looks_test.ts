@@ -154,6 +154,18 @@ const table: Row[] = [
     /^What the function answered/,
   ],
   [
+    "once a day, and a look began together with the call, and did not see it",
+    async (past) => {
+      await daily(past);
+      await past.tick("24 hours", good);
+      await past.look();
+      await past.called("1 s");
+      await past.passes("7 hours");
+    },
+    "late",
+    /^What the function answered/,
+  ],
+  [
     "every ten minutes, and pg_net keeps its answers for ten minutes",
     async (past) => {
       await past.query("set local pg_net.ttl = '10 min'");
@@ -289,6 +301,30 @@ Deno.test("etl.look() returns a row for a good answer, and raises a bad one once
     "1 row",
     "of another user of pg_net",
   );
+});
+
+Deno.test("what pg_cron keeps of a look is read alike where it uses background workers", async () => {
+  await using db = await freshDatabase();
+  const past = new Past(db);
+  await past.extensions();
+  await past.scheduled("1 hour");
+  await past.called("30 min");
+  const seen = async (status: string, message: string) => {
+    await db.query("delete from cron.job_run_details where command = 'select from etl.look()'");
+    await past.call("1 min", status, message, "tdc-etl look");
+    return (await db.query("select of_call::int, error_code, problem from etl.looks()"))[0];
+  };
+  const good = { of_call: 1, error_code: null, problem: null };
+  assert.deepEqual(await seen("succeeded", "1 row"), good);
+  assert.deepEqual(await seen("succeeded", "SELECT 1"), good);
+  assert.equal(await seen("succeeded", "0 rows"), undefined);
+  assert.equal(await seen("succeeded", "SELECT 0"), undefined);
+  assert.equal(await seen("running", "1 row"), undefined);
+  const bad = { of_call: null, error_code: "busy", problem: "The function answered: x [y]" };
+  const words = "The function answered: x [y] [busy, 2026-11-26T00:00:05.000000Z]";
+  assert.deepEqual(await seen("failed", `ERROR:  ${words}\nCONTEXT:  PL/pgSQL function etl.look()`), bad);
+  assert.deepEqual(await seen("failed", `ERROR: ${words}`), bad);
+  assert.equal(await seen("failed", "ERROR:  permission denied for schema etl"), undefined);
 });
 
 Deno.test("etl.purge() leaves what the looks have seen", async () => {
