@@ -106,10 +106,7 @@ begin
     r.created,
     mark.ours,
     body.report,
-    case
-      when mark.ours and body.report is null then coalesce(body.value #>> '{error,code}', 'no_report')
-      when not mark.ours and r.status_code between 200 and 299 then 'not_ours'
-    end,
+    case when mark.ours then body.value #>> '{error,code}' when r.status_code between 200 and 299 then 'not_ours' end,
     case
       when body.report is not null then null
       when body.value ? 'error'

@@ -103,7 +103,7 @@ begin
   select
     max(a.at) filter (where a.error_code = 'secret_refused'),
     max(a.at) filter (where a.ours and a.error_code is distinct from 'secret_refused'),
-    max(a.at) filter (where a.ours and a.error_code not in ('secret_refused', 'busy', 'no_report')),
+    max(a.at) filter (where a.ours and a.error_code not in ('secret_refused', 'busy')),
     max(a.at) filter (where a.report is not null)
   into refused, let_in, broken, ran
   from etl.answers() a;

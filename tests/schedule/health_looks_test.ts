@@ -1,7 +1,7 @@
 /** etl.look(): what pg_net answered is known for longer than pg_net keeps it. */
 import assert from "node:assert/strict";
 import { type Database, freshDatabase } from "../support/database.ts";
-import { closed, daily, failure, Past, report, type Row, tryEach, wellUntilHalfAnHourAgo } from "./past.ts";
+import { closed, daily, failure, Past, rare, report, type Row, tryEach, wellUntilHalfAnHourAgo } from "./past.ts";
 
 const good = { body: report() };
 
@@ -18,10 +18,9 @@ const table: Row[] = [
     /^$/,
   ],
   [
-    "on Mondays only, a look has seen the good answer, and the week has gone by",
+    "once a week, a look has seen the good answer, and six days have gone by",
     async (past) => {
-      await daily(past);
-      await past.query("update cron.job set schedule = '0 0 * * mon' where jobname = 'tdc-etl'");
+      await rare(past, "week");
       await past.tick("2 min", good);
       await past.look();
       await past.passes("6 days");
@@ -139,7 +138,7 @@ const table: Row[] = [
       await past.passes("7 hours");
     },
     "late",
-    /dropped it unseen\. Have pg_cron look in time: select etl\.schedule\('0 0 \* \* \*'\)$/,
+    /dropped it unseen\. Have pg_cron look in time: select etl\.schedule\('\d+ \d+ \* \* \*'\)$/,
   ],
   [
     "once a day, and a look was too early",
@@ -189,10 +188,11 @@ const table: Row[] = [
       await past.loaded("3 days");
       await past.scheduled("4 days");
       for (const answer of [good, closed, closed]) {
+        await past.passes("10 min", "10 min");
         await past.tick("8 min", answer);
         await past.look();
-        await past.passes("10 min", "10 min");
       }
+      await past.passes("3 min", "10 min");
     },
     "late",
     /is known: The function could not be reached: Couldn't connect to server$/,
@@ -331,8 +331,7 @@ Deno.test("etl.purge() leaves what the looks have seen", async () => {
   await using db = await freshDatabase();
   await db.query("begin");
   const past = new Past(db);
-  await daily(past);
-  await past.query("update cron.job set schedule = '0 0 * * mon' where jobname = 'tdc-etl'");
+  await rare(past, "week");
   await past.tick("8 min", closed);
   await past.look();
   await past.passes("7 days");

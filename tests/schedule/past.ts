@@ -182,12 +182,19 @@ export async function wellUntilHalfAnHourAgo(past: Past) {
   await past.good("40 min", "30 min");
 }
 
-/** A job that is due once a day, was loaded long ago, and was scheduled before that. */
-export async function daily(past: Past) {
+/** A job that was due some minutes ago and is once a day, or a week; loaded long ago, and scheduled before that. */
+export async function rare(past: Past, every: "day" | "week" = "day") {
   await past.extensions();
   await past.loaded("30 days");
-  await past.scheduled("40 days", "0 0 * * *");
+  const [{ line }] = await past.query(
+    `select to_char(at, 'FMMI FMHH24 * * ') || case $1 when 'day' then '*' else extract(dow from at)::text end as line
+    from (select now() at time zone 'UTC' - interval '9 min' as at) t`,
+    [every],
+  );
+  await past.scheduled("40 days", line);
 }
+
+export const daily = (past: Past) => rare(past);
 
 /** Each row is a step. */
 export async function tryEach(t: Deno.TestContext, table: Row[]): Promise<void> {
