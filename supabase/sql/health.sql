@@ -98,6 +98,7 @@ declare
   broken timestamptz;
   ran timestamptz;
   bad record;
+  queue text;
 begin
   select * into job from etl.job();
   select
@@ -137,8 +138,9 @@ begin
     order by a.error_code is not distinct from 'not_ours', a.at desc
     limit 1;
     verdict := 'late';
+    queue := etl.queue_trouble();
     message := case
-      when bad.problem is null and job.awaited < now() - etl.answers_kept() then concat_ws(
+      when bad.problem is null and queue is null and job.awaited < now() - etl.answers_kept() then concat_ws(
         '. ',
         'What the function answered to the call of ' || job.awaited || ' is not known: pg_net has dropped it unseen',
         case when not job.looked_at then format('Have pg_cron look in time: select etl.schedule(%L)', job.schedule) end
@@ -147,7 +149,7 @@ begin
         '. ',
         'The function was called and has not answered well since ' || coalesce(ran, job.awaited),
         'The latest bad answer that is known: ' || bad.problem,
-        etl.queue_trouble()
+        queue
       )
     end;
     rests_on := bad.at;

@@ -23,7 +23,7 @@ begin
     -- pg_cron does not remember when a job was made; etl.health() must know, to miss a first run.
     perform cron.schedule('tdc-etl', cron, 'select etl.invoke() -- since ' || since);
   end if;
-  -- Often enough for a pg_net.ttl of ten minutes, and not in the minute of most runs.
+  -- Often enough for a pg_net.ttl of a quarter of an hour, and not in the minute of most runs.
   perform cron.schedule('tdc-etl look', '2-57/5 * * * *', 'select from etl.look()');
   perform cron.schedule('tdc-etl purge', '17 3 * * *', 'select etl.purge()');
   return format('scheduled %s; next run %s', cron, due);

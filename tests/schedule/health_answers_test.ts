@@ -82,6 +82,18 @@ const table: Row[] = [
     /^$/,
   ],
   [
+    "the secret is refused, and others of pg_net are answered",
+    async (past) => {
+      await wellUntilHalfAnHourAgo(past);
+      await past.called("1 min");
+      await past.answered("50 s", { status_code: 401, body: failure("secret_refused") });
+      await past.answered("40 s", closed);
+      await past.answered("30 s", { status_code: 200, headers: {}, content: "fine" });
+    },
+    "secret refused",
+    /^etl_trigger_secret/,
+  ],
+  [
     "the secret was refused, and the function is down since",
     async (past) => {
       await wellUntilHalfAnHourAgo(past);

@@ -130,6 +130,17 @@ const table: Row[] = [
     /^What the function answered to the call of .* is not known: pg_net has dropped it unseen$/,
   ],
   [
+    "once a day, and pg_net's worker has been down for hours",
+    async (past) => {
+      await daily(past);
+      await past.called("7 hours");
+      await past.waiting(1);
+      await past.workerIsUp("false");
+    },
+    "late",
+    /^The function was called and has not answered well since .* The background worker of pg_net is down/,
+  ],
+  [
     "once a day, and the schedule is of before there were looks",
     async (past) => {
       await daily(past);
