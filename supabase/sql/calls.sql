@@ -1,14 +1,15 @@
 -- What pg_cron and pg_net remember of our calls, where they exist. Nothing of it is ours: a run that changes nothing
--- writes no row of ours, and yet it can be known that it was.
+-- writes no row of ours, and yet it can be known that it was. looks.sql makes pg_cron remember for longer than pg_net.
 
 create or replace function etl.job()
 returns table (
   schedule text,
   active boolean,
+  looked_at boolean,
   last_start timestamptz,
   last_problem text,
   awaited timestamptz,
-  forgotten timestamptz,
+  known timestamptz,
   next_run timestamptz,
   overdue_from timestamptz
 )
@@ -16,9 +17,6 @@ language plpgsql stable
 set search_path = ''
 as $$
 declare
-  -- The longest answer: the timeout of etl.invoke(), and a little.
-  patience constant interval := '400 seconds';
-  kept constant interval := coalesce(nullif(current_setting('pg_net.ttl', true), ''), '6 hours');
   job record;
 begin
   if not etl.can_read('cron.job') then
@@ -35,12 +33,8 @@ begin
   end if;
   schedule := job.schedule;
   active := job.active;
-  select
-    max(r.start_time),
-    max(r.start_time) filter (where r.status = 'succeeded' and r.start_time < now() - kept)
-  into last_start, forgotten
-  from cron.job_run_details r
-  where r.jobid = job.jobid;
+  looked_at := exists (select from cron.job j where j.jobname = 'tdc-etl look' and j.active);
+  last_start := (select max(r.start_time) from cron.job_run_details r where r.jobid = job.jobid);
   last_problem := (
     select case when r.status = 'failed' then substring(r.return_message from '(?:ERROR: +)?([^\n]{1,200})') end
     from cron.job_run_details r
@@ -48,22 +42,24 @@ begin
     order by r.runid desc
     limit 1
   );
-  -- Of two calls one may be lost. A rare job has made but one whose answer pg_net would still keep, or none.
+  -- Of two calls one may be lost, but not where the next comes only hours later.
   awaited := (
-    select min(call.start_time)
+    select case when max(call.start_time) < min(call.start_time) + interval '6 hours' then min(call.start_time)
+      else max(call.start_time) end
     from (
       select r.start_time
       from cron.job_run_details r
-      where r.jobid = job.jobid and r.status = 'succeeded'
-        and r.start_time between now() - kept and now() - patience
+      where r.jobid = job.jobid and r.status = 'succeeded' and r.start_time < now() - etl.patience()
       order by r.start_time desc
       limit 2
     ) call
   );
+  known := (select max(l.at) from etl.looks() l where l.of_call is not null);
   begin
     next_run := case when job.active then etl.next_run(job.schedule) end;
     overdue_from := coalesce(
-      etl.next_run(job.schedule, etl.next_run(job.schedule, greatest(last_start, job.since))) + patience, '-infinity'
+      etl.next_run(job.schedule, etl.next_run(job.schedule, greatest(last_start, job.since))) + etl.patience(),
+      '-infinity'
     );
   exception when sqlstate 'ETL08' then
     -- A line that somebody else has given to pg_cron, and that pg_cron knows how to read.
@@ -73,9 +69,28 @@ begin
 end
 $$;
 comment on function etl.job() is
-  'The job that etl.schedule made, as pg_cron remembers it; no row where nothing is scheduled. awaited: whoever
-called then must have an answer by now. forgotten: the latest call whose answer pg_net has dropped by age.
-overdue_from: by then pg_cron has missed two starts. last_problem: why the latest call could not be made.';
+  'The job that etl.schedule made, as pg_cron remembers it; no row where nothing is scheduled. looked_at: whether
+etl.look() is scheduled too. awaited: whoever called then must have an answer by now. known: the latest call of which
+a look has seen a good answer. overdue_from: by then pg_cron has missed two starts. last_problem: why the latest call
+could not be made.';
+
+create or replace function etl.patience()
+returns interval
+language sql immutable
+set search_path = ''
+as $$
+  select interval '400 seconds'
+$$;
+comment on function etl.patience() is 'The longest that an answer takes: the timeout of etl.invoke(), and a little.';
+
+create or replace function etl.answers_kept()
+returns interval
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(nullif(current_setting('pg_net.ttl', true), ''), '6 hours')::interval
+$$;
+comment on function etl.answers_kept() is 'How long pg_net keeps an answer.';
 
 create or replace function etl.answers()
 returns table (at timestamptz, ours boolean, report jsonb, error_code text, problem text)
@@ -90,15 +105,15 @@ begin
   select
     r.created,
     mark.ours,
-    case when jsonb_typeof(body.value -> 'feeds') = 'array' then body.value end,
-    body.value #>> '{error,code}',
+    body.report,
+    case when mark.ours then body.value #>> '{error,code}' when r.status_code between 200 and 299 then 'not_ours' end,
     case
-      when r.timed_out then 'timed out'
-      when r.error_msg is not null then left(r.error_msg, 200)
+      when body.report is not null then null
       when body.value ? 'error'
-        then 'answered: ' || coalesce(body.value #>> '{error,message}', body.value #>> '{error,code}')
-      when r.status_code >= 400 then 'answered ' || r.status_code
-      when mark.ours and jsonb_typeof(body.value -> 'feeds') is distinct from 'array' then 'ended without a report'
+        then 'The function answered: '
+          || coalesce(body.value #>> '{error,message}', body.value #>> '{error,code}', 'an error without a word')
+      when mark.ours then 'The function was cut off before its report: see its logs'
+      else etl.no_answer(r.status_code, r.content_type, r.timed_out, r.error_msg)
     end
   from net._http_response r
   cross join lateral (
@@ -107,12 +122,55 @@ begin
   cross join lateral (select split_part(rtrim(r.content, e'\n'), e'\n', -1) as line) last
   cross join lateral (
     select case when mark.ours and pg_input_is_valid(last.line, 'jsonb') then last.line::jsonb end as value
-  ) body;
+  ) parsed
+  cross join lateral (
+    select parsed.value, case when jsonb_typeof(parsed.value -> 'feeds') = 'array' then parsed.value end as report
+  ) body
+  union all
+  select
+    l.at,
+    l.of_call is not null or coalesce(l.error_code <> 'not_ours', false),
+    case when l.of_call is not null then '{"feeds": []}'::jsonb end,
+    l.error_code,
+    l.problem
+  from etl.looks() l;
 end
 $$;
 comment on function etl.answers() is
-  'What pg_net keeps, of the last six hours: our function''s answers (ours), and those of whatever stood in its
-place. An answer of ours ends with the run''s report or with {"error":{"code",…}}; problem says what is wrong with
-any of them.';
+  'The answers that pg_net keeps, and those that a look has seen before pg_net dropped them: our function''s (ours), and
+those of whatever stood in its place. An answer of ours ends with the run''s report or with {"error":{"code",…}};
+problem says what is wrong with any of them.';
+
+create or replace function etl.no_answer(status int, content_type text, timed_out boolean, error_msg text)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select case
+    -- Before pg_net 0.19.6 timed_out is null, and the words of curl alone tell.
+    when timed_out or error_msg ~* '^timeout'
+      then 'The function did not answer in time: ' || coalesce(left(error_msg, 200), 'pg_net gives no reason')
+    when status is null
+      then 'The function could not be reached: ' || coalesce(left(error_msg, 200), 'pg_net gives no reason')
+    when status = 401
+      then 'The gateway refused the call before it came to the function (401): set verify_jwt = false for it in '
+        || 'supabase/config.toml, and deploy it again'
+    when status = 404
+      then 'There is no function at etl_function_url (404): deploy it, or correct the URL by etl.connect(…)'
+    when status = 503 then 'The function does not start (503): see its logs'
+    when status = 504 then 'The function did not answer the gateway in time (504): see its logs'
+    when status = 546 then 'The platform stopped the function at a limit of memory, CPU or time (546): see its logs'
+    when status between 300 and 399
+      then format('etl_function_url redirects to elsewhere (%s): correct it by etl.connect(…)', status)
+    when status < 300
+      then format(
+        'What answers at etl_function_url is not the function (%s): correct it by etl.connect(…)',
+        concat_ws(', ', status, left(content_type, 100))
+      )
+    else format('Something before the function answered in its place (%s): see the logs', status)
+  end
+$$;
+comment on function etl.no_answer(int, text, boolean, text) is
+  'Why an answer that pg_net keeps is not the function''s, and what to do.';
 
 revoke all on all functions in schema etl from public;

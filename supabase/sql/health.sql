@@ -17,12 +17,12 @@ language sql stable
 set search_path = ''
 as $$
   with common as materialized (
-    select t.verdict, t.message, j.schedule, j.forgotten, j.next_run from etl.trouble() t left join etl.job() j on true
+    select t.verdict, t.message, j.schedule, j.known, j.next_run from etl.trouble() t left join etl.job() j on true
   ), good as materialized (
     select of_feed ->> 'feed' as feed, max(a.at) as at
     from etl.answers() a
     cross join jsonb_array_elements(a.report -> 'feeds') of_feed
-    where of_feed ->> 'status' <> 'failed' and a.report ->> 'dry_run' = 'false'
+    where of_feed ->> 'status' in ('unchanged', 'changed') and a.report ->> 'dry_run' = 'false'
     group by 1
   ), seen as (
     select
@@ -35,6 +35,8 @@ as $$
       good.at as good
     from etl.feeds f
     left join good on good.feed = f.name
+    -- All at once: feed by feed Postgres might read all rejects for each.
+    left join (select r.feed, count(*) as rejects from etl.rejects r group by r.feed) waiting on waiting.feed = f.name
     left join lateral (
       select r.finished_at, r.error
       from etl.runs r
@@ -55,9 +57,9 @@ as $$
       fails.itself
     from seen s
     cross join common c
-    -- Each failure is in the ledger: a call after the latest one, whose answer is forgotten, must have gone well.
+    -- Each failure is in the ledger: a later call that is known to be answered well has not failed.
     cross join lateral (
-      select s.failed > coalesce(greatest(s.changed, s.good, c.forgotten), '-infinity') as itself
+      select s.failed > coalesce(greatest(s.changed, s.good, c.known), '-infinity') as itself
     ) fails
   )
   select
@@ -85,10 +87,9 @@ $$;
 comment on function etl.health() is
   'A row for each enabled feed. verdict: ok, late, failing, never ran, secret refused; message says why, empty where
 all is well. last_good_answer is null where pg_net is missing, or has lost its answers or dropped them after its six
-hours: of a job that is due more rarely, trouble shows for that long only. Without pg_cron and pg_net the ledger
-alone is judged: it does not show a recovery that changed nothing.';
+hours. Without pg_cron and pg_net the ledger alone is judged: it does not show a recovery that changed nothing.';
 
-create or replace function etl.trouble(out verdict text, out message text)
+create or replace function etl.trouble(out verdict text, out message text, out rests_on timestamptz)
 language plpgsql stable
 set search_path = ''
 as $$
@@ -98,32 +99,28 @@ declare
   let_in timestamptz;
   broken timestamptz;
   ran timestamptz;
-  latest_problem text;
-  waiting bigint := 0;
+  bad record;
+  queue text;
 begin
   select * into job from etl.job();
   select
     max(a.at) filter (where a.error_code = 'secret_refused'),
     max(a.at) filter (where a.ours and a.error_code is distinct from 'secret_refused'),
-    max(a.at) filter (where a.error_code not in ('secret_refused', 'busy')),
+    max(a.at) filter (where a.ours and a.error_code not in ('secret_refused', 'busy')),
     max(a.at) filter (where a.report is not null)
   into refused, let_in, broken, ran
   from etl.answers() a;
   ran := greatest(ran, (select max(r.finished_at) from etl.runs r));
-  latest_problem := (
-    select a.problem
-    from etl.answers() a
-    where a.problem is not null and a.at > coalesce(ran, '-infinity')
-    order by a.at desc
-    limit 1
-  );
 
-  if refused > coalesce(let_in, '-infinity') then
+  -- What was answered before the calls that have had no answer of ours since says nothing of them.
+  if refused > coalesce(let_in, '-infinity') and refused >= coalesce(job.awaited, '-infinity') then
     verdict := 'secret refused';
     message := 'etl_trigger_secret in the vault is not among the secrets in ETL_TRIGGER_SECRET of the function.';
-  elsif broken > coalesce(ran, '-infinity') then
+    rests_on := refused;
+  elsif broken > coalesce(ran, '-infinity') and broken >= coalesce(job.awaited, '-infinity') then
     verdict := 'failing';
-    message := 'The function ' || latest_problem;
+    message := (select a.problem from etl.answers() a where a.at = broken and a.ours and a.problem is not null limit 1);
+    rests_on := broken;
   elsif not job.active then
     verdict := 'late';
     message := 'The job of pg_cron is switched off: see etl.schedule().';
@@ -136,21 +133,76 @@ begin
       'pg_cron has not started the job since ' || job.last_start, 'pg_cron has never started the job'
     );
   elsif job.awaited > coalesce(ran, '-infinity') then
-    if etl.can_read('net.http_request_queue') then
-      select count(*) into waiting from net.http_request_queue;
-    end if;
+    select a.at, a.problem into bad
+    from etl.answers() a
+    where a.problem is not null and a.at > coalesce(ran, '-infinity')
+    -- What went well may be the answer to another user of pg_net.
+    order by a.error_code is not distinct from 'not_ours', a.at desc
+    limit 1;
     verdict := 'late';
-    message := concat_ws(
-      '. ',
-      'The function was called and has not answered well since ' || coalesce(ran, job.awaited),
-      'The latest bad answer that pg_net has: ' || latest_problem,
-      case when waiting > 0 then waiting || ' requests wait in pg_net: is its background worker up?' end
-    );
+    queue := etl.queue_trouble();
+    message := case
+      when bad.problem is null and queue is null and job.awaited < now() - etl.answers_kept() then concat_ws(
+        '. ',
+        'What the function answered to the call of ' || job.awaited || ' is not known: pg_net has dropped it unseen',
+        case when not job.looked_at then format('Have pg_cron look in time: select etl.schedule(%L)', job.schedule) end
+      )
+      else concat_ws(
+        '. ',
+        'The function was called and has not answered well since ' || coalesce(ran, job.awaited),
+        'The latest bad answer that is known: ' || bad.problem,
+        queue
+      )
+    end;
+    rests_on := bad.at;
   end if;
 end
 $$;
 comment on function etl.trouble() is
-  'What keeps all feeds from being loaded: verdict secret refused, failing or late, and why. Nulls where nothing
-does.';
+  'What keeps all feeds from being loaded: verdict secret refused, failing or late, why, and when the bad answer came
+on which that rests. Nulls where nothing does.';
+
+create or replace function etl.queue_trouble()
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  is_up boolean := etl.net_worker_is_up();
+  waiting bigint := 0;
+begin
+  if etl.can_read('net.http_request_queue') then
+    -- While a call is in flight pg_net has deleted its row, and may not have committed that yet.
+    select count(*) into waiting from net.http_request_queue q where is_up is false or q.xmax = '0'::xid;
+  end if;
+  return nullif(
+    concat_ws(
+      '. ',
+      case when not is_up then 'The background worker of pg_net is down: select net.worker_restart()' end,
+      case
+        when waiting > 0 and is_up
+          then 'Requests that wait while pg_net sends others, one batch at a time: ' || waiting
+        when waiting > 0 then 'Requests that wait in pg_net: ' || waiting
+      end
+    ),
+    ''
+  );
+end
+$$;
+comment on function etl.queue_trouble() is
+  'What in pg_net may keep a call from being sent; null where nothing is known to.';
+
+create or replace function etl.net_worker_is_up()
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select case
+    when pg_has_role('pg_read_all_stats', 'usage')
+      then exists (select from pg_catalog.pg_stat_activity a where a.backend_type ilike '%pg_net%')
+  end
+$$;
+comment on function etl.net_worker_is_up() is
+  'Whether the background worker of pg_net runs; null where this role may not know.';
 
 revoke all on all functions in schema etl from public;

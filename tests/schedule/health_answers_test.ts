@@ -1,7 +1,7 @@
 /** etl.health(): the verdicts by what the function answered; a secret that is refused, errors, failing feeds. */
 import assert from "node:assert/strict";
 import { freshDatabase } from "../support/database.ts";
-import { closed, failure, Past, report, type Row, tryEach, wellUntilHalfAnHourAgo } from "./past.ts";
+import { closed, failure, Past, report, type Row, slow, tryEach, wellUntilHalfAnHourAgo } from "./past.ts";
 
 const table: Row[] = [
   [
@@ -13,17 +13,17 @@ const table: Row[] = [
       await past.answered("10 min", closed);
     },
     "late",
-    /^The function was called and has not answered well since .*\. The latest bad answer .*: Couldn't connect to server$/,
+    /^The function was called and has not answered well since .*\. The latest bad answer that is known: The function could not be reached: Couldn't connect to server$/,
   ],
   [
     "the function is slow",
     async (past) => {
       await wellUntilHalfAnHourAgo(past);
       await past.called("21 min", "11 min", "1 min");
-      await past.answered("3 min", { timed_out: true, error_msg: "Timeout of 390000 ms reached" });
+      await past.answered("3 min", slow);
     },
     "late",
-    /: timed out$/,
+    /: The function did not answer in time: Timeout of 390000 ms reached$/,
   ],
   [
     "the function is cut off at its wall clock",
@@ -33,7 +33,7 @@ const table: Row[] = [
       await past.answered("3 min", { body: { progress: { feed: "trips" } } });
     },
     "late",
-    /: ended without a report$/,
+    /: The function was cut off before its report: see its logs$/,
   ],
   [
     "something else stands in its place",
@@ -47,7 +47,7 @@ const table: Row[] = [
       });
     },
     "late",
-    /: answered 401$/,
+    /: The gateway refused the call before it came to the function \(401\): set verify_jwt = false .*$/,
   ],
   [
     "the secret is refused",
@@ -80,6 +80,60 @@ const table: Row[] = [
     },
     "ok",
     /^$/,
+  ],
+  [
+    "the secret is refused, and others of pg_net are answered",
+    async (past) => {
+      await wellUntilHalfAnHourAgo(past);
+      await past.called("1 min");
+      await past.answered("50 s", { status_code: 401, body: failure("secret_refused") });
+      await past.answered("40 s", closed);
+      await past.answered("30 s", { status_code: 200, headers: {}, content: "fine" });
+    },
+    "secret refused",
+    /^etl_trigger_secret/,
+  ],
+  [
+    "the secret was refused, and the function is down since",
+    async (past) => {
+      await wellUntilHalfAnHourAgo(past);
+      await past.answered("29 min", { status_code: 401, body: failure("secret_refused") });
+      await past.called("21 min", "11 min", "1 min");
+      await past.answered("10 min", closed);
+    },
+    "late",
+    /is known: The function could not be reached: Couldn't connect to server$/,
+  ],
+  [
+    "the function is down, and others are answered well",
+    async (past) => {
+      await wellUntilHalfAnHourAgo(past);
+      await past.called("21 min", "11 min", "1 min");
+      await past.answered("10 min", closed);
+      await past.answered("9 min", { status_code: 200, headers: {}, content: "fine" });
+    },
+    "late",
+    /is known: The function could not be reached: Couldn't connect to server$/,
+  ],
+  [
+    "an answer for which pg_net gives no reason",
+    async (past) => {
+      await wellUntilHalfAnHourAgo(past);
+      await past.called("21 min", "11 min", "1 min");
+      await past.answered("10 min", { timed_out: null });
+    },
+    "late",
+    /is known: The function could not be reached: pg_net gives no reason$/,
+  ],
+  [
+    "an error of the function's without a word",
+    async (past) => {
+      await wellUntilHalfAnHourAgo(past);
+      await past.called("21 min", "11 min", "1 min");
+      await past.answered("10 min", { body: { error: {} } });
+    },
+    "late",
+    /is known: The function answered: an error without a word$/,
   ],
   [
     "let in, but there is no database",
@@ -141,7 +195,7 @@ const table: Row[] = [
       await past.answered("10 min", { body: failure("busy", "another run is under way") });
     },
     "late",
-    /: answered: another run is under way$/,
+    /: The function answered: another run is under way$/,
   ],
   [
     "a feed fails",

@@ -21,7 +21,7 @@ async function refused(db: Database, sql: string, code: string, message: RegExp,
   );
 }
 
-Deno.test("etl.schedule() makes two jobs, makes them once, changes the line, and switches on again", async () => {
+Deno.test("etl.schedule() makes three jobs, makes them once, changes the line, and switches on again", async () => {
   await using world = await newWorld();
   const { db } = world;
   await storeSecret(db, "etl_function_url", url);
@@ -31,6 +31,7 @@ Deno.test("etl.schedule() makes two jobs, makes them once, changes the line, and
   const first = await jobs(db);
   assert.deepEqual(first.map((job) => [job.jobname, job.schedule, job.active, job.username]), [
     ["tdc-etl", "*/10 * * * *", true, "postgres"],
+    ["tdc-etl look", "2-57/5 * * * *", true, "postgres"],
     ["tdc-etl purge", "17 3 * * *", true, "postgres"],
   ]);
   assert.match(first[0].command, /^select etl\.invoke\(\) -- since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
@@ -40,7 +41,8 @@ Deno.test("etl.schedule() makes two jobs, makes them once, changes the line, and
   await db.query("select etl.schedule('30 seconds')");
   assert.deepEqual((await jobs(db)).map((job) => [job.jobid, job.schedule]), [
     [first[0].jobid, "30 seconds"],
-    [first[1].jobid, "17 3 * * *"],
+    [first[1].jobid, "2-57/5 * * * *"],
+    [first[2].jobid, "17 3 * * *"],
   ]);
   await db.admin("select cron.alter_job($1, active => false)", [first[0].jobid]);
   await db.query("select etl.schedule('30 seconds')");

@@ -4,7 +4,8 @@ import type { Database } from "../../support/database.ts";
 import { snapshot } from "../../support/snapshot.ts";
 import { until } from "../../support/waiting.ts";
 import { serve } from "../../support/web.ts";
-import { startNetWorker } from "./net_worker.ts";
+import type { PgNet } from "../past.ts";
+import { startNetWorker, workerName } from "./net_worker.ts";
 import { newWorld, nextSecret, secret, startFunction, storeSecret, type World } from "./world.ts";
 
 const closed = "http://127.0.0.1:1/functions/v1/etl";
@@ -15,10 +16,16 @@ interface Running extends World {
 }
 
 /** Everything in motion: the function loads three feeds, each second. */
-async function running(): Promise<Running> {
+async function running(pgNet: PgNet): Promise<Running> {
   await using stack = new AsyncDisposableStack();
   const world = stack.use(await newWorld());
-  const net = stack.use(await startNetWorker(world.db.adminUrl));
+  // The worker that stands in for pg_net's is a client.
+  await world.db.query(
+    `create or replace function etl.net_worker_is_up() returns boolean language sql as $$
+      select exists (select from pg_stat_activity where application_name = '${workerName}')
+    $$`,
+  );
+  const net = stack.use(await startNetWorker(world.db.adminUrl, pgNet));
   const etl = stack.use(await startFunction());
   await storeSecret(world.db, "etl_function_url", etl.url);
   await storeSecret(world.db, "etl_trigger_secret", secret);
@@ -54,7 +61,7 @@ const answers = async (db: Database, where: string) =>
   Number((await db.admin(`select count(*) as n from net._http_response where ${where}`))[0].n);
 
 Deno.test("a row of a partner is in the table after a tick, a changed one within two; ten ticks without change write nothing", async () => {
-  await using world = await running();
+  await using world = await running("0.14");
   const { db, web } = world;
   assert.deepEqual(await db.query("select * from public.charges"), [{ id: "c1", trip_id: "t1", amount_cents: "100" }]);
 
@@ -92,7 +99,7 @@ Deno.test("a row of a partner is in the table after a tick, a changed one within
 });
 
 Deno.test("etl.health() tells when a link breaks, and when it holds again", async (t) => {
-  await using world = await running();
+  await using world = await running("0.20");
   const { db, web } = world;
 
   await t.step("a secret that the function refuses is told; after the rotation all is well again", async () => {
@@ -169,8 +176,16 @@ Deno.test("etl.health() tells when a link breaks, and when it holds again", asyn
     await using other = serve({ "/functions/v1/etl": () => new Response("gateway", { status: 401 }) });
     for (
       const [url, bad, message] of [
-        [closed, "error_msg is not null", /^The function was called .*has: Couldn't connect/],
-        [`${other.url}/functions/v1/etl`, "status_code = 401", /^The function was called .*has: answered 401/],
+        [
+          closed,
+          "error_msg is not null",
+          /^The function was called .*: The function could not be reached: Couldn't connect/,
+        ],
+        [
+          `${other.url}/functions/v1/etl`,
+          "status_code = 401",
+          /^The function was called .*: The gateway refused the call .*401/,
+        ],
       ] as const
     ) {
       await storeSecret(db, "etl_function_url", url);
@@ -217,6 +232,71 @@ Deno.test("etl.health() tells when a link breaks, and when it holds again", asyn
     },
   );
 
+  await t.step("a call that hangs holds up those after it, and no worker is blamed", async () => {
+    const silent = Promise.withResolvers<void>();
+    await using hanging = serve({ "/functions/v1/etl": () => silent.promise.then(() => new Response("at last")) });
+    await storeSecret(db, "etl_function_url", `${hanging.url}/functions/v1/etl`);
+    const waiting = "select from net.http_request_queue where xmax = '0'::xid";
+    await until("requests wait", async () => (await db.admin(waiting)).length >= 2);
+    await halfAnHourPasses(db);
+    await verdict(db, "late", /^The function was called .*\. Requests that wait while pg_net sends others, .*: \d+$/);
+    await storeSecret(db, "etl_function_url", world.etl.url);
+    silent.resolve();
+    await verdict(db, "ok");
+  });
+
+  await t.step("what a look saw outlasts what pg_net keeps", async () => {
+    const each = (line: string) =>
+      db.query("select cron.schedule('tdc-etl look', $1, 'select from etl.look()')", [line]);
+    const kept = (what: RegExp) =>
+      until(`a look says ${what}`, async () => {
+        const looks = await db.admin(
+          `select r.status || ' ' || r.return_message as said
+          from cron.job_run_details r join cron.job j using (jobid) where j.jobname = 'tdc-etl look' order by runid`,
+        );
+        return looks.map((look) => String(look.said)).find((said) => what.test(said));
+      });
+    const log = async () => (await Deno.readTextFile(Deno.env.get("SERVER_LOG")!)).split("\n");
+    // No tick for a long time, and half an hour later someone looks.
+    const rarely = async () => {
+      await db.query("select etl.schedule('0 0 29 2 *')");
+      await until("the last tick has ended, and is answered", async () => {
+        const [{ idle }] = await db.admin(
+          `select max(end_time) < now() - interval '2.5 s' and count(*) = count(end_time) as idle
+          from cron.job_run_details`,
+        );
+        return idle;
+      });
+      await halfAnHourPasses(db);
+      await each("1 second");
+    };
+
+    await rarely();
+    await kept(/^succeeded 1 row$/);
+    await db.admin("truncate net._http_response");
+    await db.query("delete from etl.runs");
+    await verdict(db, "ok");
+    await db.query(
+      "delete from cron.job_run_details r using cron.job j where j.jobid = r.jobid and j.jobname = 'tdc-etl look'",
+    );
+    await verdict(db, "late", /^The function was called and has not answered well/);
+
+    await storeSecret(db, "etl_function_url", closed);
+    await db.query("select etl.schedule('1 second')");
+    await until("a bad answer", async () => await answers(db, "error_msg is not null") > 0);
+    await rarely();
+    await kept(/^failed ERROR: {2}The function could not be reached: Couldn't connect[^\n]* \[-, [-0-9T:.]+Z\]\n/);
+    await kept(/^succeeded 0 rows$/);
+    const told = (await log()).filter((line) => /ERROR: .*The function could not be reached/.test(line)).length;
+    assert.equal(told, 1, "once");
+    await db.admin("truncate net._http_response");
+    await verdict(db, "late", /: The function could not be reached: Couldn't connect/);
+
+    await storeSecret(db, "etl_function_url", world.etl.url);
+    await db.query("select etl.schedule('1 second')");
+    await verdict(db, "ok");
+  });
+
   await t.step("requests that pg_net does not send, and answers that it has lost, are missed", async () => {
     await world.net[Symbol.asyncDispose]();
     const queued = async () => (await db.admin("select from net.http_request_queue")).length >= 3;
@@ -225,13 +305,13 @@ Deno.test("etl.health() tells when a link breaks, and when it holds again", asyn
     await verdict(
       db,
       "late",
-      /^The function was called and has not answered well since .* \d+ requests wait in pg_net/,
+      /^The function was called and has not answered well since .* worker of pg_net is down.* wait in pg_net: \d+$/,
     );
 
     await db.admin("truncate net._http_response, net.http_request_queue");
     // The ledger holds a failure of trips, and what would tell of its recovery is lost.
     await verdict(db, "late", /^The function was called and has not answered well since/, "drivers");
-    await using _net = await startNetWorker(db.adminUrl);
+    await using _net = await startNetWorker(db.adminUrl, "0.20");
     await verdict(db, "ok");
   });
 });

@@ -2,6 +2,493 @@
 -- The functions of a file call those below them, so that their bodies are checked when they run.
 set check_function_bodies = off;
 
+-- supabase/sql/calls.sql
+-- What pg_cron and pg_net remember of our calls, where they exist. Nothing of it is ours: a run that changes nothing
+-- writes no row of ours, and yet it can be known that it was. looks.sql makes pg_cron remember for longer than pg_net.
+
+create or replace function etl.job()
+returns table (
+  schedule text,
+  active boolean,
+  looked_at boolean,
+  last_start timestamptz,
+  last_problem text,
+  awaited timestamptz,
+  known timestamptz,
+  next_run timestamptz,
+  overdue_from timestamptz
+)
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  job record;
+begin
+  if not etl.can_read('cron.job') then
+    return;
+  end if;
+  select j.jobid, j.schedule, j.active, substring(j.command from 'since (\S+)')::timestamptz as since
+  into job
+  from cron.job j
+  where j.jobname = 'tdc-etl'
+  order by j.active desc, j.jobid
+  limit 1;
+  if not found then
+    return;
+  end if;
+  schedule := job.schedule;
+  active := job.active;
+  looked_at := exists (select from cron.job j where j.jobname = 'tdc-etl look' and j.active);
+  last_start := (select max(r.start_time) from cron.job_run_details r where r.jobid = job.jobid);
+  last_problem := (
+    select case when r.status = 'failed' then substring(r.return_message from '(?:ERROR: +)?([^\n]{1,200})') end
+    from cron.job_run_details r
+    where r.jobid = job.jobid and r.status in ('succeeded', 'failed')
+    order by r.runid desc
+    limit 1
+  );
+  -- Of two calls one may be lost, but not where the next comes only hours later.
+  awaited := (
+    select case when max(call.start_time) < min(call.start_time) + interval '6 hours' then min(call.start_time)
+      else max(call.start_time) end
+    from (
+      select r.start_time
+      from cron.job_run_details r
+      where r.jobid = job.jobid and r.status = 'succeeded' and r.start_time < now() - etl.patience()
+      order by r.start_time desc
+      limit 2
+    ) call
+  );
+  known := (select max(l.at) from etl.looks() l where l.of_call is not null);
+  begin
+    next_run := case when job.active then etl.next_run(job.schedule) end;
+    overdue_from := coalesce(
+      etl.next_run(job.schedule, etl.next_run(job.schedule, greatest(last_start, job.since))) + etl.patience(),
+      '-infinity'
+    );
+  exception when sqlstate 'ETL08' then
+    -- A line that somebody else has given to pg_cron, and that pg_cron knows how to read.
+    overdue_from := 'infinity';
+  end;
+  return next;
+end
+$$;
+comment on function etl.job() is
+  'The job that etl.schedule made, as pg_cron remembers it; no row where nothing is scheduled. looked_at: whether
+etl.look() is scheduled too. awaited: whoever called then must have an answer by now. known: the latest call of which
+a look has seen a good answer. overdue_from: by then pg_cron has missed two starts. last_problem: why the latest call
+could not be made.';
+
+create or replace function etl.patience()
+returns interval
+language sql immutable
+set search_path = ''
+as $$
+  select interval '400 seconds'
+$$;
+comment on function etl.patience() is 'The longest that an answer takes: the timeout of etl.invoke(), and a little.';
+
+create or replace function etl.answers_kept()
+returns interval
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(nullif(current_setting('pg_net.ttl', true), ''), '6 hours')::interval
+$$;
+comment on function etl.answers_kept() is 'How long pg_net keeps an answer.';
+
+create or replace function etl.answers()
+returns table (at timestamptz, ours boolean, report jsonb, error_code text, problem text)
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  if not etl.can_read('net._http_response') then
+    return;
+  end if;
+  return query
+  select
+    r.created,
+    mark.ours,
+    body.report,
+    case when mark.ours then body.value #>> '{error,code}' when r.status_code between 200 and 299 then 'not_ours' end,
+    case
+      when body.report is not null then null
+      when body.value ? 'error'
+        then 'The function answered: '
+          || coalesce(body.value #>> '{error,message}', body.value #>> '{error,code}', 'an error without a word')
+      when mark.ours then 'The function was cut off before its report: see its logs'
+      else etl.no_answer(r.status_code, r.content_type, r.timed_out, r.error_msg)
+    end
+  from net._http_response r
+  cross join lateral (
+    select exists (select from jsonb_object_keys(r.headers) k where lower(k) = 'x-tdc-etl') as ours
+  ) mark
+  cross join lateral (select split_part(rtrim(r.content, e'\n'), e'\n', -1) as line) last
+  cross join lateral (
+    select case when mark.ours and pg_input_is_valid(last.line, 'jsonb') then last.line::jsonb end as value
+  ) parsed
+  cross join lateral (
+    select parsed.value, case when jsonb_typeof(parsed.value -> 'feeds') = 'array' then parsed.value end as report
+  ) body
+  union all
+  select
+    l.at,
+    l.of_call is not null or coalesce(l.error_code <> 'not_ours', false),
+    case when l.of_call is not null then '{"feeds": []}'::jsonb end,
+    l.error_code,
+    l.problem
+  from etl.looks() l;
+end
+$$;
+comment on function etl.answers() is
+  'The answers that pg_net keeps, and those that a look has seen before pg_net dropped them: our function''s (ours), and
+those of whatever stood in its place. An answer of ours ends with the run''s report or with {"error":{"code",…}};
+problem says what is wrong with any of them.';
+
+create or replace function etl.no_answer(status int, content_type text, timed_out boolean, error_msg text)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select case
+    -- Before pg_net 0.19.6 timed_out is null, and the words of curl alone tell.
+    when timed_out or error_msg ~* '^timeout'
+      then 'The function did not answer in time: ' || coalesce(left(error_msg, 200), 'pg_net gives no reason')
+    when status is null
+      then 'The function could not be reached: ' || coalesce(left(error_msg, 200), 'pg_net gives no reason')
+    when status = 401
+      then 'The gateway refused the call before it came to the function (401): set verify_jwt = false for it in '
+        || 'supabase/config.toml, and deploy it again'
+    when status = 404
+      then 'There is no function at etl_function_url (404): deploy it, or correct the URL by etl.connect(…)'
+    when status = 503 then 'The function does not start (503): see its logs'
+    when status = 504 then 'The function did not answer the gateway in time (504): see its logs'
+    when status = 546 then 'The platform stopped the function at a limit of memory, CPU or time (546): see its logs'
+    when status between 300 and 399
+      then format('etl_function_url redirects to elsewhere (%s): correct it by etl.connect(…)', status)
+    when status < 300
+      then format(
+        'What answers at etl_function_url is not the function (%s): correct it by etl.connect(…)',
+        concat_ws(', ', status, left(content_type, 100))
+      )
+    else format('Something before the function answered in its place (%s): see the logs', status)
+  end
+$$;
+comment on function etl.no_answer(int, text, boolean, text) is
+  'Why an answer that pg_net keeps is not the function''s, and what to do.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/health.sql
+-- Health: is each feed loaded as it should be? Built on the ledger and, where they exist, on what pg_cron and pg_net
+-- remember; never on the status of pg_cron alone, which says "succeeded" whatever the function answered.
+
+create or replace function etl.health()
+returns table (
+  feed text,
+  verdict text,
+  message text,
+  last_change timestamptz,
+  last_failure timestamptz,
+  last_error text,
+  open_rejects bigint,
+  last_good_answer timestamptz,
+  next_run timestamptz
+)
+language sql stable
+set search_path = ''
+as $$
+  with common as materialized (
+    select t.verdict, t.message, j.schedule, j.known, j.next_run from etl.trouble() t left join etl.job() j on true
+  ), good as materialized (
+    select of_feed ->> 'feed' as feed, max(a.at) as at
+    from etl.answers() a
+    cross join jsonb_array_elements(a.report -> 'feeds') of_feed
+    where of_feed ->> 'status' in ('unchanged', 'changed') and a.report ->> 'dry_run' = 'false'
+    group by 1
+  ), seen as (
+    select
+      f.name,
+      exists (select from etl.feed_state s where s.feed = f.name) as has_content,
+      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed') as changed,
+      failure.finished_at as failed,
+      failure.error,
+      (select count(*) from etl.rejects r where r.feed = f.name) as rejects,
+      good.at as good
+    from etl.feeds f
+    left join good on good.feed = f.name
+    -- All at once: feed by feed Postgres might read all rejects for each.
+    left join (select r.feed, count(*) as rejects from etl.rejects r group by r.feed) waiting on waiting.feed = f.name
+    left join lateral (
+      select r.finished_at, r.error
+      from etl.runs r
+      where r.feed = f.name and r.status = 'failed'
+      order by r.finished_at desc
+      limit 1
+    ) failure on true
+    where f.enabled
+  ), judged as (
+    select
+      s.*,
+      case
+        when c.verdict = 'secret refused' then c.verdict
+        when fails.itself or c.verdict = 'failing' then 'failing'
+        when not s.has_content and s.changed is null and s.good is null then 'never ran'
+        else coalesce(c.verdict, 'ok')
+      end as verdict,
+      fails.itself
+    from seen s
+    cross join common c
+    -- Each failure is in the ledger: a later call that is known to be answered well has not failed.
+    cross join lateral (
+      select s.failed > coalesce(greatest(s.changed, s.good, c.known), '-infinity') as itself
+    ) fails
+  )
+  select
+    j.name,
+    j.verdict,
+    concat_ws(
+      '. ',
+      case
+        when j.verdict = 'failing' and j.itself then j.error
+        when j.verdict = 'never ran' then 'Nothing was ever loaded'
+      end,
+      c.message,
+      case when c.schedule is null then 'No schedule: see etl.schedule()' end
+    ),
+    j.changed,
+    j.failed,
+    j.error,
+    j.rejects,
+    j.good,
+    c.next_run
+  from judged j
+  cross join common c
+  order by j.name
+$$;
+comment on function etl.health() is
+  'A row for each enabled feed. verdict: ok, late, failing, never ran, secret refused; message says why, empty where
+all is well. last_good_answer is null where pg_net is missing, or has lost its answers or dropped them after its six
+hours. Without pg_cron and pg_net the ledger alone is judged: it does not show a recovery that changed nothing.';
+
+create or replace function etl.trouble(out verdict text, out message text, out rests_on timestamptz)
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  job record;
+  refused timestamptz;
+  let_in timestamptz;
+  broken timestamptz;
+  ran timestamptz;
+  bad record;
+  queue text;
+begin
+  select * into job from etl.job();
+  select
+    max(a.at) filter (where a.error_code = 'secret_refused'),
+    max(a.at) filter (where a.ours and a.error_code is distinct from 'secret_refused'),
+    max(a.at) filter (where a.ours and a.error_code not in ('secret_refused', 'busy')),
+    max(a.at) filter (where a.report is not null)
+  into refused, let_in, broken, ran
+  from etl.answers() a;
+  ran := greatest(ran, (select max(r.finished_at) from etl.runs r));
+
+  -- What was answered before the calls that have had no answer of ours since says nothing of them.
+  if refused > coalesce(let_in, '-infinity') and refused >= coalesce(job.awaited, '-infinity') then
+    verdict := 'secret refused';
+    message := 'etl_trigger_secret in the vault is not among the secrets in ETL_TRIGGER_SECRET of the function.';
+    rests_on := refused;
+  elsif broken > coalesce(ran, '-infinity') and broken >= coalesce(job.awaited, '-infinity') then
+    verdict := 'failing';
+    message := (select a.problem from etl.answers() a where a.at = broken and a.ours and a.problem is not null limit 1);
+    rests_on := broken;
+  elsif not job.active then
+    verdict := 'late';
+    message := 'The job of pg_cron is switched off: see etl.schedule().';
+  elsif job.last_problem is not null then
+    verdict := 'late';
+    message := 'The function could not be called: ' || job.last_problem;
+  elsif now() > job.overdue_from then
+    verdict := 'late';
+    message := coalesce(
+      'pg_cron has not started the job since ' || job.last_start, 'pg_cron has never started the job'
+    );
+  elsif job.awaited > coalesce(ran, '-infinity') then
+    select a.at, a.problem into bad
+    from etl.answers() a
+    where a.problem is not null and a.at > coalesce(ran, '-infinity')
+    -- What went well may be the answer to another user of pg_net.
+    order by a.error_code is not distinct from 'not_ours', a.at desc
+    limit 1;
+    verdict := 'late';
+    queue := etl.queue_trouble();
+    message := case
+      when bad.problem is null and queue is null and job.awaited < now() - etl.answers_kept() then concat_ws(
+        '. ',
+        'What the function answered to the call of ' || job.awaited || ' is not known: pg_net has dropped it unseen',
+        case when not job.looked_at then format('Have pg_cron look in time: select etl.schedule(%L)', job.schedule) end
+      )
+      else concat_ws(
+        '. ',
+        'The function was called and has not answered well since ' || coalesce(ran, job.awaited),
+        'The latest bad answer that is known: ' || bad.problem,
+        queue
+      )
+    end;
+    rests_on := bad.at;
+  end if;
+end
+$$;
+comment on function etl.trouble() is
+  'What keeps all feeds from being loaded: verdict secret refused, failing or late, why, and when the bad answer came
+on which that rests. Nulls where nothing does.';
+
+create or replace function etl.queue_trouble()
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  is_up boolean := etl.net_worker_is_up();
+  waiting bigint := 0;
+begin
+  if etl.can_read('net.http_request_queue') then
+    -- While a call is in flight pg_net has deleted its row, and may not have committed that yet.
+    select count(*) into waiting from net.http_request_queue q where is_up is false or q.xmax = '0'::xid;
+  end if;
+  return nullif(
+    concat_ws(
+      '. ',
+      case when not is_up then 'The background worker of pg_net is down: select net.worker_restart()' end,
+      case
+        when waiting > 0 and is_up
+          then 'Requests that wait while pg_net sends others, one batch at a time: ' || waiting
+        when waiting > 0 then 'Requests that wait in pg_net: ' || waiting
+      end
+    ),
+    ''
+  );
+end
+$$;
+comment on function etl.queue_trouble() is
+  'What in pg_net may keep a call from being sent; null where nothing is known to.';
+
+create or replace function etl.net_worker_is_up()
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select case
+    when pg_has_role('pg_read_all_stats', 'usage')
+      then exists (select from pg_catalog.pg_stat_activity a where a.backend_type ilike '%pg_net%')
+  end
+$$;
+comment on function etl.net_worker_is_up() is
+  'Whether the background worker of pg_net runs; null where this role may not know.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/looks.sql
+-- pg_net drops an answer after six hours, or sooner. So pg_cron has someone look before that, and keeps what was seen:
+-- of a look that succeeds how many rows it returned, of one that fails its words.
+
+create or replace function etl.look()
+returns setof timestamptz
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  bad record;
+begin
+  select a.* into bad
+  from etl.trouble() t
+  join etl.answers() a on a.at = t.rests_on and a.problem is not null
+  where not exists (select from etl.looks() l where l.problem is not null and l.at >= a.at)
+    -- An error is a line in the log of Postgres: not where the next call will tell in time.
+    and not exists (select from etl.job() j where j.next_run + etl.patience() < a.at + etl.answers_kept())
+  order by a.ours desc
+  limit 1;
+  if found then
+    raise exception '% [%, %]', regexp_replace(bad.problem, '\s+', ' ', 'g'), coalesce(bad.error_code, '-'),
+      to_char(bad.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+  end if;
+  return query
+  select max(a.at)
+  from etl.answers() a
+  where a.report is not null
+  having max(a.at) >= (select c.start_time from etl.call_before(now()) c);
+end
+$$;
+comment on function etl.look() is
+  'For pg_cron, which keeps what it saw: returns a row if the latest call has a good answer, and raises the bad answer
+that keeps the feeds from being loaded, once, where pg_net would drop it before the next call.';
+
+create or replace function etl.looks()
+returns table (runid bigint, of_call bigint, at timestamptz, error_code text, problem text)
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  if not etl.can_read('cron.job_run_details') then
+    return;
+  end if;
+  return query
+  with look as (
+    select r.runid, r.start_time, r.status, r.return_message
+    from cron.job_run_details r
+    join cron.job j on j.jobid = r.jobid
+    where j.jobname = 'tdc-etl look'
+  )
+  (
+    select l.runid, c.runid, c.start_time, null::text, null::text
+    from look l
+    cross join lateral etl.call_before(l.start_time) c
+    -- "1 row", or "SELECT 1" where cron.use_background_workers is on.
+    where l.status = 'succeeded' and l.return_message ~ '[1-9]'
+    order by l.runid desc
+    limit 1
+  )
+  union all
+  (
+    select l.runid, null, kept.words[3]::timestamptz, nullif(kept.words[2], '-'), kept.words[1]
+    from look l
+    cross join lateral (
+      select regexp_match(l.return_message, '^(?:ERROR: +)?([^\n]+) \[([a-z_0-9]+|-), ([-0-9T:.]+Z)\]') as words
+    ) kept
+    where l.status = 'failed' and kept.words is not null
+    order by l.runid desc
+    limit 1
+  );
+end
+$$;
+comment on function etl.looks() is
+  'What the looks have seen: the latest call of which one saw a good answer (of_call, and when it was made), and the
+latest bad answer that one has kept (when it came, its code, its words). runid: of the look, in
+cron.job_run_details.';
+
+create or replace function etl.call_before(moment timestamptz)
+returns table (runid bigint, start_time timestamptz)
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return query
+  select r.runid, r.start_time
+  from cron.job_run_details r
+  join cron.job j on j.jobid = r.jobid
+  -- What starts with a look may be seen by it, or not.
+  where j.jobname = 'tdc-etl' and r.status = 'succeeded' and r.start_time < moment - interval '1 minute'
+  order by r.start_time desc
+  limit 1;
+end
+$$;
+comment on function etl.call_before(timestamptz) is
+  'The latest call that was made a minute or more before: the one whose answer a look at this moment is after.';
+
+revoke all on all functions in schema etl from public;
+
 -- supabase/sql/relations.sql
 -- What a record breaks beside others: FOREIGN KEY and UNIQUE.
 
@@ -97,7 +584,7 @@ declare
   any_rejected boolean := false;
 begin
   for fk in
-    select k.*
+    select k.*, k.attnums && array(select c.attnum from pg_temp.etl_columns c where c.name is not null) as is_carried
     from etl.foreign_keys(target) k
     where k.parent = target and k.on_update in ('a', 'r')
       and exists (select from pg_temp.etl_columns c where c.name = any (k.parent_columns))
@@ -124,8 +611,9 @@ begin
           when fk.on_update = 'a' then format('and not exists (select from (select d.*) p where %s)', fk.matches)
           else ''
         end,
+        -- A child whose reference the feed changes, too, was an orphan or was not.
         'and_stays', case
-          when fk.child = target then etl.fill(
+          when fk.child = target and fk.is_carried then etl.fill(
             'and not exists (select from pg_temp.etl_delta g where {same_key})',
             jsonb_build_object('same_key', etl.same_key(target, 'g', 'c'))
           )
@@ -457,6 +945,172 @@ begin
     end loop;
   end loop;
 end $$;
+
+-- supabase/sql/schedule.sql
+-- The schedule: pg_cron calls the edge function through pg_net. Both may be missing: everything here can be created
+-- without them, and says what is missing when it is called.
+
+create or replace function etl.schedule(cron text default '*/10 * * * *')
+returns text
+language plpgsql
+set search_path = ''
+as $$
+declare
+  due timestamptz := etl.next_run(cron);
+  since text := to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"');
+begin
+  if due is null then
+    raise exception '"%" is never due', cron using errcode = 'ETL08', hint = 'Is there such a day in such a month?';
+  end if;
+  perform etl.require('pg_cron', 'pg_net', 'supabase_vault');
+  perform etl.secrets();
+  -- Scheduling again does not switch on again, and cron.alter_job, which would, is not for everyone.
+  perform cron.unschedule(j.jobid)
+  from cron.job j
+  where j.jobname in ('tdc-etl', 'tdc-etl look', 'tdc-etl purge') and not j.active;
+  if not exists (select from cron.job j where j.jobname = 'tdc-etl' and j.schedule = cron) then
+    -- pg_cron does not remember when a job was made; etl.health() must know, to miss a first run.
+    perform cron.schedule('tdc-etl', cron, 'select etl.invoke() -- since ' || since);
+  end if;
+  -- Often enough for a pg_net.ttl of a quarter of an hour, and not in the minute of most runs.
+  perform cron.schedule('tdc-etl look', '2-57/5 * * * *', 'select from etl.look()');
+  perform cron.schedule('tdc-etl purge', '17 3 * * *', 'select etl.purge()');
+  return format('scheduled %s; next run %s', cron, due);
+end
+$$;
+comment on function etl.schedule(text) is
+  'Has pg_cron call the edge function, every ten minutes by default; calling it again changes the schedule. Raises
+ETL07 where an extension or a secret is missing, ETL08 for what is no cron line.';
+
+create or replace function etl.unschedule()
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  job record;
+  ended boolean := false;
+begin
+  perform etl.require('pg_cron');
+  for job in select j.jobid from cron.job j where j.jobname in ('tdc-etl', 'tdc-etl look', 'tdc-etl purge') loop
+    ended := cron.unschedule(job.jobid);
+  end loop;
+  return ended;
+end
+$$;
+comment on function etl.unschedule() is 'Ends the schedule; false where there was none.';
+
+create or replace function etl.invoke()
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  url text;
+  secret text;
+begin
+  perform etl.require('pg_net');
+  select s.url, s.secret into url, secret from etl.secrets() s;
+  begin
+    return net.http_post(
+      url => url,
+      body => '{}'::jsonb,
+      headers => jsonb_build_object(
+        'Authorization', 'Bearer ' || secret, 'Content-Type', 'application/json', 'Accept', 'application/x-ndjson'
+      ),
+      timeout_milliseconds => 390000
+    );
+  exception when others then
+    -- The words of pg_net may quote the headers, and pg_cron would keep them: the state alone is told.
+    raise exception 'pg_net took no request (SQLSTATE %)', sqlstate
+      using errcode = 'ETL07', hint = 'Is its background worker up? select net.check_worker_is_up()';
+  end;
+end
+$$;
+comment on function etl.invoke() is
+  'Asks pg_net to call the edge function once this transaction has committed, and returns the number of the request.
+The URL and the trigger secret come from the vault: etl_function_url, etl_trigger_secret. Raises ETL07, never with a
+secret in it.';
+
+create or replace function etl.require(variadic extensions text[])
+returns void
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  missing text;
+begin
+  select string_agg(e.name, ', ') into missing
+  from (values
+    ('pg_cron', 'cron.job'),
+    ('pg_net', 'net._http_response'),
+    ('supabase_vault', 'vault.decrypted_secrets')
+  ) as e(name, relation)
+  where e.name = any (extensions) and not etl.can_read(e.relation);
+  if missing is not null then
+    raise exception 'the schedule needs %: missing, or not for this role', missing
+      using errcode = 'ETL07',
+        hint = 'create extension …, by a role that may. Without it, have another scheduler POST to the function.';
+  end if;
+end
+$$;
+comment on function etl.require(text[]) is 'Raises ETL07, with their names, where extensions are missing.';
+
+create or replace function etl.can_read(relation text)
+returns boolean
+language sql stable strict
+set search_path = ''
+as $$
+  select exists (
+    select
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where format('%s.%s', n.nspname, c.relname) = relation
+      and has_schema_privilege(n.oid, 'usage')
+      and has_table_privilege(c.oid, 'select')
+  )
+$$;
+comment on function etl.can_read(text) is
+  'Whether a table or view of an extension, as in cron.job, is there and may be read; to_regclass would raise an
+error.';
+
+create or replace function etl.purge(ledger_kept interval default '90 days')
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  purged bigint;
+  forgotten bigint := 0;
+  -- The latest looks that saw something, and the call whose answer one saw.
+  seen bigint[] := array(select run from etl.looks() l cross join unnest(array[l.runid, l.of_call]) run where run > 0);
+begin
+  delete from etl.runs r
+  where r.finished_at < now() - ledger_kept
+    -- Health tells by the latest of each kind how a feed is, however long ago that was.
+    and exists (
+      select from etl.runs later
+      where later.feed = r.feed and later.status = r.status and later.finished_at > r.finished_at
+    );
+  get diagnostics purged = row_count;
+  if etl.can_read('cron.job_run_details') then
+    delete from cron.job_run_details d
+    where (d.command like 'select etl.invoke()%' or d.command in ('select etl.purge()', 'select from etl.look()'))
+      and coalesce(d.end_time, d.start_time) < now() - interval '2 days'
+      -- The latest start of a job stays, however long ago: etl.health() tells by it whether a rare one is late.
+      and exists (select from cron.job_run_details later where later.jobid = d.jobid and later.runid > d.runid)
+      and d.runid <> all (seen);
+    get diagnostics forgotten = row_count;
+  end if;
+  return purged + forgotten;
+end
+$$;
+comment on function etl.purge(interval) is
+  'Deletes the rows of the ledger that are older, and what pg_cron remembers of our runs that ended more than two
+days ago, but for the latest of each feed, status and job, and what the looks have seen; returns how many rows that
+is.';
+
+revoke all on all functions in schema etl from public;
 
 -- supabase/sql/write.sql
 -- Writing etl_delta into the target: all at once, and where that is refused without the records that are at fault.
