@@ -1,16 +1,17 @@
 /** Request -> authentication -> load -> response: the loader as an edge function. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { asEtlError, EtlError } from "./errors.ts";
-import { heartbeatMs, longestRequest } from "./limits.ts";
+import { allowanceOfFunction, heartbeatMs, longestRequest } from "./limits.ts";
 import { load, type LoadOptions, type Progress } from "./load.ts";
 import { errorReport, type Report } from "./report.ts";
 
-type Wanted = Pick<LoadOptions, "feeds" | "force" | "dryRun">;
+type Wanted = Pick<LoadOptions, "feeds" | "force" | "dryRun" | "allowance">;
 
 const statusOf: Record<string, number> = { busy: 409, unknown_feed: 404, request: 400, internal: 500 };
 
 /**
- * POST /etl with `Authorization: Bearer <trigger secret>` and, optionally, `{"feeds":[…],"force":true,"dry_run":true}`.
+ * POST /etl with `Authorization: Bearer <trigger secret>` and, optionally,
+ * `{"feeds":[…],"force":true,"dry_run":true,"deadline":45}`, the deadline in seconds.
  *
  * Answers the JSON report: 200 when all is well, 207 where some feeds failed, 502 where all did; where the run could
  * not be, `{"error":{code,message,hint}}` with 400, 404, 409 or 503. With `Accept: application/x-ndjson`: 200 and a line
@@ -57,12 +58,16 @@ async function read(request: Request): Promise<Wanted> {
     throw badRequest("the body is not JSON", { cause });
   }
   if (body === null || typeof body !== "object" || Array.isArray(body)) throw badRequest("the body is no JSON object");
-  const { feeds = [], force = false, dry_run = false, ...others } = body;
+  const { feeds = [], force = false, dry_run = false, deadline = allowanceOfFunction.deadlineMs / 1000, ...others } =
+    body;
   const isNames = Array.isArray(feeds) && feeds.every((name) => typeof name === "string");
-  if (!isNames || typeof force !== "boolean" || typeof dry_run !== "boolean" || Object.keys(others).length > 0) {
+  const isTime = typeof deadline === "number" && deadline > 0 && deadline <= 86_400;
+  if (
+    !isNames || !isTime || typeof force !== "boolean" || typeof dry_run !== "boolean" || Object.keys(others).length > 0
+  ) {
     throw badRequest("the body holds something else than is expected");
   }
-  return { feeds, force, dryRun: dry_run };
+  return { feeds, force, dryRun: dry_run, allowance: { ...allowanceOfFunction, deadlineMs: deadline * 1000 } };
 }
 
 async function limitedText(request: Request): Promise<string> {
@@ -75,13 +80,23 @@ async function limitedText(request: Request): Promise<string> {
 }
 
 function badRequest(message: string, options?: ErrorOptions): EtlError {
-  return new EtlError("request", message, '{"feeds":["trips"],"force":true,"dry_run":true}, each optional', options);
+  return new EtlError(
+    "request",
+    message,
+    '{"feeds":["trips"],"force":true,"dry_run":true,"deadline":45}, each optional',
+    options,
+  );
 }
 
 async function run(wanted: Wanted, onProgress?: (progress: Progress) => void): Promise<Report> {
   const databaseUrl = Deno.env.get("DATABASE_URL") || Deno.env.get("SUPABASE_DB_URL");
   if (!databaseUrl) throw new EtlError("database_url", "Neither DATABASE_URL nor SUPABASE_DB_URL is set");
-  const report = await load({ ...wanted, databaseUrl, onProgress });
+  // The platform tells a worker that it is about to end it.
+  const ending = new AbortController();
+  const end = () => ending.abort("the platform ends the function");
+  addEventListener("beforeunload", end);
+  const report = await load({ ...wanted, databaseUrl, onProgress, ending: ending.signal })
+    .finally(() => removeEventListener("beforeunload", end));
   for (const { error } of report.feeds) if (error) console.error(error.message);
   return report;
 }

@@ -10,8 +10,8 @@
 export interface Patience {
   /** Milliseconds without a byte before a server counts as stalled. */
   stallMs: number;
-  /** Milliseconds for one answer as a whole: a server that trickles would hold the run's transaction open for ever. */
-  totalMs: number;
+  /** Bytes a second that are too few: a server that trickles would take up the time of all feeds. */
+  slowest: number;
   /** Milliseconds before each further try after 429, 5xx or a network error: most of these pass within seconds. */
   retryMs: number[];
   /** Bytes of a body as it arrives: more is no table of a partner's, but a mistake or an attack. */
@@ -22,11 +22,28 @@ export interface Patience {
 
 export const patient: Patience = {
   stallMs: 30_000,
-  totalMs: 2 * 3_600_000,
+  slowest: 1_000,
   retryMs: [500, 2_000, 5_000],
   bytes: 16 * 2 ** 30,
   unpackRatio: 250,
 };
+
+/** What a run may take for fetching and staging, before it writes what it has. */
+export interface Allowance {
+  /** Milliseconds: what is not there by then waits for the next run. */
+  deadlineMs: number;
+  /** Bytes, unpacked: what does not fit waits for the next run, unless it is the first. */
+  bytes: number;
+}
+
+/** On a machine of one's own. */
+export const allowance: Allowance = { deadlineMs: 5 * 60_000, bytes: Infinity };
+
+/**
+ * In a hosted function. It has 150 s on the free plan, of which a worker that was there before is sure of half, and 2 s of
+ * CPU; the rest of both is for the merge.
+ */
+export const allowanceOfFunction: Allowance = { deadlineMs: 45_000, bytes: 400e6 };
 
 /** Bytes that a body may unpack to, whatever its ratio: a small file of blanks does no harm. */
 export const unpackedFreely = 64 * 2 ** 20;

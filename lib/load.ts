@@ -1,20 +1,33 @@
 /**
  * One run: etl.feeds -> fetch -> rows -> COPY -> merge -> report, in one transaction.
  *
- * All feeds of a run become visible together, parents before children. Each has its own savepoint: one that fails is
- * rolled back to it and reported, the others go on.
+ * First all feeds are fetched and staged, then all are merged, parents before children: while partners send, no table is
+ * locked. All feeds of a run become visible together. Each has savepoints of its own: one that fails is rolled back to
+ * them and reported, the others go on.
  */
 import { type Client, connect } from "./database/connect.ts";
 import { runFailed } from "./database/failures.ts";
-import { asEtlError } from "./errors.ts";
-import { type Download, openDownload, type Source } from "./fetch/download.ts";
-import { type Patience, patient } from "./limits.ts";
-import { errorReport, type FeedReport, overall, type Report } from "./report.ts";
-import type { Peekable } from "./format/peekable.ts";
-import { openRows, openText } from "./format/rows.ts";
-import { hashOf } from "./format/scan/scanner.ts";
-import { enter, type Feed, merge, type Outcome, plan, remember, stage, unchanged } from "./database/statements.ts";
+import {
+  claimFeeds,
+  claimTables,
+  enter,
+  type Feed,
+  merge,
+  type Outcome,
+  plan,
+  remember,
+  stage,
+  unchanged,
+} from "./database/statements.ts";
 import { begin, beginFeed, end, endFeed, undoFeed } from "./database/transaction.ts";
+import { asEtlError, EtlError } from "./errors.ts";
+import { type Download, openDownload, type Source } from "./fetch/download.ts";
+import type { Peekable } from "./format/peekable.ts";
+import { openRows, openText, type Rows } from "./format/rows.ts";
+import { hashOf } from "./format/scan/scanner.ts";
+import { type Allowance, allowance, type Patience, patient } from "./limits.ts";
+import { errorReport, type FeedReport, overall, type Report, type Status } from "./report.ts";
+import { inTurn, Room } from "./room.ts";
 
 export interface LoadOptions {
   databaseUrl: string;
@@ -25,12 +38,15 @@ export interface LoadOptions {
   /** Report what would change, and write nothing. */
   dryRun?: boolean;
   patience?: Partial<Patience>;
+  allowance?: Partial<Allowance>;
+  /** Aborted, with a reason in words, when the process is about to be ended: what is staged by then is loaded. */
+  ending?: AbortSignal;
   onProgress?: (progress: Progress) => void;
 }
 
 export interface Progress {
   feed: string;
-  step: "fetching" | "merging" | Report["status"];
+  step: "fetching" | "merging" | Status;
   bytes: number;
   total: number | null;
 }
@@ -39,12 +55,14 @@ export interface Progress {
 export async function load(options: LoadOptions): Promise<Report> {
   const run = crypto.randomUUID();
   await using client = await connect(options.databaseUrl);
+  using room = new Room({ ...allowance, ...options.allowance }, options.ending);
   try {
     await begin(client);
+    const jobs = await plannedJobs(client, run, room, options);
+    await stageAll(jobs);
+    await claimAll(jobs);
     const feeds: FeedReport[] = [];
-    for (const feed of await plan(client, options.feeds ?? [], options.force ?? false)) {
-      feeds.push(await loadFeed(client, run, feed, options));
-    }
+    for (const job of jobs) feeds.push(await finish(job));
     await end(client, !options.dryRun);
     return { run, status: overall(feeds), dry_run: options.dryRun ?? false, feeds };
   } catch (error) {
@@ -52,54 +70,124 @@ export async function load(options: LoadOptions): Promise<Report> {
   }
 }
 
-async function loadFeed(client: Client, run: string, feed: Feed, options: LoadOptions): Promise<FeedReport> {
-  const startedAt = new Date();
-  const progress: Progress = { feed: feed.name, step: "fetching", bytes: 0, total: null };
-  const tell = (news: Partial<Progress>) => {
-    Object.assign(progress, news);
-    options.onProgress?.(progress);
-  };
-  await beginFeed(client);
-  tell({});
-  const job = { client, run, feed, patience: { ...patient, ...options.patience }, tell };
-  const outcome = await replicate(job).catch(async (error): Promise<Outcome> => {
-    await undoFeed(client).catch(() => {
-      throw error;
-    });
-    return { ...unchanged, status: "failed", error: errorReport(asEtlError(error, `Cannot load ${feed.name}`)) };
-  });
-  const { status, ...others } = outcome;
-  const ms = Date.now() - startedAt.getTime();
-  const report = { feed: feed.name, status, bytes: progress.bytes, ...others, ms };
-  if (status !== "unchanged") await enter(client, run, startedAt, report);
-  await endFeed(client);
-  tell({ step: status });
-  return report;
-}
-
-/** What the steps of one feed share. */
+/** One feed of a run. */
 interface Job {
   client: Client;
   run: string;
   feed: Feed;
+  /** Its number in the run, from 1, in which parents are before children. */
+  place: number;
+  room: Room;
   patience: Patience;
+  startedAt: Date;
+  ms: number;
+  bytes: number;
   tell(news: Partial<Progress>): void;
+  staged: Staged | null;
+  /** What became of it, once that is known. */
+  outcome: Outcome | null;
 }
 
-/** Brings one feed into its table, or finds that there is nothing to do: 304, same content, same rows. */
-async function replicate(job: Job): Promise<Outcome> {
-  const { feed } = job;
+/** What is known of a body in the staging table. */
+interface Staged {
+  rows: Rows;
+  download: Download;
+}
+
+async function plannedJobs(client: Client, run: string, room: Room, options: LoadOptions): Promise<Job[]> {
+  const names = options.feeds ?? [];
+  const taken = await claimFeeds(client, names);
+  const feeds = await plan(client, names, options.force ?? false);
+  if (feeds.length > 0 && feeds.every(({ name }) => taken.includes(name))) {
+    throw busy("another run is under way");
+  }
+  return feeds.map((feed, i) => {
+    const progress: Progress = { feed: feed.name, step: "fetching", bytes: 0, total: null };
+    const job: Job = {
+      ...{ client, run, feed, place: i + 1, room, patience: { ...patient, ...options.patience } },
+      ...{ startedAt: new Date(), ms: 0, bytes: 0, staged: null, outcome: null },
+      tell(news) {
+        Object.assign(progress, news);
+        job.bytes = progress.bytes;
+        options.onProgress?.(progress);
+      },
+    };
+    if (taken.includes(feed.name)) settle(job, refused(job, busy("another run is loading it")));
+    return job;
+  });
+}
+
+function busy(message: string): EtlError {
+  return new EtlError("busy", message, "Wait until it ends; it loads the same feeds, or tables that they refer to.");
+}
+
+function settle(job: Job, outcome: Outcome): void {
+  job.outcome = outcome;
+  job.tell({ step: outcome.status });
+}
+
+function refused({ feed }: Job, error: unknown): Outcome {
+  const { code } = error as EtlError;
+  const status = code === "busy" || code === "deferred" ? code : "failed";
+  const doing = status === "failed" ? `Cannot load ${feed.name}` : `${feed.name} waits`;
+  return { ...unchanged, status, error: errorReport(asEtlError(error, doing)) };
+}
+
+/** Does something of a feed in a savepoint of its own; where it fails, nothing of it is left. */
+async function attempt(job: Job, step: () => Promise<Outcome | null>): Promise<void> {
+  const { client } = job;
+  const startedAt = Date.now();
+  await beginFeed(client);
+  const outcome = await step().catch(async (error): Promise<Outcome> => {
+    await undoFeed(client).catch(() => {
+      throw error;
+    });
+    return refused(job, error);
+  });
+  await endFeed(client);
+  job.ms += Date.now() - startedAt;
+  if (outcome) settle(job, outcome);
+}
+
+/** Stages all that there is time and room for. What would fill the room alone comes last. */
+async function stageAll(jobs: Job[]): Promise<void> {
+  const turn = inTurn(jobs);
+  for (const alone of [false, true]) {
+    for (const [i, job] of turn.entries()) {
+      if (job.outcome || job.staged) continue;
+      const parents = turn.slice(0, i).filter(({ feed }) => job.feed.parents.includes(feed.name));
+      const isOpen = parents.some(({ outcome, staged }) => !outcome && !staged);
+      if (!isOpen && !waitsFor(job, parents)) await attempt(job, () => fetchAndStage(job, alone));
+    }
+  }
+}
+
+/** Whether a parent waits for another run: then the feed does, too. */
+function waitsFor(job: Job, parents: Job[]): boolean {
+  const parent = parents.find(({ outcome }) => outcome?.status === "busy" || outcome?.status === "deferred");
+  if (!parent) return false;
+  const { status, error } = parent.outcome!;
+  settle(job, refused(job, new EtlError(status, `it refers to ${parent.feed.name}, which waits`, error!.hint)));
+  return true;
+}
+
+/** Brings one feed into its staging table, or finds that there is nothing to do: 304, same content. */
+async function fetchAndStage(job: Job, alone: boolean): Promise<Outcome | null> {
+  const { feed, room } = job;
+  room.require(0);
+  job.startedAt = new Date();
+  job.tell({});
   await using download = await ask(job, feed);
   if (!download) return unchanged;
-  if (!isAsLongAsLast(download, feed)) return await take(job, download);
+  if (!isAsLongAsLast(download, feed)) return await take(job, download, alone);
   // So it is most likely the same: it is read for its hash alone, and asked for again if it is not.
   if (await hashOf(await textOf(job, download)) === feed.content_hash) return unchanged;
   await using again = await ask(job, { url: feed.url, etag: null, last_modified: null });
-  return again ? await take(job, again) : unchanged;
+  return again ? await take(job, again, alone) : unchanged;
 }
 
-async function ask({ patience, tell }: Job, source: Source): Promise<Download | null> {
-  const download = await openDownload(source, patience, (bytes) => tell({ bytes }));
+async function ask({ patience, room, tell }: Job, source: Source): Promise<Download | null> {
+  const download = await openDownload(source, patience, (bytes) => tell({ bytes }), room.over);
   tell({ total: download?.total ?? null });
   return download;
 }
@@ -108,22 +196,49 @@ function isAsLongAsLast({ total }: Download, feed: Feed): boolean {
   return feed.content_hash !== null && total !== null && total === feed.content_length;
 }
 
-/** Stages what came, and merges it where it is not what came last. */
-async function take(job: Job, download: Download): Promise<Outcome> {
-  const { client, run, feed, tell } = job;
+/** Stages what came, unless it is what came last. */
+async function take(job: Job, download: Download, alone: boolean): Promise<Outcome | null> {
+  const { client, feed, room, place } = job;
+  const total = download.total ?? 0;
+  if (!alone && room.isFilledBy(total)) return null;
+  room.require(total);
   const rows = await openRows(await textOf(job, download), feed);
-  await stage(client, feed, rows);
-  const { hash } = rows.records;
-  if (hash === feed.content_hash) {
+  await stage(client, feed, place, { ...rows, chunks: room.fill(rows.chunks) });
+  if (rows.records.hash === feed.content_hash) {
     await undoFeed(client);
     return unchanged;
   }
-  tell({ step: "merging" });
-  const outcome = await merge(client, run, feed, rows);
-  await remember(client, feed, download, hash, outcome.read);
-  return outcome;
+  job.staged = { rows, download };
+  return null;
 }
 
 async function textOf({ feed, patience }: Job, { body }: Download): Promise<Peekable> {
   return await openText(body, feed.encoding, patience);
+}
+
+/** Has the tables of what is staged for this run alone, or leaves the feed to the next one. */
+async function claimAll(jobs: Job[]): Promise<void> {
+  for (const job of jobs) {
+    if (job.outcome || waitsFor(job, jobs.filter(({ feed }) => job.feed.parents.includes(feed.name)))) continue;
+    if (await claimTables(job.client, job.feed)) continue;
+    settle(job, refused(job, busy("another run is writing its table, or one that is tied to it by a key")));
+  }
+}
+
+/** Merges what is staged, and says what became of the feed. */
+async function finish(job: Job): Promise<FeedReport> {
+  const { client, run, feed, startedAt, place, staged } = job;
+  if (!job.outcome) {
+    job.tell({ step: "merging" });
+    await attempt(job, async () => {
+      const { rows, download } = staged!;
+      const outcome = await merge(client, run, feed, place, rows);
+      await remember(client, feed, download, rows.records.hash, outcome.read);
+      return outcome;
+    });
+  }
+  const { status, ...others } = job.outcome!;
+  const report = { feed: feed.name, status, bytes: job.bytes, ...others, ms: job.ms };
+  if (status === "changed" || status === "failed") await enter(client, run, startedAt, report);
+  return report;
 }

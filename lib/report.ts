@@ -1,7 +1,8 @@
 /** What a run says of itself. */
 import type { EtlError } from "./errors.ts";
 
-export type Status = "unchanged" | "changed" | "failed";
+/** busy: another run has it, or what it refers to; deferred: the run had no room or time left for it. */
+export type Status = "unchanged" | "changed" | "failed" | "busy" | "deferred";
 
 /** read = inserted + updated + unchanged + duplicate + rejected, always. */
 export interface Counts {
@@ -41,7 +42,7 @@ export const nothing: Counts = { read: 0, inserted: 0, updated: 0, unchanged: 0,
 
 /** The gravest status among the feeds. */
 export function overall(feeds: FeedReport[]): Status {
-  const gravity: Status[] = ["failed", "changed", "unchanged"];
+  const gravity: Status[] = ["failed", "changed", "busy", "deferred", "unchanged"];
   return gravity.find((status) => feeds.some((feed) => feed.status === status)) ?? "unchanged";
 }
 

@@ -18,12 +18,28 @@ export interface Feed {
   last_modified: string | null;
   content_hash: string | null;
   content_length: number | null;
+  /** The feeds whose tables it refers to. */
+  parents: string[];
+  /** When it was last changed or failed. */
+  last_run: string | null;
 }
 
 /** What became of a feed's records; the rest of its report is known outside. */
 export type Outcome = Omit<FeedReport, "feed" | "bytes" | "ms">;
 
 export const unchanged: Outcome = { status: "unchanged", ...nothing, ignored_columns: [], error: null };
+
+/** Has these feeds (none: all) for this run alone; returns those that another run has. */
+export async function claimFeeds(client: Client, names: string[]): Promise<string[]> {
+  const { rows } = await client.query("select etl.claim_feeds($1) as name", [names]);
+  return rows.map(({ name }) => name);
+}
+
+/** Has the feed's table for this run alone, and those that it refers to unchanged; false where another run is in the way. */
+export async function claimTables(client: Client, { name }: Feed): Promise<boolean> {
+  const { rows: [claim] } = await client.query("select etl.claim_tables($1) as claimed", [name]);
+  return claim.claimed;
+}
 
 /** The feeds to load, parents first. */
 export async function plan(client: Client, names: string[], force: boolean): Promise<Feed[]> {

@@ -1,8 +1,7 @@
 /** The transaction of a run, and in it a savepoint for each feed. */
-import { EtlError } from "../errors.ts";
 import type { Client } from "./connect.ts";
 
-/** Begins the transaction of a run, and refuses where another one is under way. */
+/** Begins the transaction of a run. */
 export async function begin(client: Client): Promise<void> {
   // Under a stricter level, the default of some roles, what others write meanwhile would fail the run.
   await client.query("begin isolation level read committed");
@@ -18,9 +17,6 @@ export async function begin(client: Client): Promise<void> {
     select set_config('lock_timeout', '30s', true) where current_setting('lock_timeout') = '0';
     select set_config('transaction_timeout', '0', true) where current_setting('transaction_timeout', true) is not null`,
   );
-  const { rows } = await client.query("select pg_try_advisory_xact_lock(hashtext('tdc-etl')) as free");
-  if (rows[0].free) return;
-  throw new EtlError("busy", "another run is under way", "Wait until it ends; it loads the same feeds.");
 }
 
 /** Ends the run: keeps what it did, or nothing of it. */

@@ -1,4 +1,5 @@
 /** A feed's URL -> its bytes as they arrive, with the validators that let the next run ask "anything new?". */
+import { setTimeout } from "node:timers/promises";
 import { EtlError } from "../errors.ts";
 import { type Patience, patient } from "../limits.ts";
 import { badStatus, checkUrl, cutShort, notHttp, notTaken, place, tooBig, unreachable } from "./failures.ts";
@@ -23,19 +24,20 @@ export interface Download extends AsyncDisposable {
   body: AsyncGenerator<Uint8Array>;
 }
 
-/** Asks for the feed; null where it has not changed since the validators were stored (304). */
+/** Asks for the feed; null where it has not changed since the validators were stored (304). `over` ends it. */
 export async function openDownload(
   source: Source,
   patience: Patience = patient,
   onBytes: (received: number) => void = () => {},
+  over?: AbortSignal,
 ): Promise<Download | null> {
   const url = checkUrl(source.url);
   // Deno 2.9 unpacks only the first member of a gzip answer, in silence; "identity" leaves the unpacking to us.
   const headers = new Headers({ "accept": "*/*", "accept-encoding": "identity", "user-agent": "tdc-etl" });
   if (source.etag) headers.set("if-none-match", source.etag);
   if (source.last_modified) headers.set("if-modified-since", source.last_modified);
-  const clock = new StallClock(patience.stallMs, patience.totalMs, place(url));
-  const response = await request(url, headers, clock, patience.retryMs);
+  const clock = new StallClock(patience, place(url), over);
+  const response = await request(url, headers, clock, patience.retryMs, over);
   if (response.status === 304) return null;
   const length = response.headers.get("content-length");
   // Sent twice, it arrives as "5, 5".
@@ -69,7 +71,13 @@ function strongDate(headers: Headers): string | null {
   return modified !== null && sent - Date.parse(modified) >= 1000 ? modified : null;
 }
 
-async function request(url: URL, headers: Headers, clock: StallClock, retryMs: number[]): Promise<Response> {
+async function request(
+  url: URL,
+  headers: Headers,
+  clock: StallClock,
+  retryMs: number[],
+  over?: AbortSignal,
+): Promise<Response> {
   for (let attempt = 0;; attempt++) {
     const last = attempt === retryMs.length;
     try {
@@ -85,7 +93,7 @@ async function request(url: URL, headers: Headers, clock: StallClock, retryMs: n
       if (lasting) throw lasting;
       if (last) throw unreachable(url, cause);
     }
-    await new Promise((resume) => setTimeout(resume, retryMs[attempt]));
+    await setTimeout(retryMs[attempt], null, { signal: over }).catch(() => {});
   }
 }
 
@@ -110,6 +118,7 @@ async function* receive(
         const { done, value } = await clock.during(() => reader!.read(new Uint8Array(buffer, filled)));
         if (value) buffer = value.buffer;
         filled += value?.length ?? 0;
+        clock.received(value?.length ?? 0);
         onBytes(received += value?.length ?? 0);
         ended = done;
       }

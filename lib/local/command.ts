@@ -9,13 +9,14 @@ import { listRejects, printSummary } from "./rejects.ts";
 import { explain, type Session, withSession } from "./session.ts";
 import { printTour } from "./tour.ts";
 
-const usage = `deno task etl [FEED…] [--json] [--force] [--dry-run]
+const usage = `deno task etl [FEED…] [--json] [--force] [--dry-run] [--deadline SECONDS]
 
 Loads the feeds of etl.feeds (all enabled ones, or those named) into their tables.
 
   --json      one JSON object on standard output
   --force     load even where the server or the content says that nothing changed
   --dry-run   report what would change, write nothing
+  --deadline  seconds after which nothing more is fetched, and what is there is loaded (300)
   --version   the version of this checkout
   --help      this text
 
@@ -54,13 +55,18 @@ export async function command(args: string[]): Promise<number> {
 async function etl(args: string[]): Promise<number> {
   let options;
   try {
-    options = parse(args, ["json", "force", "dry-run"]);
+    options = parse(args, ["json", "force", "dry-run"], ["deadline"]);
   } catch (error) {
     return explain(error, args.includes("--json"));
   }
-  const { json, force, "dry-run": dryRun, feeds } = options;
+  const { json, force, "dry-run": dryRun, deadline, feeds } = options;
   return await withSession(json, async (session) => {
-    const report = await runOnce(session, { force, dryRun, feeds });
+    const report = await runOnce(session, {
+      force,
+      dryRun,
+      feeds,
+      allowance: deadline ? { deadlineMs: deadline * 1000 } : {},
+    });
     if (json) console.log(JSON.stringify(report));
     else await printRun(session, report);
     return report.status === "failed" ? 1 : 0;
@@ -102,13 +108,29 @@ async function runOnce({ databaseUrl, atEnd }: Session, options: Partial<LoadOpt
   return await load({ databaseUrl, ...options, onProgress: bars.show }).finally(bars.stop);
 }
 
-type Parsed<Flag extends string> = Record<Flag, boolean> & { feeds: string[] };
+type Parsed<Flag extends string, Amount extends string> =
+  & Record<Flag, boolean>
+  & Partial<Record<Amount, number>>
+  & { feeds: string[] };
 
-function parse<Flag extends string>(args: string[], flags: Flag[]): Parsed<Flag> {
+/** Options that are there or not, and options with a number above 0. */
+function parse<Flag extends string, Amount extends string>(
+  args: string[],
+  flags: Flag[],
+  amounts: Amount[] = [],
+): Parsed<Flag, Amount> {
   try {
-    const options = Object.fromEntries(flags.map((flag) => [flag, { type: "boolean", default: false } as const]));
+    const options = {
+      ...Object.fromEntries(flags.map((flag) => [flag, { type: "boolean", default: false } as const])),
+      ...Object.fromEntries(amounts.map((amount) => [amount, { type: "string" } as const])),
+    };
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
-    return { ...values as Record<Flag, boolean>, feeds: positionals };
+    const numbers = Object.entries(values).filter(([, value]) => typeof value === "string").map(([name, value]) => {
+      const number = Number(value);
+      if (number > 0 && number <= 86_400) return [name, number];
+      throw new Error(`--${name} takes a number of seconds, up to a day`);
+    });
+    return { ...values, ...Object.fromEntries(numbers), feeds: positionals } as Parsed<Flag, Amount>;
   } catch (cause) {
     const message = (cause as Error).message.replace(/\. To specify.*/s, "");
     throw new EtlError("usage", message, "deno task etl --help", { cause });

@@ -1,4 +1,4 @@
--- The feeds of a run, and whether what the loader remembers of them may be trusted.
+-- The feeds of a run, whether another run is in their way, and whether what the loader remembers of them may be trusted.
 
 create or replace function etl.plan(names text[], force boolean default false)
 returns setof jsonb
@@ -34,6 +34,11 @@ begin
     where d.depth < (select count(*) from etl.feeds)
   )
   select to_jsonb(f) || jsonb_build_object(
+    'parents', (select coalesce(jsonb_agg(p.parent), '[]') from parents p where p.child = f.name),
+    'last_run', greatest(
+      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed'),
+      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'failed')
+    ),
     'etag', s.etag, 'last_modified', s.last_modified,
     'content_hash', s.content_hash, 'content_length', s.content_length
   )
@@ -51,11 +56,70 @@ begin
 end
 $$;
 comment on function etl.plan(text[], boolean) is
-  'The feeds of a run, parents before children by the foreign keys: each a row of etl.feeds with the validators of
-its etl.feed_state. All enabled feeds where no name is given. Raises ETL01 for a name that is not in etl.feeds.
+  'The feeds of a run, parents before children by the foreign keys: each a row of etl.feeds with the names of its
+parents, when it was last changed or failed (last_run), and the validators of its etl.feed_state. All enabled feeds where no name is given. Raises ETL01 for a name that is not in etl.feeds.
 Validators are null where they must not be used: when forced, when a definition has changed, while there are rejects
 that depend on more than their record. Those alone that hold no value of a type (class 22), lack one (23502) or
 break a CHECK (23514) do not; but whatever a trigger refuses does.';
+
+create or replace function etl.claim_feeds(names text[])
+returns setof text
+language plpgsql
+set search_path = ''
+as $$
+declare
+  wanted text;
+begin
+  for wanted in
+    select f.name from etl.feeds f where f.name = any (names) or (names = '{}' and f.enabled) order by f.name
+  loop
+    if not pg_try_advisory_xact_lock(hashtext('tdc-etl feed'), hashtext(wanted)) then
+      return next wanted;
+    end if;
+  end loop;
+end
+$$;
+comment on function etl.claim_feeds(text[]) is
+  'Has these feeds, or all enabled ones where no name is given, for this transaction alone. Returns those that another
+run has; waits for nothing.';
+
+create or replace function etl.claim_tables(feed_name text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  target regclass := (select to_regclass(f.target) from etl.feeds f where f.name = feed_name);
+  parent oid;
+begin
+  -- Where one is refused, the block gives up the others.
+  if not pg_try_advisory_xact_lock(hashtext('tdc-etl table'), hashoid(etl.root_of(target))) then
+    raise exception using errcode = 'ETL00';
+  end if;
+  for parent in
+    select distinct etl.root_of(k.parent) from etl.foreign_keys(target) k where k.child = target order by 1
+  loop
+    if not pg_try_advisory_xact_lock_shared(hashtext('tdc-etl table'), hashoid(parent)) then
+      raise exception using errcode = 'ETL00';
+    end if;
+  end loop;
+  return true;
+exception when sqlstate 'ETL00' then
+  return false;
+end
+$$;
+comment on function etl.claim_tables(text) is
+  'Has the feed''s table for this transaction alone, and shares those that its keys refer to with other runs that do.
+False where another run is in the way; waits for nothing. A parent that is being loaded so makes no orphans.';
+
+create or replace function etl.root_of(relation regclass)
+returns oid
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(pg_partition_root(relation), relation)::oid
+$$;
+comment on function etl.root_of(regclass) is 'The partitioned table that a partition belongs to; any other itself.';
 
 create or replace function etl.remember(
   planned jsonb, etag text, last_modified text, content_hash text, content_length bigint, records bigint

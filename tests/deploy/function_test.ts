@@ -1,6 +1,7 @@
 /** The edge function's HTTP face: who may start a run, what is answered, and what never leaks. */
 import assert from "node:assert/strict";
 import { handle } from "../../main.ts";
+import type { FeedReport } from "../../lib/report.ts";
 import { type Database, freshDatabase } from "../support/database.ts";
 import { hush } from "../support/hush.ts";
 import { oneOfEach } from "../support/samples.ts";
@@ -150,6 +151,8 @@ Deno.test("a request that cannot be understood is refused before the database is
     '{"feeds":[1]}',
     '{"force":1}',
     '{"dryrun":true}',
+    '{"deadline":0}',
+    '{"deadline":"soon"}',
     `{"feeds":["${"x".repeat(70_000)}"]}`,
   ];
   for (const body of bodies) {
@@ -172,12 +175,42 @@ Deno.test("with Accept: application/x-ndjson each step is a line, and the report
   const lines = (await response.text()).trimEnd().split("\n").map((line) => JSON.parse(line));
   assert.equal(lines.at(-1).status, "changed");
   const steps = lines.slice(0, -1).map(({ progress }) => `${progress.feed} ${progress.step}`);
-  const expected = ["drivers", "trips", "charges"].flatMap((feed) =>
-    ["fetching", "merging", "changed"].map((step) => `${feed} ${step}`)
-  );
+  const feeds = ["drivers", "trips", "charges"];
+  const expected = [
+    ...feeds.map((feed) => `${feed} fetching`),
+    ...feeds.flatMap((feed) => [`${feed} merging`, `${feed} changed`]),
+  ];
   assert.deepEqual(steps, expected);
   const refused = await etl.call({ headers, body: '{"feeds":["nope"]}' });
   assert.equal(JSON.parse((await refused.text()).trim()).error.code, "unknown_feed");
+});
+
+Deno.test("at its deadline, or when the platform is about to end it, a run loads what is there", async (t) => {
+  await using db = await freshDatabase();
+  await using web = await withFeeds(db, oneOfEach());
+  await using etl = serveFunction(db);
+  const ends: Record<string, [body: string, why: RegExp, end: () => void]> = {
+    "the deadline of the call": ['{"deadline":0.3}', /time of the run was up: 0.3 s have passed$/, () => {}],
+    "the platform's notice": [
+      "{}",
+      /time of the run was up: the platform ends the function$/,
+      () => dispatchEvent(new Event("beforeunload")),
+    ],
+  };
+  for (const [name, [body, why, end]] of Object.entries(ends)) {
+    await t.step(name, async () => {
+      web.files["/charges.csv"] = () => {
+        end();
+        return new Response(new ReadableStream());
+      };
+      const answer = await etl.call({ body });
+      const { feeds } = await answer.json();
+      assert.equal(answer.status, 207);
+      assert.deepEqual(feeds.map(({ error }: FeedReport) => error?.code), [undefined, undefined, "too_slow"]);
+      assert.match(feeds[2].error.message, why);
+    });
+  }
+  assert.equal((await db.query("select from public.trips")).length, 1);
 });
 
 Deno.test("fifty calls at once: one run, the others 409 at once, few connections", async () => {

@@ -1,0 +1,77 @@
+/** What a run has time and room for, and whose turn it is. */
+import { EtlError } from "./errors.ts";
+import type { Allowance } from "./limits.ts";
+
+export class Room implements Disposable {
+  #over = new AbortController();
+  #staged = 0;
+  #timer: ReturnType<typeof setTimeout>;
+  #end: () => void;
+
+  /** `ending`: aborted, with a reason in words, when the process is about to be ended. */
+  constructor(private readonly allowance: Allowance, private readonly ending?: AbortSignal) {
+    const { deadlineMs } = allowance;
+    this.#timer = setTimeout(() => this.#over.abort(`${deadlineMs / 1000} s have passed`), deadlineMs);
+    this.#end = () => this.#over.abort(ending!.reason);
+    if (ending?.aborted) this.#end();
+    ending?.addEventListener("abort", this.#end);
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    this.ending?.removeEventListener("abort", this.#end);
+  }
+
+  /** Aborted, with the reason in words, when nothing more is to be fetched. */
+  get over(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  /** Whether a body of so many bytes would fill it alone. */
+  isFilledBy(bytes: number): boolean {
+    return bytes > this.allowance.bytes;
+  }
+
+  /** Throws where there is no time for another feed, or no room for so many bytes; for the first one there always is. */
+  require(bytes: number): void {
+    const hint = "Nothing is lost: the next run takes it first.";
+    if (this.over.aborted) throw new EtlError("deferred", `the time of the run was up: ${this.over.reason}`, hint);
+    if (this.#staged === 0 || this.#staged + bytes <= this.allowance.bytes) return;
+    const megabytes = Math.round(this.#staged / 1e6);
+    throw new EtlError("deferred", `the run has ${megabytes} MB of other feeds, and no room for it`, hint);
+  }
+
+  /** The chunks, counted. */
+  async *fill(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    let bytes = 0;
+    for await (const chunk of chunks) {
+      bytes += chunk.length;
+      if (!this.over.aborted) this.require(bytes);
+      yield chunk;
+    }
+    this.#staged += bytes;
+  }
+}
+
+export interface Waiting {
+  name: string;
+  /** The feeds whose tables it refers to. */
+  parents: string[];
+  /** When it was last changed or failed, as a text that sorts. */
+  last_run: string | null;
+}
+
+/** Who has waited longest comes first, each after its parents: for without their new rows it has orphans. */
+export function inTurn<T extends { feed: Waiting }>(all: T[]): T[] {
+  const turn = new Set<T>();
+  const visited = new Set<T>();
+  const take = (one: T) => {
+    if (visited.has(one)) return;
+    visited.add(one);
+    for (const other of all) if (one.feed.parents.includes(other.feed.name)) take(other);
+    turn.add(one);
+  };
+  const since = ({ feed }: T) => feed.last_run ?? "";
+  all.toSorted((a, b) => since(a) < since(b) ? -1 : since(a) > since(b) ? 1 : 0).forEach(take);
+  return [...turn];
+}
