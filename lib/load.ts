@@ -42,8 +42,9 @@ export async function load(options: LoadOptions): Promise<Report> {
   try {
     await begin(client);
     const feeds: FeedReport[] = [];
-    for (const feed of await plan(client, options.feeds ?? [], options.force ?? false)) {
-      feeds.push(await loadFeed(client, run, feed, options));
+    const planned = await plan(client, options.feeds ?? [], options.force ?? false);
+    for (const [index, feed] of planned.entries()) {
+      feeds.push(await loadFeed(client, run, feed, index + 1, options));
     }
     await end(client, !options.dryRun);
     return { run, status: overall(feeds), dry_run: options.dryRun ?? false, feeds };
@@ -52,7 +53,13 @@ export async function load(options: LoadOptions): Promise<Report> {
   }
 }
 
-async function loadFeed(client: Client, run: string, feed: Feed, options: LoadOptions): Promise<FeedReport> {
+async function loadFeed(
+  client: Client,
+  run: string,
+  feed: Feed,
+  place: number,
+  options: LoadOptions,
+): Promise<FeedReport> {
   const startedAt = new Date();
   const progress: Progress = { feed: feed.name, step: "fetching", bytes: 0, total: null };
   const tell = (news: Partial<Progress>) => {
@@ -61,7 +68,7 @@ async function loadFeed(client: Client, run: string, feed: Feed, options: LoadOp
   };
   await beginFeed(client);
   tell({});
-  const job = { client, run, feed, patience: { ...patient, ...options.patience }, tell };
+  const job = { client, run, feed, place, patience: { ...patient, ...options.patience }, tell };
   const outcome = await replicate(job).catch(async (error): Promise<Outcome> => {
     await undoFeed(client).catch(() => {
       throw error;
@@ -82,6 +89,7 @@ interface Job {
   client: Client;
   run: string;
   feed: Feed;
+  place: number;
   patience: Patience;
   tell(news: Partial<Progress>): void;
 }
@@ -110,16 +118,16 @@ function isAsLongAsLast({ total }: Download, feed: Feed): boolean {
 
 /** Stages what came, and merges it where it is not what came last. */
 async function take(job: Job, download: Download): Promise<Outcome> {
-  const { client, run, feed, tell } = job;
+  const { client, run, feed, place, tell } = job;
   const rows = await openRows(await textOf(job, download), feed);
-  await stage(client, feed, rows);
+  await stage(client, feed, place, rows);
   const { hash } = rows.records;
   if (hash === feed.content_hash) {
     await undoFeed(client);
     return unchanged;
   }
   tell({ step: "merging" });
-  const outcome = await merge(client, run, feed, rows);
+  const outcome = await merge(client, run, feed, place, rows);
   await remember(client, feed, download, hash, outcome.read);
   return outcome;
 }
