@@ -63,7 +63,8 @@ $$;
 comment on function etl.merge(text, uuid, int, text[], text) is
   'Brings the feed that was staged at this place into its target: casts, rejects what breaks a rule, drops duplicates
 (the last record wins), writes what is new or differs, and returns the counts. Nothing is written where nothing
-changed. The staging table is gone after it; etl_columns stays for etl.remember(). header: as staged; sentinel: what the cell of an unreadable record begins with, null where there is none. Raises ETL05 where a trigger drops
-rows, ETL06 above the reject limit, 40001 where another session deletes a row meanwhile.';
+changed. The staging table is gone after it; etl_columns stays for etl.remember(). header: as it was staged; sentinel:
+what the cell of an unreadable record begins with, null where there is none. Raises ETL03 as etl.check_columns() does,
+ETL05 where a trigger drops rows, ETL06 above the reject limit, 40001 where another session deletes a row meanwhile.';
 
 revoke all on all functions in schema etl from public;
