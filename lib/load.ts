@@ -61,6 +61,10 @@ export async function load(options: LoadOptions): Promise<Report> {
     const jobs = await plannedJobs(client, run, room, options);
     await stageAll(jobs);
     await claimAll(jobs);
+    if (jobs.length > 0 && jobs.every(({ outcome }) => outcome?.status === "busy")) {
+      const { message, hint } = jobs[0].outcome!.error!;
+      throw new EtlError("busy", "another run is under way", `${message}. ${hint}`);
+    }
     const feeds: FeedReport[] = [];
     for (const job of jobs) feeds.push(await finish(job));
     await end(client, !options.dryRun);
@@ -98,9 +102,6 @@ async function plannedJobs(client: Client, run: string, room: Room, options: Loa
   const names = options.feeds ?? [];
   const taken = await claimFeeds(client, names);
   const feeds = await plan(client, names, options.force ?? false);
-  if (feeds.length > 0 && feeds.every(({ name }) => taken.includes(name))) {
-    throw busy("another run is under way");
-  }
   return feeds.map((feed, i) => {
     const progress: Progress = { feed: feed.name, step: "fetching", bytes: 0, total: null };
     const job: Job = {
@@ -208,6 +209,7 @@ async function take(job: Job, download: Download, alone: boolean): Promise<Outco
     await undoFeed(client);
     return unchanged;
   }
+  room.keep();
   job.staged = { rows, download };
   return null;
 }

@@ -4,7 +4,9 @@ import type { Allowance } from "./limits.ts";
 
 export class Room implements Disposable {
   #over = new AbortController();
+  /** Bytes of the feeds that are kept, and of the latest. */
   #staged = 0;
+  #latest = 0;
   #timer: ReturnType<typeof setTimeout>;
   #end: () => void;
 
@@ -43,13 +45,17 @@ export class Room implements Disposable {
 
   /** The chunks, counted. */
   async *fill(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    let bytes = 0;
+    this.#latest = 0;
     for await (const chunk of chunks) {
-      bytes += chunk.length;
-      if (!this.over.aborted) this.require(bytes);
+      this.#latest += chunk.length;
+      if (!this.over.aborted) this.require(this.#latest);
       yield chunk;
     }
-    this.#staged += bytes;
+  }
+
+  /** What was filled in last stays. Of what is found unchanged there is nothing more to do, and its room is free again. */
+  keep(): void {
+    this.#staged += this.#latest;
   }
 }
 

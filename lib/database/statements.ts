@@ -47,9 +47,12 @@ export async function plan(client: Client, names: string[], force: boolean): Pro
   return rows.map(({ feed }) => feed);
 }
 
-export async function stage(client: Client, feed: Feed, { header, delimiter, chunks, records }: Rows): Promise<void> {
-  const { rows: [staging] } = await client.query("select etl.stage($1, $2, $3) as copy", [
+/** place: the feed's number in the run, from 1. */
+export async function stage(client: Client, feed: Feed, place: number, rows: Rows): Promise<void> {
+  const { header, delimiter, chunks, records } = rows;
+  const { rows: [staging] } = await client.query("select etl.stage($1, $2, $3, $4) as copy", [
     feed.name,
+    place,
     header,
     delimiter,
   ]);
@@ -62,12 +65,15 @@ export async function stage(client: Client, feed: Feed, { header, delimiter, chu
   );
 }
 
-export async function merge(client: Client, run: string, feed: Feed, { header, records }: Rows): Promise<Outcome> {
+/** Merges what was staged at this place. */
+export async function merge(client: Client, run: string, feed: Feed, place: number, rows: Rows): Promise<Outcome> {
+  const { header, records } = rows;
   const sentinel = records.broken > 0 ? records.sentinel : null;
-  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3, $4)", [
+  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3, $4, $5)", [
     feed.name,
     run,
-    !header,
+    place,
+    header,
     sentinel,
   ]);
   const { changed, ignored_columns, ...counts } = merged;

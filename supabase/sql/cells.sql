@@ -104,11 +104,12 @@ begin
         end
     )
   ));
+  perform etl.check_columns(feed, etl.is_empty(etl.target_of(feed)));
 end
 $$;
 comment on function etl.map_keys(etl.feeds) is
   'Fills etl_columns with the keys of the first 1,000 objects, and any later one that the target has; with none
-where no record is an object. Raises ETL03 as etl.map_columns() does.';
+where no record is an object. Raises ETL03 as etl.check_columns() does.';
 
 create or replace function etl.name_cells(as_json boolean)
 returns void

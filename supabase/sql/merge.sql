@@ -3,20 +3,23 @@
 -- they hand each other are described in stage.sql.
 
 create or replace function etl.merge(
-  feed_name text, run uuid, as_json boolean, sentinel text,
+  feed_name text, run uuid, place int, header text[], sentinel text,
   out read bigint, out inserted bigint, out updated bigint, out unchanged bigint, out duplicate bigint,
   out rejected bigint, out ignored_columns text[], out changed boolean
 )
 language plpgsql
 set search_path = ''
+set client_min_messages = warning
 set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres'
 as $$
 declare
   feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
   target regclass := etl.target_of(feed);
+  as_json boolean := header is null;
   caller_time_zone text := current_setting('timezone');
 begin
+  perform etl.take_staged(feed, place, header);
   select count(*) into read from pg_temp.etl_staging;
   inserted := 0;
   updated := 0;
@@ -54,12 +57,14 @@ begin
   perform etl.check_limit(feed, read);
   changed := etl.keep_rejects(feed, run, as_json) or inserted + updated > 0;
   ignored_columns := array(select c.source from pg_temp.etl_columns c where c.name is null order by c.position);
+  drop table pg_temp.etl_staging cascade;
 end
 $$;
-comment on function etl.merge(text, uuid, boolean, text) is
-  'Brings the staged feed into its target: casts, rejects what breaks a rule, drops duplicates (the last record
-wins), writes what is new or differs, and returns the counts. Nothing is written where nothing changed. sentinel is
-what the cell of an unreadable record begins with, null where there is none. Raises ETL05 where a trigger drops
-rows, ETL06 above the reject limit, 40001 where another session deletes a row meanwhile.';
+comment on function etl.merge(text, uuid, int, text[], text) is
+  'Brings the feed that was staged at this place into its target: casts, rejects what breaks a rule, drops duplicates
+(the last record wins), writes what is new or differs, and returns the counts. Nothing is written where nothing
+changed. The staging table is gone after it; etl_columns stays for etl.remember(). header: as it was staged; sentinel:
+what the cell of an unreadable record begins with, null where there is none. Raises ETL03 as etl.check_columns() does,
+ETL05 where a trigger drops rows, ETL06 above the reject limit, 40001 where another session deletes a row meanwhile.';
 
 revoke all on all functions in schema etl from public;

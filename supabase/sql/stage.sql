@@ -1,13 +1,15 @@
 -- A feed's bytes become rows of text; which of their columns feeds which of the target is settled here.
--- Every rule comes from pg_catalog. The steps of a load hand each other temp tables, made anew for each feed:
---   etl_staging   the feed as text: c1, c2, … for CSV, the column record for JSON; its ctid is the order of the file
+-- Every rule comes from pg_catalog. All feeds of a run are staged, each in a table of its own, before the first is
+-- merged. The steps of a merge hand each other temp tables:
+--   etl_staging   the feed as text: c1, c2, … for CSV, the column record for JSON; its ctid is the order of the file.
+--                 Until its merge it is etl_staging_1, etl_staging_2, …, by the feed's place in the run
 --   etl_columns   which source column feeds which column of the target
 --   etl_rejected  the records that are rejected, by the ctid of their staged row
 --   etl_cells     a view: the staged records that can be read, under the target's names, still text
 --   etl_typed     what of them is new or differs from the target, with the target's types
 --   etl_delta     the same as whole rows, with what the feed does not carry
 
-create or replace function etl.stage(feed_name text, header text[], delimiter text)
+create or replace function etl.stage(feed_name text, place int, header text[], delimiter text)
 returns text
 language plpgsql
 set search_path = ''
@@ -15,26 +17,23 @@ set client_min_messages = warning
 as $$
 declare
   feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
+  staging text := 'etl_staging_' || place;
 begin
   perform etl.target_of(feed);
   perform etl.check_time_zone(feed.time_zone);
-  drop table if exists
-    pg_temp.etl_staging, pg_temp.etl_columns, pg_temp.etl_rejected, pg_temp.etl_typed, pg_temp.etl_delta cascade;
-  create temp table etl_rejected (
-    etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text
-  ) on commit drop;
-  create temp table etl_columns (
-    position bigint, source text, stored boolean, name name, attnum smallint,
-    type text, collate_clause text, base_type text, has_length boolean, textual boolean
-  ) on commit drop;
   if header is null then
-    create temp table etl_staging (record text) on commit drop;
-    return $copy$copy pg_temp.etl_staging (record) from stdin (format csv, quote e'\x01', delimiter e'\x02')$copy$;
+    execute format('create temp table %s (record text) on commit drop', staging);
+    return format(
+      $copy$copy pg_temp.%s (record) from stdin (format csv, quote e'\x01', delimiter e'\x02')$copy$, staging
+    );
   end if;
+  perform etl.empty_tables();
   perform etl.map_columns(feed, header);
+  perform etl.check_columns(feed, is_empty => false);
   execute etl.fill(
-    $sql$create temp table etl_staging ({columns}) on commit drop$sql$,
+    $sql$create temp table {staging} ({columns}) on commit drop$sql$,
     jsonb_build_object(
+      'staging', staging,
       -- A "char" keeps one byte of whatever it is given.
       'columns', (
         select string_agg(
@@ -44,12 +43,61 @@ begin
       )
     )
   );
-  return format('copy pg_temp.etl_staging from stdin (format csv, delimiter %L)', delimiter);
+  return format('copy pg_temp.%s from stdin (format csv, delimiter %L)', staging, delimiter);
 end
 $$;
-comment on function etl.stage(text, text[], text) is
-  'Makes the staging table of a feed, for a CSV header or (header null) for JSON, and returns the COPY statement
-that fills it. Raises what etl.target_of(), etl.check_time_zone() and etl.map_columns() raise.';
+comment on function etl.stage(text, int, text[], text) is
+  'Makes the staging table of the feed at this place in the run, counted from 1, for a CSV header or (header null)
+for JSON, and returns the COPY statement that fills it. Takes no lock on the target, and so asks what the catalogs
+tell: raises what etl.target_of(), etl.check_time_zone() and etl.check_columns() raise.';
+
+create or replace function etl.take_staged(feed etl.feeds, place int, header text[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- A new name takes no further lock.
+  execute format('alter table pg_temp.etl_staging_%s rename to etl_staging', place);
+  perform etl.empty_tables();
+  if header is null then
+    return;
+  end if;
+  perform etl.map_columns(feed, header);
+  perform etl.check_columns(feed, etl.is_empty(etl.target_of(feed)));
+  if exists (
+    select from pg_temp.etl_columns c
+    join pg_catalog.pg_attribute a on a.attrelid = 'pg_temp.etl_staging'::regclass and a.attname = 'c' || c.position
+    where c.stored and a.atttypid <> 'pg_catalog.text'::regtype
+  ) then
+    raise exception 'its table was given a column while it was staged'
+      using errcode = 'ETL03', hint = 'Run again.';
+  end if;
+end
+$$;
+comment on function etl.take_staged(etl.feeds, int, text[]) is
+  'Makes the staged feed at this place etl_staging, and maps the columns of its header (null for JSON) as the target
+is now. Raises what etl.check_columns() raises, and ETL03 where a column has come that was staged as a single byte.';
+
+create or replace function etl.empty_tables()
+returns void
+language plpgsql
+set search_path = ''
+set client_min_messages = warning
+as $$
+begin
+  drop table if exists
+    pg_temp.etl_columns, pg_temp.etl_rejected, pg_temp.etl_typed, pg_temp.etl_delta cascade;
+  create temp table etl_rejected (
+    etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text
+  ) on commit drop;
+  create temp table etl_columns (
+    position bigint, source text, stored boolean, name name, attnum smallint,
+    type text, collate_clause text, base_type text, has_length boolean, textual boolean
+  ) on commit drop;
+end
+$$;
+comment on function etl.empty_tables() is 'Makes the temp tables of a merge anew, but for the staging tables.';
 
 create or replace function etl.target_of(feed etl.feeds)
 returns regclass
@@ -104,7 +152,6 @@ set search_path = ''
 as $$
 declare
   target regclass := etl.target_of(feed);
-  fault text;
 begin
   insert into pg_temp.etl_columns (
     position, source, stored, name, attnum, type, collate_clause, base_type, has_length, textual
@@ -117,7 +164,20 @@ begin
   from unnest(header) with ordinality as h(source, position)
   -- A name is cut to 63 bytes, as Postgres cuts that of a column.
   left join etl.loadable_columns(target) c on c.name = (coalesce(feed.columns ->> h.source, h.source))::name;
+end
+$$;
+comment on function etl.map_columns(etl.feeds, text[]) is
+  'Fills etl_columns; name is null for a source column that the target does not have.';
 
+create or replace function etl.check_columns(feed etl.feeds, is_empty boolean)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  target regclass := etl.target_of(feed);
+  fault text;
+begin
   select string_agg(quote_ident(twice.source), ', ') into fault
   from (
     select min(c.source) as source
@@ -136,7 +196,7 @@ begin
     -- Without a required column the rows that are there can still be corrected.
     and (
       a.attname = any (etl.key_of(target))
-      or (a.attnotnull and not a.atthasdef and a.attidentity = '' and etl.is_empty(target))
+      or (a.attnotnull and not a.atthasdef and a.attidentity = '' and is_empty)
     )
     and not exists (select from pg_temp.etl_columns c where c.name = a.attname);
   if fault is not null then
@@ -147,9 +207,9 @@ begin
   end if;
 end
 $$;
-comment on function etl.map_columns(etl.feeds, text[]) is
-  'Fills etl_columns; name is null for a source column that the target does not have. Raises ETL03 where a column is
-named twice, or the key or a NOT NULL column without default is missing.';
+comment on function etl.check_columns(etl.feeds, boolean) is
+  'Raises ETL03 where etl_columns names a column twice, or lacks the key or, where the target is empty, a NOT NULL
+column without default.';
 
 create or replace function etl.loadable_columns(target regclass)
 returns table (

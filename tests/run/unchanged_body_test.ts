@@ -38,7 +38,7 @@ async function bareFeed() {
     create sequence public.stagings;
     create function public.count_staging() returns event_trigger language plpgsql security definer as $$
     begin
-      perform nextval('public.stagings') from pg_event_trigger_ddl_commands() where object_identity like '%etl_staging';
+      perform nextval('public.stagings') from pg_event_trigger_ddl_commands() where object_identity like '%etl_staging_1' and command_tag = 'CREATE TABLE';
     end $$;
     create event trigger count_staging on ddl_command_end execute function public.count_staging();`);
   await db.feed("things", { url: `${web.url}/things` });
