@@ -1,6 +1,7 @@
 /** The rejects: a summary after a run, and the whole list for the partner. */
 // @ts-types="@types/pg-copy-streams"
 import { to as copyTo } from "pg-copy-streams";
+import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import process from "node:process";
 import { type Client, connect } from "../database/connect.ts";
@@ -15,11 +16,11 @@ export async function listRejects(databaseUrl: string, feed: string | null, form
   // It raises where there is no such feed.
   if (feed !== null) await plan(client, [feed], true);
   const filter = feed === null ? "true" : `feed = ${client.escapeLiteral(feed)}`;
-  const columns = "record_number, column_name, value, reason, constraint_name";
-  const rejects = `from etl.rejects where ${filter} order by feed, record_number`;
+  const columns = "feed, record_number, column_name, value, reason, constraint_name";
+  const rejects = `from etl.rejects where ${filter}`;
   if (form === "csv") {
-    await printCsv(client, `select feed, ${columns}, sqlstate, coalesce(raw, record::text) as record ${rejects}`);
-  } else if (form === "json") await printJson(client, `select feed, ${columns}, sqlstate, record, raw ${rejects}`);
+    await printCsv(client, `select ${columns}, sqlstate, coalesce(raw, record::text) as record ${rejects}`);
+  } else if (form === "json") await printJson(client, `select ${columns}, sqlstate, record, raw ${rejects}`);
   else await printTable(client, rejects);
 }
 
@@ -40,10 +41,12 @@ export async function printSummary(databaseUrl: string, feeds: string[]): Promis
   console.log(table(["feed", "records", "first", "column", "why"], rows.map(shorten)));
 }
 
+const order = "order by feed, record_number";
+
 async function printTable(client: Client, rejects: string): Promise<void> {
-  // Where a record could not be split no value is at fault: its text is shown.
-  const columns = "record_number, column_name, coalesce(value, raw), reason, constraint_name";
-  const { rows } = await client.query({ text: `select feed, ${columns} ${rejects} limit 101`, rowMode: "array" });
+  // Where a record could not be split no value is at fault: its text is shown, of which `shorten` needs the beginning.
+  const columns = "feed, record_number, column_name, left(coalesce(value, raw), 10000), reason, constraint_name";
+  const { rows } = await client.query({ text: `select ${columns} ${rejects} ${order} limit 101`, rowMode: "array" });
   if (rows.length === 0) return console.log("There are no rejects.");
   const head = ["feed", "record", "column", "value", "why", "constraint"];
   console.log(table(head, rows.slice(0, 100).map(shorten)));
@@ -52,13 +55,39 @@ async function printTable(client: Client, rejects: string): Promise<void> {
 
 /** By Postgres' own COPY, so that what a partner opens in a spreadsheet is quoted right. */
 async function printCsv(client: Client, query: string): Promise<void> {
-  const rows = client.query(copyTo(`copy (${query}) to stdout (format csv, header)`));
-  await pipeline(rows, process.stdout, { end: false });
+  await print(client.query(copyTo(`copy (${query} ${order}) to stdout (format csv, header)`)));
 }
 
+/** As json_agg writes it, but a row at a time. JSON holds no control character, so nothing in it is quoted. */
 async function printJson(client: Client, query: string): Promise<void> {
-  const { rows: [{ list }] } = await client.query(`select coalesce(json_agg(r), '[]')::text as list from (${query}) r`);
-  console.log(list);
+  const rows = client.query(copyTo(`
+    copy (
+      select
+        case when row_number() over w = 1 then '[' else ' ' end || row_to_json(r)
+          || case when lead(r.feed) over w is null then ']' else ', ' end
+      from (${query}) r
+      window w as (${order})
+      ${order}
+    ) to stdout (format csv, quote e'\\x01', delimiter e'\\x02')
+  `));
+  await print(rows, "[]\n");
+}
+
+/** Prints what comes, or where nothing does, `none`. It ends without a word where nobody reads on, as after `| head`. */
+async function print(chunks: Readable, none = ""): Promise<void> {
+  const orNone = async function* (chunks: AsyncIterable<Uint8Array>) {
+    let any = false;
+    for await (const chunk of chunks) {
+      any = true;
+      yield chunk;
+    }
+    if (!any) yield none;
+  };
+  try {
+    await pipeline(chunks, orNone, process.stdout, { end: false });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
+  }
 }
 
 function shorten(row: unknown[]): string[] {

@@ -35,7 +35,12 @@ alter table public.trips
 
 -- Fares and gratuities are corrected later. With a little room in each page the new row stays in it, and no index is
 -- written.
-alter table public.trips set (fillfactor = 95);
+do $$
+begin
+  alter table public.trips set (fillfactor = 95);
+exception when wrong_object_type then
+  raise warning 'public.trips is partitioned; set (fillfactor = 95) on its partitions yourself';
+end $$;
 
 alter table public.charges
   add column if not exists amount_cents bigint;
@@ -84,9 +89,14 @@ begin
       execute format('alter table %s add constraint %s', rule.target, rule.definition);
     exception
       when foreign_key_violation then
-        execute format('alter table %s add constraint %s not valid', rule.target, rule.definition);
-        raise warning '% holds rows whose % is in no row of %; they stay, new ones are refused',
-          rule.target, rule.referrer, rule.parent;
+        begin
+          execute format('alter table %s add constraint %s not valid', rule.target, rule.definition);
+          raise warning '% holds rows whose % is in no row of %; they stay, new ones are refused',
+            rule.target, rule.referrer, rule.parent;
+        exception when wrong_object_type then
+          raise warning '% is partitioned, and holds rows whose % is in no row of %; they stay, and there is no key',
+            rule.target, rule.referrer, rule.parent;
+        end;
       when invalid_foreign_key then
         raise warning '%.% cannot refer to %: %', rule.target, rule.referrer, rule.parent, sqlerrm;
       when datatype_mismatch then
@@ -98,8 +108,11 @@ begin
   begin
     create unique index if not exists drivers_tlc_number_key
       on public.drivers (tlc_number) where tlc_number::text <> '';
-  exception when unique_violation then
-    raise warning 'public.drivers holds a tlc_number twice; the rows stay, and it is not made unique';
+  exception
+    when unique_violation then
+      raise warning 'public.drivers holds a tlc_number twice; the rows stay, and it is not made unique';
+    when feature_not_supported then
+      raise warning 'public.drivers is partitioned by another column than tlc_number, which is not made unique';
   end;
 end $$;
 

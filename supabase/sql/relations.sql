@@ -49,11 +49,12 @@ begin
         jsonb_build_object(
           'column_name', quote_nullable(fk.column_name), 'constraint_name', quote_literal(fk.name),
           'reason', quote_literal('is in no row of ' || fk.parent || case
+            when etl.is_inherited(fk.parent) then ' itself: the tables that inherit from it do not count'
             when fk.parent <> target and etl.refers_to(fk.parent, target)
               then ', which refers to this table in turn: neither can be loaded first'
             else ''
           end),
-          'parent', fk.parent,
+          'parent', etl.own_rows(fk.parent),
           'touched', case when fk.is_carried then 'true' else 'not c.etl$exists' end,
           'present', fk.present, 'matches', fk.matches,
           -- A parent in the same table counts as the feed leaves it.
@@ -109,7 +110,8 @@ begin
         and exists (select from {child} c where {matches} {and_lost} {and_stays})
       $sql$,
       jsonb_build_object(
-        'target', target, 'child', fk.child, 'matches', fk.matches, 'same_key', etl.same_key(target, 'd', 'p'),
+        'target', target, 'child', etl.own_rows(fk.child), 'matches', fk.matches,
+        'same_key', etl.same_key(target, 'd', 'p'),
         'column_name', quote_nullable(case when cardinality(fk.parent_columns) = 1 then fk.parent_columns[1] end),
         'constraint_name', quote_literal(fk.name),
         'reason', quote_literal('gives up what a row refers to in ' || fk.child),
@@ -185,6 +187,17 @@ comment on function etl.foreign_keys(regclass) is
   'The foreign keys from and to a table, once each, to and from partitioned tables, too. on_update: a letter, as
 in pg_constraint. SQL text: present, whether the child''s row c refers to anything (under MATCH FULL, in part);
 matches, whether the parent''s row p is what it refers to, as the key compares.';
+
+create or replace function etl.own_rows(of regclass)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select case when etl.is_inherited(of) then 'only ' else '' end || of
+$$;
+comment on function etl.own_rows(regclass) is
+  'SQL text: the rows that a foreign key from or to the table holds: those of its partitions, too, but not of tables
+that inherit from it.';
 
 create or replace function etl.refers_to(child regclass, parent regclass)
 returns boolean

@@ -115,6 +115,11 @@ begin
     raise exception 'its target % is no table', feed.target
       using errcode = 'ETL04', hint = 'Name the table beneath it in etl.feeds.target.';
   end if;
+  if etl.is_inherited(target) then
+    raise exception 'its table % has tables that inherit from it', feed.target
+      using errcode = 'ETL04',
+        hint = 'Its key does not hold their rows. Part them (alter table … no inherit …), or make it partitioned.';
+  end if;
   if exists (
     select from pg_catalog.pg_rewrite r where r.ev_class = target and r.is_instead and r.ev_type in ('2', '3')
   ) then
@@ -129,8 +134,21 @@ begin
 end
 $$;
 comment on function etl.target_of(etl.feeds) is
-  'The table that the feed loads. Raises 42P01 where it does not exist, ETL04 where it is no table or has a rule
-INSTEAD of a write, ETL02 where it has no primary key.';
+  'The table that the feed loads. Raises 42P01 where it does not exist, ETL04 where it is no table, has tables that
+inherit from it or a rule INSTEAD of a write, ETL02 where it has no primary key.';
+
+create or replace function etl.is_inherited(parent regclass)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select exists (
+    select from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
+    where i.inhparent = parent and not c.relispartition
+  )
+$$;
+comment on function etl.is_inherited(regclass) is
+  'Whether tables inherit from it that are no partitions: their rows are seen in it, and its keys do not hold them.';
 
 create or replace function etl.key_of(target regclass)
 returns name[]

@@ -6,6 +6,7 @@ import { output, result } from "../support/command.ts";
 import { type Database, freshDatabase } from "../support/database.ts";
 import { temporary } from "../support/directories.ts";
 import { project } from "../support/project.ts";
+import { schemaOf } from "../support/schema.ts";
 import { snapshot } from "../support/snapshot.ts";
 
 const versions = [...Deno.readDirSync(`${project}/supabase/migrations`)].map((file) => file.name.split("_")[0]).sort();
@@ -38,7 +39,7 @@ Deno.test("the Supabase CLI before or after: the other finds nothing to do", asy
     await using db = await freshDatabase("template1");
     assert.match(await supabase(db, "db", "push"), /Finished/);
     assert.deepEqual(await migrate(db.url), []);
-    assert.deepEqual(await shapeOf(db), await ourShape());
+    assert.deepEqual(await schemaOf(db), await ourSchema());
   });
   await t.step("our runner, then db push and migration list", async () => {
     await using db = await freshDatabase();
@@ -48,27 +49,9 @@ Deno.test("the Supabase CLI before or after: the other finds nothing to do", asy
   });
 });
 
-/** Tables, columns, constraints, indexes, functions, and who may do what. */
-async function shapeOf(db: Database): Promise<unknown> {
-  return await db.query(`
-    select 'column' as kind, attrelid::regclass || '.' || attname as name, format_type(atttypid, atttypmod) || attnotnull as is
-    from pg_attribute join pg_class c on c.oid = attrelid and c.relnamespace in ('public'::regnamespace, 'etl'::regnamespace)
-    where attnum > 0
-    union all
-    select 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid) from pg_constraint
-    where connamespace in ('public'::regnamespace, 'etl'::regnamespace)
-    union all
-    select 'function', oid::regprocedure::text, prosrc || coalesce(proacl::text, '') from pg_proc
-    where pronamespace in ('public'::regnamespace, 'etl'::regnamespace)
-    union all
-    select 'table', oid::regclass::text, coalesce(relacl::text, '') || relrowsecurity from pg_class
-    where relnamespace in ('public'::regnamespace, 'etl'::regnamespace)
-    order by 1, 2`);
-}
-
-async function ourShape(): Promise<unknown> {
+async function ourSchema(): Promise<unknown> {
   await using db = await freshDatabase();
-  return await shapeOf(db);
+  return await schemaOf(db);
 }
 
 Deno.test("a migration that fails is rolled back whole, and named; those before it stay", async () => {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { parse } from "csv-parse/sync";
 import { sampleFeeds } from "../../lib/local/samples.ts";
-import { onTerminal, type Result, run } from "../support/command.ts";
+import { main, onTerminal, type Result, run } from "../support/command.ts";
 import { freshDatabase } from "../support/database.ts";
 import { copyProject, temporary } from "../support/directories.ts";
 import { project } from "../support/project.ts";
@@ -192,5 +192,70 @@ Deno.test("rejects: a summary after the run, then each of them as a table, CSV o
   for (const args of [["no such"], ["trips", "charges"], ["--csv", "--json"], ["--force"]]) {
     const { code, out } = await rejects(...args);
     assert.deepEqual([code, out], [2, ""], args.join(" "));
+  }
+});
+
+Deno.test("rejects --json is byte for byte what json_agg makes of them", async () => {
+  await using db = await freshDatabase();
+  const json = async (...args: string[]) => {
+    const { code, out, err } = await run(["rejects", "--json", ...args], { env: { DATABASE_URL: db.url } });
+    assert.deepEqual([code, err], [0, ""]);
+    return out;
+  };
+  assert.equal(await json(), "[]\n");
+  const records = [[10, null, '"a\\b",\r\n\t\x01\x02\x7f é 😀 \\.'], [9, '{"a": "\\\\.", "b": [1, null]}', null], [
+    11,
+    null,
+    "\\.",
+  ]];
+  for (const feed of ["trips", "drivers"]) {
+    for (const record of records) {
+      await db.query(
+        `insert into etl.rejects (feed, record_number, record, raw, value, reason, sqlstate, first_run, last_run)
+        values ($1, $2, $3, $4, $4, 'is missing', '23502', gen_random_uuid(), gen_random_uuid())`,
+        [feed, ...record],
+      );
+    }
+  }
+  for (const feed of ["trips", null]) {
+    const [{ list }] = await db.query(
+      `select json_agg(r)::text as list from (
+        select feed, record_number, column_name, value, reason, constraint_name, sqlstate, record, raw
+        from etl.rejects where feed = $1 or $1 is null order by feed, record_number
+      ) r`,
+      [feed],
+    );
+    assert.equal(await json(...feed ? [feed] : []), `${list}\n`);
+  }
+});
+
+/** The most memory that a process has held, in bytes, as far as Linux tells. */
+async function peakOf(pid: number): Promise<number> {
+  const status = await Deno.readTextFile(`/proc/${pid}/status`).catch(() => "");
+  return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
+}
+
+Deno.test("rejects of 300 MB: no more than a part of them is in memory, and a pipe that breaks is no error", async () => {
+  await using db = await freshDatabase();
+  await db.query(`
+    insert into etl.rejects (feed, record_number, raw, reason, sqlstate, first_run, last_run)
+    select 'trips', i, repeat('x', 10000), 'is a blank line', '22P04', gen_random_uuid(), gen_random_uuid()
+    from generate_series(1, 30000) i`);
+  const rejects = (form: string[]) => main(["rejects", ...form], { env: { DATABASE_URL: db.url } });
+  for (const form of ["--json", "--csv"]) {
+    const child = rejects([form]);
+    let bytes = 0, chunks = 0, peak = 0;
+    for await (const chunk of child.stdout) {
+      bytes += chunk.length;
+      if (++chunks % 100 === 0) peak = Math.max(peak, await peakOf(child.pid));
+    }
+    assert.deepEqual([(await child.status).code, await new Response(child.stderr).text()], [0, ""], form);
+    assert.ok(bytes > 300e6 && peak < 200e6, `${form}: ${bytes} bytes, of which ${peak} were in memory`);
+  }
+  for (const form of [["--json"], ["--csv"], []]) {
+    const child = rejects(form);
+    await child.stdout.cancel();
+    const [{ code }, said] = await Promise.all([child.status, new Response(child.stderr).text()]);
+    assert.deepEqual([code, said], [0, ""], form.join());
   }
 });

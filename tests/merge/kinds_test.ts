@@ -422,6 +422,90 @@ const cases: Record<string, Case> = {
     ],
   },
 
+  // Inheritance that is no partitioning: what inherits is seen in the table, and none of its keys holds it.
+  "inherited, and inheriting itself or not: refused, for the same id could be in both": {
+    sql: `create table t.p (id int primary key); create table t.x (primary key (id)) inherits (t.p);
+      create table t.y () inherits (t.x);`,
+    steps: [
+      { file: "id\n1\n", rows: [], error: ["not_a_table", /t\.x has tables that inherit from it$/], settled: false },
+      "insert into t.y values (1)",
+      { file: "id\n1\n", rows: ["(1)"], error: ["not_a_table", /inherit/], settled: false },
+      "alter table t.y no inherit t.x",
+      { file: "id\n1\n", rows: ["(1)"], counts: { inserted: 1 } },
+    ],
+  },
+  "inheriting alone: the parent's rows are none of its own": {
+    sql: `create table t.p (id int primary key, v int check (v > 0)); create table t.y () inherits (t.p);
+      insert into t.p values (1, 1); insert into t.y values (2, 2);
+      create table t.x (up int references t.x, primary key (id)) inherits (t.p);`,
+    also: { "select count(*)::text as row from only t.p": "1", "select (y.*)::text as row from t.y": "(2,2)" },
+    steps: [
+      {
+        file: "id,v,up\n1,5,\n2,6,1\n3,0,\n4,7,9\n",
+        rows: ["(1,5,)", "(2,6,1)"],
+        rejects: [[3, "v", "23514", /^breaks the rule/], [4, "up", "23503", /^is in no row of t\.x$/]],
+        counts: { inserted: 2 },
+      },
+      { file: "id,v,up\n1,8,\n2,9,\n", rows: ["(1,8,)", "(2,9,)"], counts: { updated: 2 } },
+    ],
+  },
+  "to an inherited table: what inherits is no parent, and the orphan loads once its parent is one": {
+    sql: `create table t.p (id int primary key); create table t.q () inherits (t.p);
+      insert into t.p values (1); insert into t.q values (2);
+      ${x("id int primary key, p int references t.p")}`,
+    steps: [
+      {
+        file: "id,p\n1,1\n2,2\n3,3\n",
+        rows: ["(1,1)"],
+        rejects: [
+          [2, "p", "23503", /^is in no row of t\.p itself: the tables that inherit from it do not count$/],
+          [3, "p", "23503", /^is in no row of t\.p itself/],
+        ],
+      },
+      "with moved as (delete from t.q returning id) insert into t.p select id from moved",
+      { file: "id,p\n1,1\n2,2\n", rows: ["(1,1)", "(2,2)"] },
+    ],
+  },
+  "to a table that inherits": {
+    sql: `create table t.p (id int); create table t.q (primary key (id)) inherits (t.p);
+      insert into t.p values (1); insert into t.q values (2); ${x("id int primary key, q int references t.q")}`,
+    steps: [
+      {
+        file: "id,q\n1,1\n2,2\n",
+        rows: ["(2,2)"],
+        rejects: [[1, "q", "23503", /^is in no row of t\.q$/]],
+      },
+    ],
+  },
+  "from an inherited table: what inherits holds no value back": {
+    sql: `${x("id int primary key, code text unique")} create table t.c (code text references t.x (code));
+      create table t.d () inherits (t.c);`,
+    steps: [
+      { file: "id,code\n1,a\n2,b\n", rows: ["(1,a)", "(2,b)"] },
+      "insert into t.d values ('a'); insert into t.c values ('b')",
+      {
+        file: "id,code\n1,y\n2,z\n",
+        rows: ["(1,y)", "(2,b)"],
+        rejects: [[2, "code", "23503", /^gives up what a row refers to in t\.c$/]],
+      },
+    ],
+  },
+  "a partition that is partitioned, and referred to as a part": {
+    sql: `create table t.p (id int primary key, up int) partition by range (id);
+      create table t.x partition of t.p for values from (0) to (10) partition by range (id);
+      create table t.x0 partition of t.x for values from (0) to (5);
+      create table t.x5 partition of t.x for values from (5) to (10);
+      alter table t.x add foreign key (up) references t.x;
+      create table t.c (id int references t.p);`,
+    steps: [
+      {
+        file: "id,up\n1,6\n6,\n7,8\n",
+        rows: ["(1,6)", "(6,)"],
+        rejects: [[3, "up", "23503", /^is in no row of t\.x$/]],
+      },
+    ],
+  },
+
   // Keys, identities, defaults.
   "a key with INCLUDE": {
     sql: x("id int, v int, primary key (id) include (v)"),
