@@ -43,8 +43,9 @@ begin
         insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
         select c.etl$staged, {column_name}, to_jsonb(c.*) ->> {column_name}, {reason}, '23503', {constraint_name}
         from {children} c
-        left join {parents} p on {matches}
-        where {touched} and {present} and p.{parent_column} is null
+        left join {parent} p on {matches}
+        {given}
+        where {touched} and {present} and (p.{parent_column} is null {or_given})
         $sql$,
         jsonb_build_object(
           'column_name', quote_nullable(fk.column_name), 'constraint_name', quote_literal(fk.name),
@@ -54,13 +55,16 @@ begin
             else ''
           end),
           'touched', case when fk.is_carried then 'true' else 'not c.etl$exists' end,
-          'present', fk.present, 'matches', fk.matches, 'parent_column', quote_ident(fk.parent_columns[1]),
+          'present', fk.present, 'matches', fk.matches,
+          'parent', fk.parent, 'parent_column', quote_ident(fk.parent_columns[1]),
           -- A parent in the same table counts as the feed leaves it.
           'children', case
             when fk.parent = target then etl.fill(
               $sql$
               (
-                select c.* from pg_temp.etl_delta c left join pg_temp.etl_delta p on {matches}
+                select c.*
+                from pg_temp.etl_delta c
+                left join pg_temp.etl_delta p on {matches}
                 where p.{parent_column} is null
               )
               $sql$,
@@ -68,20 +72,13 @@ begin
             )
             else 'pg_temp.etl_delta'
           end,
-          'parents', case
-            when fk.parent = target then etl.fill(
-              $sql$
-              (
-                select {columns} from {target} p left join pg_temp.etl_delta g on {same_key}
-                where g.etl$staged is null
-              )
-              $sql$,
-              jsonb_build_object(
-                'columns', etl.each(fk.parent_columns, 'p.{column}'), 'target', target,
-                'same_key', etl.same_key(target, 'g', 'p')
-              )
-            )
-            else fk.parent::text
+          'given', case
+            when fk.parent = target then 'left join pg_temp.etl_delta g on ' || etl.same_key(target, 'g', 'p')
+            else ''
+          end,
+          'or_given', case
+            when fk.parent = target then format('or g.%I is not null', (etl.key_of(target))[1])
+            else ''
           end
         )
       );
