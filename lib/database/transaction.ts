@@ -15,7 +15,9 @@ export async function begin(client: Client): Promise<void> {
     set local tcp_keepalives_count = 6;
     set local standard_conforming_strings = on;
     select set_config('lock_timeout', '30s', true) where current_setting('lock_timeout') = '0';
-    select set_config('transaction_timeout', '0', true) where current_setting('transaction_timeout', true) is not null`,
+    select set_config('transaction_timeout', '0', true) where current_setting('transaction_timeout', true) is not null;
+    select set_config('citus.multi_shard_modify_mode', 'sequential', true)
+    where current_setting('citus.multi_shard_modify_mode', true) is not null`,
   );
 }
 

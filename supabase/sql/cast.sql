@@ -88,9 +88,9 @@ returns text
 language sql stable
 set search_path = ''
 as $$
-  -- *<> compares what is stored, byte by byte: it needs no equality operator, and sees 1.0 become 1.00. It wants one
-  -- type on both sides, and the typed record has no domains yet.
-  select etl.fill('(row({fed})::record operator(pg_catalog.*<>) row({stored})::record)', jsonb_build_object(
+  -- What is *<> as an operator compares what is stored, byte by byte: it needs no equality operator, and sees 1.0 become
+  -- 1.00. It wants one type on both sides, and the typed record has no domains yet. By its name, for docs/scale.md.
+  select etl.fill('pg_catalog.record_image_ne(row({fed}), row({stored}))', jsonb_build_object(
     'fed', coalesce(string_agg(format('t.%I::%s', c.name, c.base_type), ', ' order by c.position), ''),
     'stored', coalesce(string_agg(format('o.%I::%s', c.name, c.base_type), ', ' order by c.position), '')
   ))
@@ -202,7 +202,7 @@ as $$
 declare
   is_empty boolean;
 begin
-  execute format('select not exists (select from %s)', target) into is_empty;
+  execute format('select not exists (select 1 from %s)', target) into is_empty;
   return is_empty;
 end
 $$;

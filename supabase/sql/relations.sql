@@ -42,9 +42,10 @@ begin
         $sql$
         insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
         select c.etl$staged, {column_name}, to_jsonb(c.*) ->> {column_name}, {reason}, '23503', {constraint_name}
-        from pg_temp.etl_delta c
-        where {touched} and {present} and not exists (select from {parent} p where {matches} {and_stays})
-          {nor_in_the_feed}
+        from {children} c
+        left join {parent} p on {matches}
+        {given}
+        where {touched} and {present} and (p.{parent_column} is null {or_given})
         $sql$,
         jsonb_build_object(
           'column_name', quote_nullable(fk.column_name), 'constraint_name', quote_literal(fk.name),
@@ -57,16 +58,28 @@ begin
           'parent', etl.own_rows(fk.parent),
           'touched', case when fk.is_carried then 'true' else 'not c.etl$exists' end,
           'present', fk.present, 'matches', fk.matches,
+          'parent_column', quote_ident(fk.parent_columns[1]),
           -- A parent in the same table counts as the feed leaves it.
-          'and_stays', case
+          'children', case
             when fk.parent = target then etl.fill(
-              'and not exists (select from pg_temp.etl_delta g where {same_key})',
-              jsonb_build_object('same_key', etl.same_key(target, 'g', 'p'))
+              $sql$
+              (
+                select c.*
+                from pg_temp.etl_delta c
+                left join pg_temp.etl_delta p on {matches}
+                where p.{parent_column} is null
+              )
+              $sql$,
+              jsonb_build_object('matches', fk.matches, 'parent_column', quote_ident(fk.parent_columns[1]))
             )
+            else 'pg_temp.etl_delta'
+          end,
+          'given', case
+            when fk.parent = target then 'left join pg_temp.etl_delta g on ' || etl.same_key(target, 'g', 'p')
             else ''
           end,
-          'nor_in_the_feed', case
-            when fk.parent = target then format('and not exists (select from pg_temp.etl_delta p where %s)', fk.matches)
+          'or_given', case
+            when fk.parent = target then format('or g.%I is not null', (etl.key_of(target))[1])
             else ''
           end
         )
@@ -106,8 +119,8 @@ begin
       select d.etl$staged, {column_name}, to_jsonb(d.*) ->> {column_name}, {reason}, '23503', {constraint_name}
       from pg_temp.etl_delta d
       join {target} p on {same_key}
-      where d.etl$exists and row({old})::record operator(pg_catalog.*<>) row({new})::record
-        and exists (select from {child} c where {matches} {and_lost} {and_stays})
+      where d.etl$exists and pg_catalog.record_image_ne(row({old}), row({new}))
+        and exists (select 1 from {child} c where {matches} {and_lost} {and_stays})
       $sql$,
       jsonb_build_object(
         'target', target, 'child', etl.own_rows(fk.child), 'matches', fk.matches,
@@ -118,13 +131,13 @@ begin
         'old', etl.each(fk.parent_columns, 'p.{column}'), 'new', etl.each(fk.parent_columns, 'd.{column}'),
         -- Another spelling of what the key takes for the same is no other value, unless the key restricts any change.
         'and_lost', case
-          when fk.on_update = 'a' then format('and not exists (select from (select d.*) p where %s)', fk.matches)
+          when fk.on_update = 'a' then format('and not exists (select 1 from (select d.*) p where %s)', fk.matches)
           else ''
         end,
         -- A child whose reference the feed changes, too, was an orphan or was not.
         'and_stays', case
           when fk.child = target and fk.is_carried then etl.fill(
-            'and not exists (select from pg_temp.etl_delta g where {same_key})',
+            'and not exists (select 1 from pg_temp.etl_delta g where {same_key})',
             jsonb_build_object('same_key', etl.same_key(target, 'g', 'c'))
           )
           else ''

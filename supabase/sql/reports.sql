@@ -28,7 +28,7 @@ begin
   from public.trips t
   where t.dropoff_timestamp::timestamptz >= completed_from
     and t.dropoff_timestamp::timestamptz < completed_before
-    and not exists (select from public.charges c where c.trip_id = t.id);
+    and not exists (select 1 from public.charges c where c.trip_id = t.id);
 end
 $$;
 comment on function public.trips_without_charges(timestamptz, timestamptz) is

@@ -53,7 +53,7 @@ declare
   written bigint;
 begin
   -- Without ON CONFLICT, which costs a sixth more: it looks each key up first.
-  if inserted > 0 and updated > 0 and statement.update_known is not null then
+  if inserted > 0 and updated > 0 and statement.update_known is not null and etl.refers_to(target, target) then
     -- As one statement: a new row may refer to what a known one gets just now, and the other way round.
     execute etl.fill(
       $sql$
@@ -135,14 +135,14 @@ declare
   places jsonb := jsonb_build_object(
     'target', target, 'carried', etl.each(carried, '{column}'), 'key', etl.each(key, '{column}'),
     'same_key', etl.same_key(target, 'o', 'd'),
-    'part', '($1 is null or d.etl$staged between $1 and $2)',
+    'part', '($1 is null or etl$staged between $1 and $2)', 'key_column', quote_ident(key[1]),
     'excluded', etl.each(rest, '{column} = excluded.{column}'), 'fed', etl.each(rest, '{column} = d.{column}')
   );
 begin
   insert_new := etl.fill(
     $sql$
     insert into {target} ({carried}) overriding system value
-    select {carried} from pg_temp.etl_delta d where not d.etl$exists and {part}
+    select {carried} from pg_temp.etl_delta where not etl$exists and {part}
     $sql$,
     places
   );
@@ -155,15 +155,20 @@ begin
   -- carry.
   update_known := case
     when rest <> '{}' then etl.fill(
-      $sql$update {target} o set {fed} from pg_temp.etl_delta d where d.etl$exists and {part} and {same_key}$sql$,
+      $sql$
+      update {target} o set {fed}
+      from (select * from pg_temp.etl_delta where etl$exists and {part}) d
+      where {same_key}
+      $sql$,
       places
     )
   end;
   count_gone := etl.fill(
     $sql$
     select count(*)
-    from pg_temp.etl_delta d
-    where d.etl$exists and {part} and not exists (select from {target} o where {same_key})
+    from (select * from pg_temp.etl_delta where etl$exists and {part}) d
+    left join {target} o on {same_key}
+    where o.{key_column} is null
     $sql$,
     places
   );
@@ -277,7 +282,7 @@ begin
     if ix.excludes then
       moving := moving || etl.fill($sql$join pg_temp.etl_delta g on {given_up}$sql$, places);
     end if;
-    execute format('select exists (select %s)', moving) into wanted;
+    execute format('select exists (select 1 %s)', moving) into wanted;
     if not wanted then
       continue;
     end if;

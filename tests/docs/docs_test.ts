@@ -21,6 +21,19 @@ Deno.test("the queries that docs/questions.md shows are the functions' own", asy
   assert.deepEqual(await ids(churned), await ids("select id from public.churned_drivers('2021-07-11Z')"));
 });
 
+Deno.test("the form of churned_drivers for Citus gives what the function gives", async () => {
+  await using db = await sampleDatabase();
+  const churned = () => db.query("select * from public.churned_drivers('2021-07-11Z', '10 days') order by id");
+  const expected = await churned();
+  assert.ok(expected.length > 0);
+  const [query] = blocks(await document("docs/scale.md"), "sql").filter((sql) => sql.startsWith("select d.id"));
+  const [{ source }] = await db.query("select pg_get_functiondef('public.churned_drivers'::regproc) as source");
+  const other = source.replace(/(?<=return query\n).*?;/s, () => query);
+  assert.notEqual(other, source);
+  await db.query(other);
+  assert.deepEqual(await churned(), expected);
+});
+
 Deno.test("every code of an error is explained, and no other", async () => {
   // Where a code stands: in an error that is made, in a table of meanings, in a stream's name, in a refusal by HTTP.
   const places = [

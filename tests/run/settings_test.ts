@@ -43,6 +43,23 @@ for (const [name, value] of Object.entries(settings)) {
   });
 }
 
+Deno.test("where Citus is, a run writes shard after shard; where it is not, nothing is set", async () => {
+  await using db = await freshDatabase();
+  await using web = serve({ "/x": "id\n1\n" });
+  await db.query(`create table public.x (id int primary key, mode text);
+    create function public.note() returns trigger language plpgsql as $$
+      begin new.mode := current_setting('citus.multi_shard_modify_mode', true); return new; end $$;
+    create trigger note before insert on public.x for each row execute function public.note()`);
+  await db.feed("x", { url: `${web.url}/x` });
+  const there = new URL(db.url);
+  there.searchParams.set("options", "-c citus.multi_shard_modify_mode=parallel");
+  for (const [url, mode] of [[db.url, null], [there.href, "sequential"]]) {
+    await db.query("truncate public.x");
+    const { status } = await load({ databaseUrl: url!, feeds: ["x"], force: true });
+    assert.deepEqual([status, await db.query("select mode from public.x")], ["changed", [{ mode }]]);
+  }
+});
+
 for (const encoding of ["LATIN1", "EUC_JP", "SQL_ASCII"]) {
   Deno.test(`a database in ${encoding} is not migrated, and told why`, async () => {
     const name = `tdc_etl_${encoding.toLowerCase()}_${crypto.randomUUID().slice(0, 8)}`;
