@@ -1,6 +1,6 @@
 -- From cells to values of the target's types, of those records alone that are new or differ.
 
-create or replace function etl.cast_cells(target regclass, as_json boolean)
+create or replace function etl.cast_cells(target regclass)
 returns bigint
 language plpgsql
 set search_path = ''
@@ -10,14 +10,12 @@ declare
   statement text;
   different bigint;
 begin
-  execute etl.fill(
-    $sql$create temp table etl_typed (etl$staged tid, {columns}, etl$exists boolean) on commit drop$sql$,
-    jsonb_build_object('columns', (
-      select string_agg(format('%I %s%s', c.name, c.type, c.collate_clause), ', ' order by c.position)
-      from pg_temp.etl_columns c
-      where c.name is not null
-    ))
-  );
+  perform etl.shape_table('etl_typed', '{etl$staged tid,etl$exists boolean}'::text[] || array(
+    select format('%I %s%s', c.name, c.type, c.collate_clause)
+    from pg_temp.etl_columns c
+    where c.name is not null
+    order by c.position
+  ));
   statement := etl.cast_statement(target, is_empty);
   begin
     execute statement;
@@ -26,14 +24,13 @@ begin
       raise;
     end if;
     perform etl.validate_cells();
-    perform etl.name_cells(as_json);
-    execute statement;
+    execute etl.cast_statement(target, is_empty);
   end;
   get diagnostics different = row_count;
   return different - case when is_empty then 0 else etl.drop_assigned(target) end;
 end
 $$;
-comment on function etl.cast_cells(regclass, boolean) is
+comment on function etl.cast_cells(regclass) is
   'Fills etl_typed with what is new or differs, and returns how many records that is; rejects those with a cell that
 is no value of its column''s type. etl$exists: whether the target has the key.';
 
@@ -71,7 +68,7 @@ begin
 end
 $$;
 comment on function etl.cast_statement(regclass, boolean) is
-  'SQL text: fills etl_typed from etl_cells with what is new or differs; is_empty: the target has no row to compare
+  'SQL text: fills etl_typed from the cells with what is new or differs; is_empty: the target has no row to compare
 with.';
 
 create or replace function etl.carried_columns()
@@ -144,7 +141,8 @@ set search_path = ''
 as $$
 begin
   return (
-    select etl.fill($sql$select cells.etl$staged, {values} from pg_temp.etl_cells cells$sql$, jsonb_build_object(
+    select etl.fill($sql$select cells.etl$staged, {values} from ({cells}) cells$sql$, jsonb_build_object(
+      'cells', etl.cells(),
       'values', string_agg(
         etl.fill('{cell}::{type} as {column}', jsonb_build_object(
           'column', quote_ident(c.name), 'type', case when with_length then c.type else c.base_type end,
@@ -159,7 +157,7 @@ begin
 end
 $$;
 comment on function etl.typed_cells(boolean) is
-  'SQL text: the query that casts etl_cells, to the columns'' types with their length, or without: a cast to
+  'SQL text: the query that casts the cells, to the columns'' types with their length, or without: a cast to
 varchar(3) cuts what is longer, where the assignment to such a column raises.';
 
 create or replace function etl.drop_assigned(target regclass)
@@ -263,7 +261,7 @@ begin
       why.sqlstate
     from (
       select cells.etl$staged, fault.name, to_jsonb(cells.*) ->> fault.name as value
-      from pg_temp.etl_cells cells
+      from ({cells}) cells
       cross join lateral (select case {first_fault} end as name) fault
       where fault.name is not null
     ) bad
@@ -271,7 +269,7 @@ begin
     cross join lateral (select {error} as sqlstate) why
     $sql$,
     jsonb_build_object(
-      'first_fault', first_fault,
+      'first_fault', first_fault, 'cells', etl.cells(),
       'error', etl.fill(error_of, jsonb_build_object('value', 'bad.value', 'type', 'c.type'))
     )
   );

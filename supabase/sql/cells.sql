@@ -13,13 +13,10 @@ begin
     perform etl.validate_json();
     perform etl.map_keys(feed);
   end if;
-  if exists (select from pg_temp.etl_columns c where c.name is not null) then
-    perform etl.name_cells(as_json);
-  end if;
 end
 $$;
 comment on function etl.find_cells(etl.feeds, boolean, text) is
-  'Makes the view etl_cells of the staged feed, where any record can be read, and rejects the others.';
+  'Rejects the staged records that cannot be read, and for JSON maps the keys of the others.';
 
 create or replace function etl.reject_unreadable(as_json boolean, sentinel text)
 returns void
@@ -111,26 +108,28 @@ comment on function etl.map_keys(etl.feeds) is
   'Fills etl_columns with the keys of the first 1,000 objects, and any later one that the target has; with none
 where no record is an object. Raises ETL03 as etl.check_columns() does.';
 
-create or replace function etl.name_cells(as_json boolean)
-returns void
-language plpgsql
+create or replace function etl.cells()
+returns text
+language plpgsql stable
 set search_path = ''
 as $$
 declare
-  json_view constant text := $sql$
-    create or replace temp view etl_cells as
+  as_json boolean := exists (
+    select from pg_catalog.pg_attribute a
+    where a.attrelid = to_regclass('pg_temp.etl_staging') and a.attname = 'record'
+  );
+  of_json constant text := $sql$
     select s.etl$staged, {cells}
     from (select s.ctid as etl$staged, s.record from pg_temp.etl_staging s {readable}) s,
       json_to_record(s.record::json) as x ({keys})
   $sql$;
-  csv_view constant text := $sql$
-    create or replace temp view etl_cells as
+  of_csv constant text := $sql$
     select s.etl$staged, {cells}
     from (select s.ctid as etl$staged, s.* from pg_temp.etl_staging s {readable}) s
   $sql$;
 begin
-  execute (
-    select etl.fill(case when as_json then json_view else csv_view end, jsonb_build_object(
+  return (
+    select etl.fill(case when as_json then of_json else of_csv end, jsonb_build_object(
       'cells', string_agg(
         case
           when not as_json then 's.c' || c.position
@@ -162,7 +161,7 @@ begin
   );
 end
 $$;
-comment on function etl.name_cells(boolean) is
-  'Makes the view etl_cells, or makes it anew without what has been rejected since.';
+comment on function etl.cells() is
+  'SQL text: the query for the cells, which are the staged records that are not rejected so far, under the target''s
+names, still text.';
 
-revoke all on all functions in schema etl from public;

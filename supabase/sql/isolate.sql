@@ -132,6 +132,11 @@ begin
     when state = '23505' then 'is another row''s already'
     when state = '23503' then 'gives up what a row refers to in ' || at_table
     when state = '23502' then 'is missing'
+    -- Of a CHECK or a domain the name is known.
+    when state = '23514' and rule = '' then 'fits no partition of ' || case
+      when at_table = (select c.relname from pg_catalog.pg_class c where c.oid = target) then target::text
+      else quote_ident(at_table)
+    end
     when state = '23514' then 'breaks the rule ' || coalesce(
       (
         select pg_get_constraintdef(k.oid)

@@ -17,6 +17,7 @@ declare
   feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
   target regclass := etl.target_of(feed);
   as_json boolean := header is null;
+  different bigint := 0;
   caller_time_zone text := current_setting('timezone');
 begin
   perform etl.take_staged(feed, place, header);
@@ -28,8 +29,10 @@ begin
   perform etl.find_cells(feed, as_json, sentinel);
   if read > etl.rejected_count() then
     perform set_config('timezone', feed.time_zone, true);
-    unchanged := read - etl.cast_cells(target, as_json);
-    unchanged := unchanged - etl.rejected_count();
+    different := etl.cast_cells(target);
+    unchanged := read - different - etl.rejected_count();
+  end if;
+  if different > 0 then
     perform etl.validate_rows(target);
     duplicate := etl.drop_duplicates(target, unchanged > 0);
     perform etl.complete_rows(target);
@@ -46,8 +49,8 @@ begin
       );
       perform etl.check_limit(feed, read, at_least => true);
     end loop;
-    perform set_config('timezone', caller_time_zone, true);
   end if;
+  perform set_config('timezone', caller_time_zone, true);
   rejected := etl.rejected_count();
   if read <> inserted + updated + unchanged + duplicate + rejected then
     raise exception 'the counts do not add up: % read, % inserted, % updated, % unchanged, % duplicate, % rejected',
@@ -57,7 +60,7 @@ begin
   perform etl.check_limit(feed, read);
   changed := etl.keep_rejects(feed, run, as_json) or inserted + updated > 0;
   ignored_columns := array(select c.source from pg_temp.etl_columns c where c.name is null order by c.position);
-  drop table pg_temp.etl_staging cascade;
+  drop table pg_temp.etl_staging;
 end
 $$;
 comment on function etl.merge(text, uuid, int, text[], text) is

@@ -49,7 +49,8 @@ begin
     and s.definition_hash = etl.definition_hash(f)
     and not exists (
       select from etl.rejects r
-      where r.feed = f.name and (r.sqlstate !~ '^(22|23502|23514)' or r.reason like 'is refused by a trigger%')
+      where r.feed = f.name
+        and (r.sqlstate !~ '^(22|23502|23514)' or r.reason ~ '^(is refused by a trigger|fits no partition)')
     )
   where f.name = any (names) or (names = '{}' and f.enabled)
   order by (select max(d.depth) from depths d where d.name = f.name), f.name;
@@ -60,7 +61,7 @@ comment on function etl.plan(text[], boolean) is
 parents, when it was last changed or failed (last_run), and the validators of its etl.feed_state. All enabled feeds where no name is given. Raises ETL01 for a name that is not in etl.feeds.
 Validators are null where they must not be used: when forced, when a definition has changed, while there are rejects
 that depend on more than their record. Those alone that hold no value of a type (class 22), lack one (23502) or
-break a CHECK (23514) do not; but whatever a trigger refuses does.';
+break a CHECK (23514) do not; but whatever a trigger refuses does, and what fits no partition.';
 
 create or replace function etl.claim_feeds(names text[])
 returns setof text

@@ -6,43 +6,43 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  gone bigint;
-  written bigint;
+  is_written boolean;
 begin
   execute etl.fill(
     $sql$
-    create temp table etl_present (
-      record_number, record, raw, column_name, value, reason, sqlstate, constraint_name
-    ) on commit drop as
-    select n.record_number, {record}, {raw}, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name
-    from (select distinct on (etl$staged) * from pg_temp.etl_rejected) r
-    join (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) n
-      on n.ctid = r.etl$staged
-    join pg_temp.etl_staging s on s.ctid = r.etl$staged
+    with present as materialized (
+      select
+        n.record_number, {record} as record, {raw} as raw, r.column_name, r.value, r.reason, r.sqlstate,
+        r.constraint_name
+      from (select distinct on (etl$staged) * from pg_temp.etl_rejected) r
+      join (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) n
+        on n.ctid = r.etl$staged
+      join pg_temp.etl_staging s on s.ctid = r.etl$staged
+    ), gone as (
+      delete from etl.rejects r
+      where r.feed = $1 and not exists (select from present p where p.record_number = r.record_number)
+      returning 1
+    ), written as (
+      insert into etl.rejects as r (
+        feed, record_number, record, raw, column_name, value, reason, sqlstate, constraint_name, first_run, last_run
+      )
+      select $1, p.*, $2, $2
+      from present p
+      on conflict (feed, record_number) do update
+      set record = excluded.record, raw = excluded.raw, column_name = excluded.column_name, value = excluded.value,
+        reason = excluded.reason, sqlstate = excluded.sqlstate, constraint_name = excluded.constraint_name,
+        last_run = excluded.last_run
+      where row(r.record, r.raw, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name) is distinct from row(
+        excluded.record, excluded.raw, excluded.column_name, excluded.value, excluded.reason, excluded.sqlstate,
+        excluded.constraint_name
+      )
+      returning 1
+    )
+    select (select count(*) from gone) + (select count(*) from written) > 0
     $sql$,
     case when as_json then etl.rejected_json() else etl.rejected_csv() end
-  );
-  delete from etl.rejects r
-  where r.feed = loaded.name
-    and not exists (select from pg_temp.etl_present p where p.record_number = r.record_number);
-  get diagnostics gone = row_count;
-  insert into etl.rejects as r (
-    feed, record_number, record, raw, column_name, value, reason, sqlstate, constraint_name, first_run, last_run
-  )
-  select
-    loaded.name, p.record_number, p.record, p.raw, p.column_name, p.value, p.reason, p.sqlstate, p.constraint_name,
-    run, run
-  from pg_temp.etl_present p
-  on conflict (feed, record_number) do update
-  set record = excluded.record, raw = excluded.raw, column_name = excluded.column_name, value = excluded.value,
-    reason = excluded.reason, sqlstate = excluded.sqlstate, constraint_name = excluded.constraint_name, last_run = run
-  where row(r.record, r.raw, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name) is distinct from row(
-    excluded.record, excluded.raw, excluded.column_name, excluded.value, excluded.reason, excluded.sqlstate,
-    excluded.constraint_name
-  );
-  get diagnostics written = row_count;
-  drop table pg_temp.etl_present;
-  return gone + written > 0;
+  ) into is_written using loaded.name, run;
+  return is_written;
 end
 $$;
 comment on function etl.keep_rejects(etl.feeds, uuid, boolean) is

@@ -6,38 +6,40 @@ language plpgsql
 set search_path = ''
 as $$
 declare
+  rules jsonb;
   first_broken text;
   offenders bigint;
 begin
-  create temp table etl_rules on commit drop as
   select
-    row_number() over (order by r.sqlstate, r.place, r.constraint_name) as rule, r.*
+    jsonb_agg(to_jsonb(r)),
+    'case ' || string_agg(format('when %s then %s', r.broken, r.rule), ' ' order by r.rule) || ' end'
+  into rules, first_broken
   from (
-    select c.attnum as place, c.name::text as column_name, format('%I is null', c.name) as broken,
-      'is missing' as reason, '23502' as sqlstate, null::text as constraint_name
-    from pg_temp.etl_columns c
-    join pg_catalog.pg_attribute a on a.attrelid = target and a.attnum = c.attnum and a.attnotnull
-    union all
-    select
-      null,
-      case
-        when cardinality(k.conkey) = 1 then (select c.name from pg_temp.etl_columns c where c.attnum = k.conkey[1])
-      end,
-      format('(%s) is false', pg_get_expr(k.conbin, k.conrelid)),
-      'breaks the rule ' || pg_get_constraintdef(k.oid), '23514', k.conname
-    from pg_catalog.pg_constraint k
-    where k.conrelid = target and k.contype = 'c'
-      and k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
-    union all
-    select
-      null, null, string_agg(format('%I::text = %L', c.name, c.source), ' and '),
-      'repeats the header line', '22P04', null
-    from pg_temp.etl_columns c
-    where c.name is not null
+    select row_number() over (order by r.sqlstate, r.place, r.constraint_name) as rule, r.*
+    from (
+      select c.attnum as place, c.name::text as column_name, format('%I is null', c.name) as broken,
+        'is missing' as reason, '23502' as sqlstate, null::text as constraint_name
+      from pg_temp.etl_columns c
+      join pg_catalog.pg_attribute a on a.attrelid = target and a.attnum = c.attnum and a.attnotnull
+      union all
+      select
+        null,
+        case
+          when cardinality(k.conkey) = 1 then (select c.name from pg_temp.etl_columns c where c.attnum = k.conkey[1])
+        end,
+        format('(%s) is false', pg_get_expr(k.conbin, k.conrelid)),
+        'breaks the rule ' || pg_get_constraintdef(k.oid), '23514', k.conname
+      from pg_catalog.pg_constraint k
+      where k.conrelid = target and k.contype = 'c'
+        and k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
+      union all
+      select
+        null, null, string_agg(format('%I::text = %L', c.name, c.source), ' and '),
+        'repeats the header line', '22P04', null
+      from pg_temp.etl_columns c
+      where c.name is not null
+    ) r
   ) r;
-  select 'case ' || string_agg(format('when %s then %s', r.broken, r.rule), ' ' order by r.rule) || ' end'
-  into first_broken
-  from pg_temp.etl_rules r;
   offenders := etl.execute_on(
     target, 'etl_typed',
     etl.fill(
@@ -50,16 +52,17 @@ begin
         cross join lateral (select {first_broken} as rule) broken
         where broken.rule is not null
       ) bad
-      join pg_temp.etl_rules r using (rule)
+      join jsonb_to_recordset({rules}) as r(
+        rule int, column_name text, reason text, sqlstate text, constraint_name text
+      ) using (rule)
       $sql$,
-      jsonb_build_object('first_broken', first_broken)
+      jsonb_build_object('first_broken', first_broken, 'rules', quote_literal(rules))
     ),
     etl.fill(
       $sql$select {first_broken} from pg_temp.etl_typed where etl$staged between $1 and $2$sql$,
       jsonb_build_object('first_broken', first_broken)
     )
   );
-  drop table pg_temp.etl_rules;
   perform etl.remove_rejected('etl_typed', offenders);
 end
 $$;
@@ -122,13 +125,16 @@ create or replace function etl.complete_rows(target regclass)
 returns void
 language plpgsql
 set search_path = ''
+set client_min_messages = warning
 as $$
 declare
   key name[] := etl.key_of(target);
   is_known constant text := etl.each(key[:1], 'o.{column} is not null');
   kept text;
   generated text;
+  kept_names text;
   rows text;
+  filled text;
 begin
   -- A volatile default is left out, as one that takes from a sequence: a look at the rules must not move it.
   select
@@ -139,16 +145,19 @@ begin
       )),
       ', '
     ) filter (where a.attgenerated = ''),
-    string_agg(v.value || ' as ' || quote_ident(a.attname), ', ') filter (where a.attgenerated <> '')
-  into kept, generated
+    string_agg(v.value || ' as ' || quote_ident(a.attname), ', ') filter (where a.attgenerated <> ''),
+    string_agg(quote_ident(a.attname), ', ')
+  into kept, generated, kept_names
   from pg_catalog.pg_attribute a
   left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
   cross join lateral (select coalesce(pg_get_expr(d.adbin, d.adrelid), 'null') as value) v
   where a.attrelid = target and a.attnum > 0 and not a.attisdropped
     and not exists (select from pg_temp.etl_columns c where c.name = a.attname);
   if kept is null and generated is null then
-    -- They are whole: no second copy of them.
+    -- They are whole: no second copy of them. The other table is the next feed's etl_typed.
+    alter table if exists pg_temp.etl_delta rename to etl_spare;
     alter table pg_temp.etl_typed rename to etl_delta;
+    alter table if exists pg_temp.etl_spare rename to etl_typed;
     return;
   end if;
   rows := etl.fill(
@@ -164,9 +173,23 @@ begin
       )
     )
   );
+  if generated is null then
+    perform etl.shape_table('etl_delta', '{etl$staged tid,etl$exists boolean}'::text[] || array(
+      select format('%I %s%s', a.attname, format_type(a.atttypid, a.atttypmod), etl.collation_of(a.attcollation))
+      from pg_catalog.pg_attribute a
+      where a.attrelid = target and a.attnum > 0 and not a.attisdropped
+      order by a.attnum
+    ));
+    filled := etl.fill('insert into pg_temp.etl_delta ({columns}) ', jsonb_build_object(
+      'columns', concat_ws(', ', 'etl$staged', etl.each(etl.carried_columns(), '{column}'), 'etl$exists', kept_names)
+    ));
+  else
+    -- What a generated column's expression gives is converted at the write alone, where that is asked of each record.
+    drop table if exists pg_temp.etl_delta;
+    filled := 'create temp table etl_delta on commit drop as ';
+  end if;
   perform etl.execute_on(
-    target, 'etl_typed', 'create temp table etl_delta on commit drop as ' || rows,
-    rows || ' where d.etl$staged between $1 and $2'
+    target, 'etl_typed', filled || rows, rows || ' where d.etl$staged between $1 and $2'
   );
 end
 $$;

@@ -1,11 +1,10 @@
 -- A feed's bytes become rows of text; which of their columns feeds which of the target is settled here.
 -- Every rule comes from pg_catalog. All feeds of a run are staged, each in a table of its own, before the first is
--- merged. The steps of a merge hand each other temp tables:
+-- merged. The steps of a merge hand each other temp tables, which are made once a run, but for the staged feeds:
 --   etl_staging   the feed as text: c1, c2, … for CSV, the column record for JSON; its ctid is the order of the file.
 --                 Until its merge it is etl_staging_1, etl_staging_2, …, by the feed's place in the run
 --   etl_columns   which source column feeds which column of the target
 --   etl_rejected  the records that are rejected, by the ctid of their staged row
---   etl_cells     a view: the staged records that can be read, under the target's names, still text
 --   etl_typed     what of them is new or differs from the target, with the target's types
 --   etl_delta     the same as whole rows, with what the feed does not carry
 
@@ -67,7 +66,7 @@ begin
   perform etl.check_columns(feed, etl.is_empty(etl.target_of(feed)));
   if exists (
     select from pg_temp.etl_columns c
-    join pg_catalog.pg_attribute a on a.attrelid = 'pg_temp.etl_staging'::regclass and a.attname = 'c' || c.position
+    join pg_catalog.pg_attribute a on a.attrelid = to_regclass('pg_temp.etl_staging') and a.attname = 'c' || c.position
     where c.stored and a.atttypid <> 'pg_catalog.text'::regtype
   ) then
     raise exception 'its table was given a column while it was staged'
@@ -85,19 +84,66 @@ language plpgsql
 set search_path = ''
 set client_min_messages = warning
 as $$
+declare
+  fixed text;
 begin
-  drop table if exists
-    pg_temp.etl_columns, pg_temp.etl_rejected, pg_temp.etl_typed, pg_temp.etl_delta cascade;
-  create temp table etl_rejected (
-    etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text
-  ) on commit drop;
-  create temp table etl_columns (
+  create temp table if not exists etl_columns (
     position bigint, source text, stored boolean, name name, attnum smallint,
     type text, collate_clause text, base_type text, has_length boolean, textual boolean
   ) on commit drop;
+  create temp table if not exists etl_rejected (
+    etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text
+  ) on commit drop;
+  foreach fixed in array '{pg_temp.etl_columns,pg_temp.etl_rejected}'::text[] loop
+    -- TRUNCATE writes to the catalogs; what DELETE leaves is read at each scan.
+    if pg_relation_size(fixed) > 65536 then
+      execute format('truncate %s', fixed);
+    else
+      execute format('delete from %s', fixed);
+    end if;
+  end loop;
 end
 $$;
-comment on function etl.empty_tables() is 'Makes the temp tables of a merge anew, but for the staging tables.';
+comment on function etl.empty_tables() is
+  'Makes etl_columns and etl_rejected, once a run, or empties them for the next feed.';
+
+create or replace function etl.shape_table(name text, columns text[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  shaped regclass := to_regclass('pg_temp.' || name);
+  places jsonb := jsonb_build_object('name', name, 'columns', array_to_string(columns, ', '));
+  dropped text;
+begin
+  -- A dropped column costs a null in each row; an index, of etl.isolate(), each insert.
+  if (
+    select c.relnatts + cardinality(columns) > 100 or c.relhasindex from pg_catalog.pg_class c where c.oid = shaped
+  ) then
+    execute etl.fill('drop table pg_temp.{name}', places);
+    shaped := null;
+  end if;
+  if shaped is null then
+    execute etl.fill('create temp table {name} ({columns}) on commit drop', places);
+    return;
+  end if;
+  if pg_relation_size(shaped) > 0 then
+    execute etl.fill('truncate pg_temp.{name}', places);
+  end if;
+  select string_agg(format('drop column %I', a.attname), ', ') into dropped
+  from pg_catalog.pg_attribute a
+  where a.attrelid = shaped and a.attnum > 0 and not a.attisdropped;
+  execute etl.fill('alter table pg_temp.{name} {dropped}, {added}', places || jsonb_build_object(
+    'dropped', dropped,
+    'added', (select string_agg('add column ' || c, ', ' order by n) from unnest(columns) with ordinality u(c, n))
+  ));
+end
+$$;
+comment on function etl.shape_table(text, text[]) is
+  'Makes etl_typed or etl_delta an empty table of these columns (SQL text: name and type). Where the feed before left
+one, that one is altered: until the commit each table that a run makes and drops keeps its locks, and the room for
+locks is limited.';
 
 create or replace function etl.target_of(feed etl.feeds)
 returns regclass

@@ -344,13 +344,19 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  deferred record;
+  deferred regclass[];
+  index regclass;
   repairs text[] := '{}';
 begin
   -- A trigger may look things up by these indexes, for each row.
-  if not etl.is_empty(target)
-    or exists (select from pg_catalog.pg_trigger g where g.tgrelid = target and not g.tgisinternal)
-  then
+  if not etl.is_empty(target) or exists (
+    select from etl.parts_of(target) p
+    join pg_catalog.pg_trigger g on g.tgrelid = p.relation and not g.tgisinternal
+  ) then
+    return repairs;
+  end if;
+  deferred := etl.deferrable_indexes(target);
+  if deferred = '{}' then
     return repairs;
   end if;
   begin
@@ -358,26 +364,62 @@ begin
   exception when lock_not_available then
     return repairs;
   end;
-  for deferred in
-    select i.indexrelid::regclass as index, pg_get_indexdef(i.indexrelid) as definition
-    from pg_catalog.pg_index i
-    join pg_catalog.pg_class x on x.oid = i.indexrelid
-    where i.indrelid = target and i.indisvalid and not i.indisunique and not i.indisexclusion
-      -- What the definition does not tell.
-      and x.relkind = 'i' and not x.relispartition and not i.indisclustered and x.reltablespace = 0
-      and obj_description(i.indexrelid, 'pg_class') is null
-    order by i.indexrelid
-  loop
-    execute format('drop index %s', deferred.index);
-    repairs := repairs || deferred.definition;
+  foreach index in array deferred loop
+    -- The index of a partitioned table is made ONLY there; then those of its partitions, with their own names.
+    repairs := repairs || array(
+      select unnest(array[
+        pg_get_indexdef(p.relation),
+        case when p.level > 0 then format('alter index %s attach partition %s', p.parent, p.relation) end
+      ])
+      from etl.parts_of(index) p
+      order by p.level, p.relation
+    );
+    execute format('drop index %s', index);
   end loop;
-  return repairs;
+  return array_remove(repairs, null);
 end
 $$;
 comment on function etl.defer_indexes(regclass) is
   'Of an empty target, drops the indexes that enforce nothing, and returns the statements that build them once all
 is written: at once that takes a fraction of what it takes row by row. Its lock keeps readers of the empty table
-waiting until the commit; where it cannot be had at once, nothing is dropped.';
+waiting until the commit; where it cannot be had at once, or there is no such index, nothing is locked or dropped.';
+
+create or replace function etl.deferrable_indexes(target regclass)
+returns regclass[]
+language sql stable
+set search_path = ''
+as $$
+  select array(
+    select i.indexrelid::regclass
+    from pg_catalog.pg_index i
+    join pg_catalog.pg_class x on x.oid = i.indexrelid
+    where i.indrelid = target and not i.indisunique and not i.indisexclusion and not x.relispartition
+      -- What the definition does not tell, of none of its parts.
+      and not exists (
+        select from etl.parts_of(i.indexrelid) p
+        join pg_catalog.pg_index part on part.indexrelid = p.relation
+        join pg_catalog.pg_class partx on partx.oid = p.relation
+        where not part.indisvalid or part.indisclustered or partx.reltablespace <> 0
+          or obj_description(p.relation, 'pg_class') is not null
+      )
+    order by i.indexrelid
+  )
+$$;
+comment on function etl.deferrable_indexes(regclass) is
+  'The indexes of a table, partitioned or not, that enforce nothing, and of which no more is known than their
+definitions.';
+
+create or replace function etl.parts_of(whole regclass)
+returns table (relation regclass, parent regclass, level int)
+language sql stable
+set search_path = ''
+as $$
+  select whole, null::regclass, 0
+  union all
+  select t.relid, t.parentrelid, t.level from pg_catalog.pg_partition_tree(whole) t where t.level > 0
+$$;
+comment on function etl.parts_of(regclass) is
+  'A table or an index and, where it is partitioned, all its partitions, by level.';
 
 create or replace function etl.repair(statements text[])
 returns void

@@ -66,16 +66,84 @@ Deno.test("the indexes of an empty table that enforce nothing are built anew, as
   assert.deepEqual(second, first, "a table with rows keeps its indexes");
 });
 
+const partitioned = [
+  "drop table public.things",
+  "create table public.things (id text primary key, name text, price numeric) partition by hash (id)",
+  "create table public.things_1 partition of public.things for values with (modulus 2, remainder 0)",
+  "create table public.things_2 partition of public.things for values with (modulus 2, remainder 1) partition by hash (id)",
+  "create table public.things_2a partition of public.things_2 for values with (modulus 1, remainder 0)",
+  'create index "2\'s names" on public.things_2 (name) with (fillfactor = 70)',
+  plain,
+  "create index things_2a_price_idx on public.things_2a (price)",
+];
+
+/** The trees of the indexes: of each its definition, whether it is valid, and beneath which it is. */
+const trees = `
+  select
+    i.indexrelid::regclass::text as name, pg_get_indexdef(i.indexrelid) as definition, i.indisvalid as valid,
+    h.inhparent::regclass::text as parent
+  from pg_index i
+  left join pg_inherits h on h.inhrelid = i.indexrelid
+  where i.indrelid::regclass::text like 'things%'
+  order by 1`;
+
+Deno.test("the indexes of an empty partitioned table are built anew, those of its partitions too", async () => {
+  await using db = await freshDatabase();
+  await using web = serve({ "/things": things(50) });
+  for (const statement of [table, ...partitioned]) await db.query(statement);
+  await db.feed("things", { url: `${web.url}/things` });
+  const oids = async () =>
+    await db.query(
+      `select c.relname as name from pg_class c
+      where c.relname in ('2''s names', 'things_name_idx', 'things_1_name_idx', 'things_2a_name_idx',
+        'things_2a_price_idx', 'things_pkey') and c.oid > $1 order by 1`,
+      [youngest],
+    );
+  const [{ youngest }] = await db.query("select max(oid)::int as youngest from pg_class");
+  const before = await db.query(trees);
+  assert.deepEqual(await oids(), []);
+  const { inserted, error } = await db.loadOne("things");
+  assert.deepEqual([error, inserted], [null, 50]);
+  assert.deepEqual(await db.query(trees), before);
+  const anew = ["2's names", "things_1_name_idx", "things_2a_name_idx", "things_name_idx"];
+  assert.deepEqual((await oids()).map(({ name }) => name), anew);
+});
+
+Deno.test("an empty table is locked against readers only where an index is built anew", async (t) => {
+  const cases: Record<string, [locked: string[], ...statements: string[]]> = {
+    "an index": [["things"], plain],
+    "no index": [[]],
+    "no index of a partitioned table": [[], ...partitioned.slice(0, 5)],
+    "one of a partition alone": [[], ...partitioned.slice(0, 5), partitioned.at(-1)!],
+  };
+  for (const [name, [locked, ...statements]] of Object.entries(cases)) {
+    await t.step(name, async () => {
+      await using db = await freshDatabase();
+      for (const statement of [table, ...statements]) await db.query(statement);
+      await db.feed("things", { url: "http://127.0.0.1/" });
+      await db.query("begin");
+      await db.query("select etl.stage('things', 1, '{id,name,price}', ',')");
+      await db.query("insert into pg_temp.etl_staging_1 values ('1', 'one', '1')");
+      const [{ inserted }] = await db.query(
+        "select * from etl.merge('things', gen_random_uuid(), 1, '{id,name,price}', null)",
+      );
+      assert.equal(inserted, "1");
+      const locks = await db.query(
+        `select relation::regclass::text as name from pg_locks
+        where pid = pg_backend_pid() and mode = 'AccessExclusiveLock' and relation::regclass::text like 'things%'
+          and relation::regclass::text not like '%idx'`,
+      );
+      assert.deepEqual(locks.map(({ name }) => name), locked);
+      await db.query("rollback");
+    });
+  }
+});
+
 Deno.test("an index of which more is known than its definition stays", async (t) => {
   const cases: Record<string, string[]> = {
     "a comment": [plain, "comment on index public.things_name_idx is 'for the search'"],
     "the order of CLUSTER": [plain, "alter table public.things cluster on things_name_idx"],
-    "the parts of a partitioned table's": [
-      "drop table public.things",
-      "create table public.things (id text primary key, name text, price numeric) partition by hash (id)",
-      "create table public.things_1 partition of public.things for values with (modulus 1, remainder 0)",
-      plain,
-    ],
+    "a comment on a part": [...partitioned, "comment on index public.\"2's names\" is 'for the search'"],
   };
   for (const [name, statements] of Object.entries(cases)) {
     await t.step(name, async () => {
