@@ -85,8 +85,8 @@ returns text
 language sql stable
 set search_path = ''
 as $$
-  -- What is *<> as an operator compares what is stored, byte by byte: it needs no equality operator, and sees 1.0 become
-  -- 1.00. It wants one type on both sides, and the typed record has no domains yet. By its name, for docs/scale.md.
+  -- What is *<> as an operator compares what is stored, byte by byte: it needs no equality operator, and sees 1.0
+  -- become 1.00. It wants one type on both sides, and the typed record has no domains yet. By its name, for Citus.
   select etl.fill('pg_catalog.record_image_ne(row({fed}), row({stored}))', jsonb_build_object(
     'fed', coalesce(string_agg(format('t.%I::%s', c.name, c.base_type), ', ' order by c.position), ''),
     'stored', coalesce(string_agg(format('o.%I::%s', c.name, c.base_type), ', ' order by c.position), '')

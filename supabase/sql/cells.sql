@@ -165,3 +165,4 @@ comment on function etl.cells() is
   'SQL text: the query for the cells, which are the staged records that are not rejected so far, under the target''s
 names, still text.';
 
+revoke all on all functions in schema etl from public;

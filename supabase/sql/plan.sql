@@ -1,4 +1,5 @@
--- The feeds of a run, whether another run is in their way, and whether what the loader remembers of them may be trusted.
+-- The feeds of a run, whether another run is in their way, and whether what the loader remembers of them may be
+-- trusted.
 
 create or replace function etl.plan(names text[], force boolean default false)
 returns setof jsonb
@@ -58,10 +59,11 @@ end
 $$;
 comment on function etl.plan(text[], boolean) is
   'The feeds of a run, parents before children by the foreign keys: each a row of etl.feeds with the names of its
-parents, when it was last changed or failed (last_run), and the validators of its etl.feed_state. All enabled feeds where no name is given. Raises ETL01 for a name that is not in etl.feeds.
-Validators are null where they must not be used: when forced, when a definition has changed, while there are rejects
-that depend on more than their record. Those alone that hold no value of a type (class 22), lack one (23502) or
-break a CHECK (23514) do not; but whatever a trigger refuses does, and what fits no partition.';
+parents, when it was last changed or failed (last_run), and the validators of its etl.feed_state. All enabled feeds
+where no name is given. Raises ETL01 for a name that is not in etl.feeds. Validators are null where they must not be
+used: when forced, when a definition has changed, while there are rejects that depend on more than their record. Those
+alone that hold no value of a type (class 22), lack one (23502) or break a CHECK (23514) do not; but whatever a
+trigger refuses does, and what fits no partition.';
 
 create or replace function etl.claim_feeds(names text[])
 returns setof text

@@ -50,21 +50,21 @@ async function executed(db: Database): Promise<string[]> {
   await client.connect();
   try {
     await client.query(`load 'auto_explain'; set auto_explain.log_min_duration = 0;
-      set auto_explain.log_nested_statements = on; set auto_explain.log_level = notice;
+      set auto_explain.log_nested_statements = on; set auto_explain.log_level = warning;
       set auto_explain.log_format = json`);
     for (const [feed, header, records] of loads) {
       const columns = header.split(",");
       await client.query("begin");
-      await client.query("select etl.stage($1, $2, ',')", [feed, columns]);
+      await client.query("select etl.stage($1, 1, $2, ',')", [feed, columns]);
       for (const record of records.split(" ")) {
         const cells = record.split(",").map((cell) => cell === "" ? null : cell);
         await client.query(
-          `insert into pg_temp.etl_staging values (${columns.map((_, i) => `$${i + 1}`)})`,
+          `insert into pg_temp.etl_staging_1 values (${columns.map((_, i) => `$${i + 1}`)})`,
           columns.map((_, i) => cells[i]),
         );
       }
       // The last one fails: a row of its feed was dropped.
-      const merged = client.query("select etl.merge($1, gen_random_uuid(), false, null)", [feed]);
+      const merged = client.query("select etl.merge($1, gen_random_uuid(), 1, $2, null)", [feed, columns]);
       await merged.then(() => client.query("commit"), (error) => {
         assert.equal(error.code, "ETL05");
         return client.query("rollback");

@@ -268,8 +268,8 @@ returns text
 language sql stable
 set search_path = ''
 as $$
-  -- What is *<> as an operator compares what is stored, byte by byte: it needs no equality operator, and sees 1.0 become
-  -- 1.00. It wants one type on both sides, and the typed record has no domains yet. By its name, for docs/scale.md.
+  -- What is *<> as an operator compares what is stored, byte by byte: it needs no equality operator, and sees 1.0
+  -- become 1.00. It wants one type on both sides, and the typed record has no domains yet. By its name, for Citus.
   select etl.fill('pg_catalog.record_image_ne(row({fed}), row({stored}))', jsonb_build_object(
     'fed', coalesce(string_agg(format('t.%I::%s', c.name, c.base_type), ', ' order by c.position), ''),
     'stored', coalesce(string_agg(format('o.%I::%s', c.name, c.base_type), ', ' order by c.position), '')
@@ -663,6 +663,7 @@ comment on function etl.cells() is
   'SQL text: the query for the cells, which are the staged records that are not rejected so far, under the target''s
 names, still text.';
 
+revoke all on all functions in schema etl from public;
 
 -- supabase/sql/health.sql
 -- Health: is each feed loaded as it should be? Built on the ledger and, where they exist, on what pg_cron and pg_net
@@ -1230,7 +1231,8 @@ ETL05 where a trigger drops rows, ETL06 above the reject limit, 40001 where anot
 revoke all on all functions in schema etl from public;
 
 -- supabase/sql/plan.sql
--- The feeds of a run, whether another run is in their way, and whether what the loader remembers of them may be trusted.
+-- The feeds of a run, whether another run is in their way, and whether what the loader remembers of them may be
+-- trusted.
 
 create or replace function etl.plan(names text[], force boolean default false)
 returns setof jsonb
@@ -1290,10 +1292,11 @@ end
 $$;
 comment on function etl.plan(text[], boolean) is
   'The feeds of a run, parents before children by the foreign keys: each a row of etl.feeds with the names of its
-parents, when it was last changed or failed (last_run), and the validators of its etl.feed_state. All enabled feeds where no name is given. Raises ETL01 for a name that is not in etl.feeds.
-Validators are null where they must not be used: when forced, when a definition has changed, while there are rejects
-that depend on more than their record. Those alone that hold no value of a type (class 22), lack one (23502) or
-break a CHECK (23514) do not; but whatever a trigger refuses does, and what fits no partition.';
+parents, when it was last changed or failed (last_run), and the validators of its etl.feed_state. All enabled feeds
+where no name is given. Raises ETL01 for a name that is not in etl.feeds. Validators are null where they must not be
+used: when forced, when a definition has changed, while there are rejects that depend on more than their record. Those
+alone that hold no value of a type (class 22), lack one (23502) or break a CHECK (23514) do not; but whatever a
+trigger refuses does, and what fits no partition.';
 
 create or replace function etl.claim_feeds(names text[])
 returns setof text
