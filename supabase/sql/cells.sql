@@ -148,7 +148,7 @@ begin
       'readable', case
         when etl.rejected_count() = 0 then ''
         -- OFFSET 0: without it Postgres may cast what is rejected, before it finds that it is.
-        else 'where not exists (select from pg_temp.etl_rejected r where r.etl$staged = s.ctid) offset 0'
+        else 'where not exists (select 1 from pg_temp.etl_rejected r where r.etl$staged = s.ctid) offset 0'
       end
     ))
     from (
