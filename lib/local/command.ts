@@ -9,7 +9,8 @@ import { listRejects, printSummary } from "./rejects.ts";
 import { explain, type Session, withSession } from "./session.ts";
 import { printTour } from "./tour.ts";
 
-const usage = `deno task etl [FEED…] [--json] [--force] [--dry-run] [--deadline SECONDS]
+const usage = `deno task etl [FEED…] [--json] [--force] [--dry-run]
+              [--deadline SECONDS]
 
 Loads the feeds of etl.feeds (all enabled ones, or those named) into their tables.
 

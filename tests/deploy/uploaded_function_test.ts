@@ -188,6 +188,6 @@ async function useEachIndex(db: Database): Promise<void> {
   await db.query("select from etl.runs where feed = 'x' and status = 'failed' order by finished_at desc limit 1");
   await db.query("select max(finished_at) from etl.runs");
   await db.query(`select from etl.rejects
-    where feed = 'x' and (sqlstate !~ '^(22|23502|23514)' or reason like 'is refused by a trigger%')`);
+    where feed = 'x' and (sqlstate !~ '^(22|23502|23514)' or reason ~ '^(is refused by a trigger|fits no partition)')`);
   await db.query("select pg_stat_force_next_flush()");
 }
