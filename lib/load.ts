@@ -57,7 +57,7 @@ export async function load(options: LoadOptions): Promise<Report> {
   await using client = await connect(options.databaseUrl);
   using room = new Room({ ...allowance, ...options.allowance }, options.ending);
   try {
-    await begin(client);
+    await begin(client, room.deadlineMs);
     const jobs = await plannedJobs(client, run, room, options);
     await stageAll(jobs);
     await claimAll(jobs);
@@ -92,11 +92,11 @@ interface Job {
   outcome: Outcome | null;
 }
 
-/** What is known of a body in the staging table. */
-interface Staged {
-  rows: Rows;
-  download: Download;
-}
+/** What is known of a body in the staging table. Not the scanner: each has memory of its own. */
+type Staged =
+  & Pick<Rows, "header">
+  & Pick<Rows["records"], "broken" | "sentinel" | "hash">
+  & Pick<Download, "etag" | "lastModified" | "total">;
 
 async function plannedJobs(client: Client, run: string, room: Room, options: LoadOptions): Promise<Job[]> {
   const names = options.feeds ?? [];
@@ -180,11 +180,12 @@ async function fetchAndStage(job: Job, alone: boolean): Promise<Outcome | null> 
   job.tell({});
   await using download = await ask(job, feed);
   if (!download) return unchanged;
-  if (!isAsLongAsLast(download, feed)) return await take(job, download, alone);
+  if (!alone && room.isFilledBy(download.total ?? 0)) return null;
+  if (!isAsLongAsLast(download, feed)) return await take(job, download);
   // So it is most likely the same: it is read for its hash alone, and asked for again if it is not.
   if (await hashOf(await textOf(job, download)) === feed.content_hash) return unchanged;
   await using again = await ask(job, { url: feed.url, etag: null, last_modified: null });
-  return again ? await take(job, again, alone) : unchanged;
+  return again ? await take(job, again) : unchanged;
 }
 
 async function ask({ patience, room, tell }: Job, source: Source): Promise<Download | null> {
@@ -198,11 +199,9 @@ function isAsLongAsLast({ total }: Download, feed: Feed): boolean {
 }
 
 /** Stages what came, unless it is what came last. */
-async function take(job: Job, download: Download, alone: boolean): Promise<Outcome | null> {
+async function take(job: Job, download: Download): Promise<Outcome | null> {
   const { client, feed, room, place } = job;
-  const total = download.total ?? 0;
-  if (!alone && room.isFilledBy(total)) return null;
-  room.require(total);
+  room.require(download.total ?? 0);
   const rows = await openRows(await textOf(job, download), feed);
   await stage(client, feed, place, { ...rows, chunks: room.fill(rows.chunks) });
   if (rows.records.hash === feed.content_hash) {
@@ -210,7 +209,9 @@ async function take(job: Job, download: Download, alone: boolean): Promise<Outco
     return unchanged;
   }
   room.keep();
-  job.staged = { rows, download };
+  const { header, records: { broken, sentinel, hash } } = rows;
+  const { etag, lastModified, total } = download;
+  job.staged = { header, broken, sentinel, hash, etag, lastModified, total };
   return null;
 }
 
@@ -222,8 +223,10 @@ async function textOf({ feed, patience }: Job, { body }: Download): Promise<Peek
 async function claimAll(jobs: Job[]): Promise<void> {
   for (const job of jobs) {
     if (job.outcome || waitsFor(job, jobs.filter(({ feed }) => job.feed.parents.includes(feed.name)))) continue;
-    if (await claimTables(job.client, job.feed)) continue;
-    settle(job, refused(job, busy("another run is writing its table, or one that is tied to it by a key")));
+    await attempt(job, async () => {
+      if (await claimTables(job.client, job.feed)) return null;
+      throw busy("another run is writing its table, or one that is tied to it by a key");
+    });
   }
 }
 
@@ -233,9 +236,8 @@ async function finish(job: Job): Promise<FeedReport> {
   if (!job.outcome) {
     job.tell({ step: "merging" });
     await attempt(job, async () => {
-      const { rows, download } = staged!;
-      const outcome = await merge(client, run, feed, place, rows);
-      await remember(client, feed, download, rows.records.hash, outcome.read);
+      const outcome = await merge(client, run, feed, place, staged!);
+      await remember(client, feed, staged!, outcome.read);
       return outcome;
     });
   }

@@ -19,6 +19,10 @@ export class Room implements Disposable {
     ending?.addEventListener("abort", this.#end);
   }
 
+  get deadlineMs(): number {
+    return this.allowance.deadlineMs;
+  }
+
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
     this.ending?.removeEventListener("abort", this.#end);
@@ -36,7 +40,7 @@ export class Room implements Disposable {
 
   /** Throws where there is no time for another feed, or no room for so many bytes; for the first one there always is. */
   require(bytes: number): void {
-    const hint = "Nothing is lost: the next run takes it first.";
+    const hint = "Nothing is lost: a later run takes it. Where that is put off each time, run the feed alone.";
     if (this.over.aborted) throw new EtlError("deferred", `the time of the run was up: ${this.over.reason}`, hint);
     if (this.#staged === 0 || this.#staged + bytes <= this.allowance.bytes) return;
     const megabytes = Math.round(this.#staged / 1e6);

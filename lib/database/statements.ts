@@ -66,15 +66,19 @@ export async function stage(client: Client, feed: Feed, place: number, rows: Row
 }
 
 /** Merges what was staged at this place. */
-export async function merge(client: Client, run: string, feed: Feed, place: number, rows: Rows): Promise<Outcome> {
-  const { header, records } = rows;
-  const sentinel = records.broken > 0 ? records.sentinel : null;
+export async function merge(
+  client: Client,
+  run: string,
+  feed: Feed,
+  place: number,
+  { header, broken, sentinel }: Pick<Rows, "header"> & Pick<Rows["records"], "broken" | "sentinel">,
+): Promise<Outcome> {
   const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3, $4, $5)", [
     feed.name,
     run,
     place,
     header,
-    sentinel,
+    broken > 0 ? sentinel : null,
   ]);
   const { changed, ignored_columns, ...counts } = merged;
   return { status: changed ? "changed" : "unchanged", ...counts, ignored_columns: ignored_columns ?? [], error: null };
@@ -84,14 +88,12 @@ export async function merge(client: Client, run: string, feed: Feed, place: numb
 export async function remember(
   client: Client,
   feed: Feed,
-  download: Download,
-  contentHash: string,
+  { etag, lastModified, hash, total }: Pick<Download, "etag" | "lastModified" | "total"> & { hash: string },
   records: number,
 ): Promise<void> {
-  const { etag, lastModified, total } = download;
   await client.query(
     "select etl.remember($1, $2, $3, $4, $5, $6)",
-    [JSON.stringify(feed), etag, lastModified, contentHash, total, records],
+    [JSON.stringify(feed), etag, lastModified, hash, total, records],
   );
 }
 

@@ -1,14 +1,14 @@
 /** The transaction of a run, and in it a savepoint for each feed. */
 import type { Client } from "./connect.ts";
 
-/** Begins the transaction of a run. */
-export async function begin(client: Client): Promise<void> {
+/** Begins the transaction of a run, which may fetch for so long. */
+export async function begin(client: Client, fetchingMs: number): Promise<void> {
   // Under a stricter level, the default of some roles, what others write meanwhile would fail the run.
   await client.query("begin isolation level read committed");
   // A run may stream for long, but neither keeps a lock after its loader has gone nor waits long for one.
   await client.query(
     `set local statement_timeout = 0;
-    set local idle_in_transaction_session_timeout = '5min';
+    set local idle_in_transaction_session_timeout = ${Math.round(fetchingMs) + 300_000};
     set local client_connection_check_interval = '2s';
     set local tcp_keepalives_idle = '1min';
     set local tcp_keepalives_interval = '10s';

@@ -45,10 +45,10 @@ declare
   at_table text;
   context text;
 begin
-  execute etl.fill(
-    $sql$create index if not exists {index} on pg_temp.{step} (etl$staged)$sql$,
-    jsonb_build_object('step', step, 'index', step || '_order')
-  );
+  -- By no name of its own: the step's table may be called otherwise in the next feed.
+  if not exists (select from pg_catalog.pg_index i where i.indrelid = to_regclass('pg_temp.' || step)) then
+    execute etl.fill($sql$create index on pg_temp.{step} (etl$staged)$sql$, jsonb_build_object('step', step));
+  end if;
   execute etl.fill($sql$analyze pg_temp.{step}$sql$, jsonb_build_object('step', step));
   execute etl.fill(
     $sql$select array_agg(etl$staged order by etl$staged) from pg_temp.{step}$sql$, jsonb_build_object('step', step)

@@ -193,6 +193,8 @@ as $$
     and not exists (
       select from pg_catalog.pg_constraint whole
       where whole.oid = k.conparentid and (whole.conrelid = k.conrelid or whole.confrelid = k.confrelid)
+        -- Of a partition by itself that row is the only one.
+        and of in (whole.conrelid, whole.confrelid)
     )
   group by k.oid, k.conname, k.conrelid, k.confrelid, k.conkey, k.confupdtype, k.confmatchtype
 $$;

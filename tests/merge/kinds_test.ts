@@ -135,6 +135,12 @@ const cases: Record<string, Case> = {
       { file: "id,code,v\n1,z,2\n3,c,2\n", rows: ["(1,z,,2)", "(3,c,z,2)"] },
     ],
   },
+  "a partition by itself, beneath a table that refers to another": {
+    sql: `create table t.p (id int primary key); insert into t.p values (1);
+      create table t.whole (id int primary key, p int references t.p) partition by range (id);
+      create table t.x partition of t.whole for values from (0) to (100);`,
+    steps: [{ file: "id,p\n1,1\n2,9\n", rows: ["(1,1)"], rejects: [[2, "p", "23503", /^is in no row of t\.p$/]] }],
+  },
   "no action: another spelling of the same value is no other value": {
     sql: `create extension citext schema t; ${x("id int primary key, code t.citext unique")}
       create table t.c (code t.citext references t.x (code));`,
