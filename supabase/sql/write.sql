@@ -251,10 +251,14 @@ begin
     select i.*, a.attname as freed, a.attnotnull as required, a.frees
     from etl.unique_indexes(target) i
     cross join lateral (
-      -- Of an expression or a condition a null need not make a null; and where a key refers to, it would cascade.
+      -- Of an expression or a condition a null need not make a null; where a key refers to, it would cascade; and to
+      -- some indexes two nulls are the same.
       select a.attname, a.attnotnull, (a.attname = any (i.columns)) is true and not exists (
         select from pg_catalog.pg_constraint k
         where k.contype = 'f' and k.confrelid = target and a.attnum = any (k.confkey)
+      ) and not exists (
+        select from pg_catalog.pg_index n
+        where n.indrelid = target and n.indnullsnotdistinct and a.attnum = any (n.indkey::int2[])
       ) as frees
       from pg_catalog.pg_attribute a
       join pg_temp.etl_columns c on c.name = a.attname and c.name <> all (key)
@@ -287,9 +291,7 @@ begin
       continue;
     end if;
     -- A null would not do, two nulls would violate it, or a trigger would see them.
-    if sees_updates or not ix.frees
-      or (select i.indnullsnotdistinct from pg_catalog.pg_index i where i.indexrelid = ix.index)
-    then
+    if sees_updates or not ix.frees then
       repairs := repairs || etl.drop_unique(target, ix.index);
       continue;
     end if;

@@ -99,6 +99,14 @@ const cases: Record<string, Case> = {
       { file: "id,code\n1,b\n2,a\n", rows: ["(1,b)", "(2,a)"] },
     ],
   },
+  "a value that moves beneath two indexes, to one of which two nulls are the same": {
+    sql: `${x("id int primary key, code text not null")}
+      create unique index a on t.x (code); create unique index b on t.x (code) nulls not distinct;`,
+    steps: [
+      { file: "id,code\n1,a\n2,b\n3,c\n", rows: ["(1,a)", "(2,b)", "(3,c)"] },
+      { file: "id,code\n1,b\n2,c\n3,a\n", rows: ["(1,b)", "(2,c)", "(3,a)"] },
+    ],
+  },
   "a value that moves beneath a condition that holds of a null": {
     sql: `${x("id int primary key, code text, gone int")} create unique index on t.x (code) where gone is null;`,
     steps: [
