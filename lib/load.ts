@@ -17,13 +17,14 @@ import {
   plan,
   remember,
   stage,
+  type Staged,
   unchanged,
 } from "./database/statements.ts";
 import { begin, beginFeed, end, endFeed, undoFeed } from "./database/transaction.ts";
 import { asEtlError, EtlError } from "./errors.ts";
 import { type Download, openDownload, type Source } from "./fetch/download.ts";
 import type { Peekable } from "./format/peekable.ts";
-import { openRows, openText, type Rows } from "./format/rows.ts";
+import { openRows, openText } from "./format/rows.ts";
 import { hashOf } from "./format/scan/scanner.ts";
 import { type Allowance, allowance, type Patience, patient } from "./limits.ts";
 import { errorReport, type FeedReport, overall, type Report, type Status } from "./report.ts";
@@ -85,18 +86,12 @@ interface Job {
   patience: Patience;
   startedAt: Date;
   ms: number;
-  bytes: number;
+  progress: Progress;
   tell(news: Partial<Progress>): void;
   staged: Staged | null;
   /** What became of it, once that is known. */
   outcome: Outcome | null;
 }
-
-/** What is known of a body in the staging table. Not the scanner: each has memory of its own. */
-type Staged =
-  & Pick<Rows, "header">
-  & Pick<Rows["records"], "broken" | "sentinel" | "hash">
-  & Pick<Download, "etag" | "lastModified" | "total">;
 
 async function plannedJobs(client: Client, run: string, room: Room, options: LoadOptions): Promise<Job[]> {
   const names = options.feeds ?? [];
@@ -106,10 +101,9 @@ async function plannedJobs(client: Client, run: string, room: Room, options: Loa
     const progress: Progress = { feed: feed.name, step: "fetching", bytes: 0, total: null };
     const job: Job = {
       ...{ client, run, feed, place: i + 1, room, patience: { ...patient, ...options.patience } },
-      ...{ startedAt: new Date(), ms: 0, bytes: 0, staged: null, outcome: null },
+      ...{ startedAt: new Date(), ms: 0, progress, staged: null, outcome: null },
       tell(news) {
         Object.assign(progress, news);
-        job.bytes = progress.bytes;
         options.onProgress?.(progress);
       },
     };
@@ -242,7 +236,7 @@ async function finish(job: Job): Promise<FeedReport> {
     });
   }
   const { status, ...others } = job.outcome!;
-  const report = { feed: feed.name, status, bytes: job.bytes, ...others, ms: job.ms };
+  const report = { feed: feed.name, status, bytes: job.progress.bytes, ...others, ms: job.ms };
   if (status === "changed" || status === "failed") await enter(client, run, startedAt, report);
   return report;
 }

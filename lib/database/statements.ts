@@ -65,13 +65,19 @@ export async function stage(client: Client, feed: Feed, place: number, rows: Row
   );
 }
 
+/** What is known of a body in the staging table. Not the scanner: each has memory of its own. */
+export type Staged =
+  & Pick<Rows, "header">
+  & Pick<Rows["records"], "broken" | "sentinel" | "hash">
+  & Pick<Download, "etag" | "lastModified" | "total">;
+
 /** Merges what was staged at this place. */
 export async function merge(
   client: Client,
   run: string,
   feed: Feed,
   place: number,
-  { header, broken, sentinel }: Pick<Rows, "header"> & Pick<Rows["records"], "broken" | "sentinel">,
+  { header, broken, sentinel }: Staged,
 ): Promise<Outcome> {
   const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3, $4, $5)", [
     feed.name,
@@ -88,7 +94,7 @@ export async function merge(
 export async function remember(
   client: Client,
   feed: Feed,
-  { etag, lastModified, hash, total }: Pick<Download, "etag" | "lastModified" | "total"> & { hash: string },
+  { etag, lastModified, hash, total }: Staged,
   records: number,
 ): Promise<void> {
   await client.query(
