@@ -6,13 +6,23 @@ import type { Download } from "../fetch/download.ts";
 import { type FeedReport, nothing } from "../report.ts";
 import type { Format, Rows } from "../format/rows.ts";
 
-/** As etl.plan() gives it: the validators are null where they must not be used. */
+/** As etl.plan() gives it: columns of etl.feeds, explained there, and validators, null where they must not be used. */
 export interface Feed {
   name: string;
   url: string;
+  headers: Record<string, string>;
   format: Format | null;
+  records: string | null;
+  next: string | null;
+  time_zone: string;
+  skip: number;
+  header: string[] | null;
   delimiter: string | null;
+  quote: string;
+  escape: string | null;
   encoding: string;
+  contents: "all" | "changes";
+  fresh_within: string | null;
   reject_limit: number;
   etag: string | null;
   last_modified: string | null;
