@@ -21,9 +21,12 @@ import {
   unchanged,
 } from "./database/statements.ts";
 import { begin, beginFeed, end, endFeed, undoFeed } from "./database/transaction.ts";
+import { meaningOf } from "./database/sqlstates.ts";
 import { asEtlError, EtlError } from "./errors.ts";
 import { type Download, openDownload, type Source } from "./fetch/download.ts";
+import { wrapped } from "./format/document.ts";
 import type { Peekable } from "./format/peekable.ts";
+import { namesOf } from "./format/pointer.ts";
 import { openRows, openText } from "./format/rows.ts";
 import { hashOf } from "./format/scan/scanner.ts";
 import { type Allowance, allowance, type Patience, patient } from "./limits.ts";
@@ -203,9 +206,9 @@ async function take(job: Job, download: Download): Promise<Outcome | null> {
     return unchanged;
   }
   room.keep();
-  const { header, records: { broken, sentinel, hash } } = rows;
+  const { header, only, records: { broken, sentinel, hash } } = rows;
   const { etag, lastModified, total } = download;
-  job.staged = { header, broken, sentinel, hash, etag, lastModified, total };
+  job.staged = { header, only, broken, sentinel, hash, etag, lastModified, total };
   return null;
 }
 
@@ -224,13 +227,26 @@ async function claimAll(jobs: Job[]): Promise<void> {
   }
 }
 
+/** Where the file's only record is no record of the table's, but has arrays, it is a document around the records. */
+async function mergeStaged({ client, run, feed, place }: Job, staged: Staged): Promise<Outcome> {
+  const { only } = staged;
+  const around = () => wrapped("it is an object, not an array of objects", only!.arrays, feed.name, true);
+  const outcome = await merge(client, run, feed, place, staged).catch((error) => {
+    const isNoRecord = ["columns", "too_many_rejects"].includes(meaningOf(error)?.code ?? "");
+    throw only && isNoRecord ? around() : error;
+  });
+  const isIgnored = (pointer: string) => outcome.ignored_columns.includes(namesOf(pointer)[0]);
+  if (only && (outcome.rejected > 0 || (only.isFilled && only.arrays.some(isIgnored)))) throw around();
+  return outcome;
+}
+
 /** Merges what is staged, and says what became of the feed. */
 async function finish(job: Job): Promise<FeedReport> {
-  const { client, run, feed, startedAt, place, staged } = job;
+  const { client, run, feed, startedAt, staged } = job;
   if (!job.outcome) {
     job.tell({ step: "merging" });
     await attempt(job, async () => {
-      const outcome = await merge(client, run, feed, place, staged!);
+      const outcome = await mergeStaged(job, staged!);
       await remember(client, feed, staged!, outcome.read);
       return outcome;
     });

@@ -77,7 +77,7 @@ export async function stage(client: Client, feed: Feed, place: number, rows: Row
 
 /** What is known of a body in the staging table. Not the scanner: each has memory of its own. */
 export type Staged =
-  & Pick<Rows, "header">
+  & Pick<Rows, "header" | "only">
   & Pick<Rows["records"], "broken" | "sentinel" | "hash">
   & Pick<Download, "etag" | "lastModified" | "total">;
 

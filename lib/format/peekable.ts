@@ -44,3 +44,7 @@ export function concat(pieces: Uint8Array[]): Uint8Array {
   }
   return whole;
 }
+
+export function isVisible(byte: number): boolean {
+  return byte > 0x20 || byte < 0x09;
+}

@@ -3,12 +3,22 @@ import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { EtlError } from "../errors.ts";
 import { endOfHeader, readHeader } from "./csv.ts";
+import type { Places } from "./document.ts";
+import { type Lines, linesOrDocument } from "./lines.ts";
 import { notData } from "../fetch/failures.ts";
 import { longestRecord, type Patience, patient, unpackedFreely } from "../limits.ts";
-import { Peekable } from "./peekable.ts";
-import { badJson, Records } from "./records.ts";
+import { isVisible, Peekable } from "./peekable.ts";
+import { Records } from "./records.ts";
+import { badJson } from "./tokens.ts";
 
 export type Format = "csv" | "json" | "ndjson";
+
+/** What etl.feeds says of a file. */
+export interface Layout extends Places {
+  format: Format | null;
+  delimiter: string | null;
+  reject_limit?: number;
+}
 
 export interface Rows {
   /** The names in the CSV header, null for JSON, whose names are in each record. */
@@ -18,30 +28,48 @@ export interface Rows {
   chunks: AsyncIterable<Uint8Array>;
   /** What has become of the records, and the hash of the text, once the chunks are read. */
   records: Pick<Records, "count" | "broken" | "sentinel" | "hash">;
+  /** The file's only record, where it may be a document around the records. */
+  only: Lines["only"];
 }
 
 /** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */
-export async function openRows(
-  text: Peekable,
-  feed: { format: Format | null; delimiter: string | null; reject_limit?: number },
-): Promise<Rows> {
+export async function openRows(text: Peekable, feed: Layout): Promise<Rows> {
+  const start = await startOf(text);
+  const { format, only } = await formatOf(text, start, feed);
+  if (format === "csv") return await openCsv(text, feed);
+  const records = new Records({ kind: format === "json" ? "array" : "lines" }, 0, feed.reject_limit, feed);
+  return { header: null, delimiter: null, chunks: records.from(text), records, only };
+}
+
+/** Where the first byte is that can be seen. */
+async function startOf(text: Peekable): Promise<number> {
   const first = await text.peek((first) => first.length >= longestRecord || first.some(isVisible));
   const start = first.findIndex(isVisible);
   if (start < 0) throw new EtlError("empty", "the body is empty", "Ask the partner whether the export failed.");
-  const sign = String.fromCharCode(first[start]);
-  if (sign === "<") throw notData();
-  const format = feed.format ?? (sign === "[" ? "json" : sign === "{" ? "ndjson" : "csv");
-  if (format === "csv") return await openCsv(text, feed);
-  if (format === "json" && sign !== "[") {
-    throw badJson("it is not an array of objects", "Where it has an object a line, set etl.feeds.format to ndjson.");
-  }
-  const records = format === "json"
-    ? new Records({ kind: "array" }, start + 1, feed.reject_limit)
-    : new Records({ kind: "lines" }, 0, feed.reject_limit);
-  return { header: null, delimiter: null, chunks: records.from(text), records };
+  if (first[start] === "<".charCodeAt(0)) throw notData();
+  return start;
 }
 
-async function openCsv(text: Peekable, feed: Parameters<typeof openRows>[1]): Promise<Rows> {
+async function formatOf(
+  text: Peekable,
+  start: number,
+  { format, records, name }: Layout,
+): Promise<{ format: Format; only: Lines["only"] }> {
+  const sign = String.fromCharCode((await text.peek(() => true))[start]);
+  const isJson = sign === "[" || sign === "{";
+  if ((format === "json" || records != null) && !isJson) {
+    throw badJson("it is not an array of objects", "Check etl.feeds.format and records, or ask the partner for JSON.");
+  }
+  if (records != null && format !== null && format !== "json") {
+    const message = `etl.feeds.records points into a JSON document, and etl.feeds.format says ${format}`;
+    throw new EtlError("records", message, "Set one of them to null.");
+  }
+  if (format !== null || records != null) return { format: format ?? "json", only: null };
+  if (sign !== "{") return { format: isJson ? "json" : "csv", only: null };
+  return await linesOrDocument(text, start, { name });
+}
+
+async function openCsv(text: Peekable, feed: Layout): Promise<Rows> {
   // A byte more than the line: it tells "\r\n" from "\r".
   const first = await text.peek((first) => {
     const end = endOfHeader(first);
@@ -56,7 +84,7 @@ async function openCsv(text: Peekable, feed: Parameters<typeof openRows>[1]): Pr
   const { names, ...style } = header;
   const lead = end < 0 ? first.length : end + header.lineEnd.length;
   const records = new Records({ kind: "csv", columns: names.length, ...style }, lead, feed.reject_limit);
-  return { header: names, delimiter: header.delimiter, chunks: records.from(text), records };
+  return { header: names, delimiter: header.delimiter, chunks: records.from(text), records, only: null };
 }
 
 /** The text of a body: unpacked, in UTF-8, without a byte order mark. */
@@ -128,8 +156,4 @@ function named(stream: AsyncIterable<Uint8Array>, code: string, message: string,
       throw cause instanceof EtlError ? cause : new EtlError(code, message, hint, { cause });
     }
   })());
-}
-
-function isVisible(byte: number): boolean {
-  return byte > 0x20 || byte < 0x09;
 }
