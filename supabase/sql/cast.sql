@@ -151,7 +151,7 @@ begin
             when c.refused is null then '{spelled}::{type} as {column}'
             when c.kind = 'day' then $sql$
               case
-                when cells.{column} like '2___-__-__%' then {spelled}
+                when cells.{column} like '2___-__-__%' then {plain}
                 when cells.{column} !~* {refused} then {spelled}
                 else etl.no_value({spelled})
               end::{type} as {column}
@@ -162,15 +162,19 @@ begin
           end,
           jsonb_build_object(
             'column', quote_ident(c.name), 'type', case when with_length then c.type else c.base_type end,
-            'spelled', etl.spelled(format('cells.%I', c.name), c.kind, c.nulls, c.decimal_comma, c.lenient),
+            -- What begins like that is not empty.
+            'spelled', c.spelled, 'plain', case when c.nulls = '{}' then format('cells.%I', c.name) else c.spelled end,
             'refused', quote_literal(c.refused)
           )
         ),
         ', ' order by c.position
       )
     ))
-    from pg_temp.etl_columns c
-    where c.name is not null
+    from (
+      select c.*, etl.spelled(format('cells.%I', c.name), c.kind, c.nulls, c.decimal_comma, c.lenient) as spelled
+      from pg_temp.etl_columns c
+      where c.name is not null
+    ) c
   );
 end
 $$;

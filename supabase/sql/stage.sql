@@ -21,6 +21,10 @@ begin
   perform etl.target_of(feed);
   perform etl.check_time_zone(feed.time_zone);
   if header is null then
+    if feed.decimal_comma then
+      raise exception 'JSON writes its numbers with a point'
+        using errcode = 'ETL11', hint = 'Set etl.feeds.decimal_comma to false.';
+    end if;
     execute format('create temp table %s (record text) on commit drop', staging);
     return format(
       $copy$copy pg_temp.%s (record) from stdin (format csv, quote e'\x01', delimiter e'\x02')$copy$, staging

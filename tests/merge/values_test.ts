@@ -281,3 +281,15 @@ for (const format of ["csv", "json"]) {
     });
   }
 }
+
+Deno.test("values: JSON writes its numbers with a point, and 1.234 there is never 1234", async () => {
+  await using db = await freshDatabase();
+  await using web = serve({});
+  web.files["/x"] = '[{"id":1,"v":1.234}]';
+  await db.admin(`create schema t; grant all on schema t to ${new URL(db.url).username}`);
+  await db.query("create table t.x (id int primary key, v numeric)");
+  await db.feed("x", { url: `${web.url}/x`, target: "t.x", decimal_comma: true });
+  const { status, error } = await db.loadOne("x");
+  assert.deepEqual([status, error?.code], ["failed", "setting"]);
+  assert.match(error!.hint!, /decimal_comma/);
+});
