@@ -212,8 +212,8 @@ async function take(job: Job, download: Download): Promise<Outcome | null> {
   return null;
 }
 
-async function textOf({ feed, patience }: Job, { body }: Download): Promise<Peekable> {
-  return await openText(body, feed.encoding, patience);
+async function textOf({ feed, patience }: Job, { body, member }: Download): Promise<Peekable> {
+  return await openText(body, feed.encoding, patience, member);
 }
 
 /** Has the tables of what is staged for this run alone, or leaves the feed to the next one. */

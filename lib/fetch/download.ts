@@ -15,6 +15,8 @@ export interface Source {
 export interface Download extends AsyncDisposable {
   etag: string | null;
   lastModified: string | null;
+  /** The file in a zip archive, as the URL's fragment names it; null where it has none. */
+  member: string | null;
   /** Bytes announced by the server, null where it did not say. */
   total: number | null;
   /**
@@ -55,6 +57,7 @@ export async function openDownload(
   return {
     etag: response.headers.get("etag"),
     lastModified: strongDate(response.headers),
+    member: url.hash.slice(1) || null,
     total,
     body,
     async [Symbol.asyncDispose]() {

@@ -1,15 +1,14 @@
 /** A feed's bytes -> rows as COPY takes them: unpacked, in UTF-8, cut into records, otherwise untouched. */
-import { pipeline, Readable } from "node:stream";
-import { createGunzip } from "node:zlib";
 import { EtlError } from "../errors.ts";
 import { endOfHeader, readHeader } from "./csv.ts";
 import type { Places } from "./document.ts";
 import { type Lines, linesOrDocument } from "./lines.ts";
 import { notData } from "../fetch/failures.ts";
-import { longestRecord, type Patience, patient, unpackedFreely } from "../limits.ts";
-import { isVisible, Peekable } from "./peekable.ts";
+import { longestRecord, type Patience, patient } from "../limits.ts";
+import { copies, isVisible, named, Peekable } from "./peekable.ts";
 import { Records } from "./records.ts";
 import { badJson } from "./tokens.ts";
+import { unpack } from "./unpack.ts";
 
 export type Format = "csv" | "json" | "ndjson";
 
@@ -87,42 +86,14 @@ async function openCsv(text: Peekable, feed: Layout): Promise<Rows> {
   return { header: names, delimiter: header.delimiter, chunks: records.from(text), records, only: null };
 }
 
-/** The text of a body: unpacked, in UTF-8, without a byte order mark. */
+/** The text of a body: unpacked, in UTF-8, without a byte order mark. `member`: the file in it, if it is a zip archive. */
 export async function openText(
   body: AsyncIterable<Uint8Array>,
   encoding: string,
   { unpackRatio }: Pick<Patience, "unpackRatio"> = patient,
+  member: string | null = null,
 ): Promise<Peekable> {
-  return await decode(await unpack(new Peekable(body), unpackRatio), encoding);
-}
-
-async function unpack(bytes: Peekable, ratio: number): Promise<Peekable> {
-  const first = await bytes.peek((first) => first.length >= 2);
-  if (first[0] !== 0x1f || first[1] !== 0x8b) return bytes;
-  // Not DecompressionStream: it refuses a file of several gzip members, which is legal, and takes twice the time.
-  const gunzip = createGunzip({ chunkSize: 1 << 18 });
-  let packed = 0, unpacked = 0;
-  const counted = async function* () {
-    for await (const chunk of copies(bytes)) {
-      packed += chunk.length;
-      yield chunk;
-    }
-  };
-  pipeline(Readable.from(counted()), gunzip, () => {});
-  const checked = async function* () {
-    for await (const chunk of gunzip) {
-      unpacked += chunk.length;
-      if (unpacked >= unpackedFreely && unpacked > packed * ratio) throw bomb(ratio);
-      yield chunk;
-    }
-  };
-  const hint = "Try again; if it lasts, the partner's file is damaged.";
-  return named(checked(), "gzip", "its gzip data is broken or cut short", hint);
-}
-
-function bomb(ratio: number): EtlError {
-  const hint = "No table packs that well. Ask the partner whether the file is damaged, or meant to do harm.";
-  return new EtlError("gzip_bomb", `its gzip data unpacks to more than ${ratio} times its size`, hint);
+  return await decode(await unpack(new Peekable(body), unpackRatio, member), encoding);
 }
 
 async function decode(bytes: Peekable, encoding: string): Promise<Peekable> {
@@ -140,20 +111,4 @@ async function decode(bytes: Peekable, encoding: string): Promise<Peekable> {
   const first = await bytes.peek((first) => first.length >= 3);
   if (first[0] === 0xef && first[1] === 0xbb && first[2] === 0xbf) bytes.skip(3);
   return bytes;
-}
-
-/** For a stream that reads ahead: a chunk of the body is valid only until the next. */
-async function* copies(chunks: AsyncIterable<Uint8Array>) {
-  for await (const chunk of chunks) yield chunk.slice();
-}
-
-/** What the stream itself throws becomes this EtlError; what came from upstream stays. */
-function named(stream: AsyncIterable<Uint8Array>, code: string, message: string, hint: string): Peekable {
-  return new Peekable((async function* () {
-    try {
-      yield* stream;
-    } catch (cause) {
-      throw cause instanceof EtlError ? cause : new EtlError(code, message, hint, { cause });
-    }
-  })());
 }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { freshDatabase } from "../support/database.ts";
 import { type Answer, serve } from "../support/web.ts";
+import { zipped } from "../support/zip.ts";
 
 interface Recipe {
   title: string;
@@ -16,7 +17,10 @@ const text = await Deno.readTextFile(new URL("../../docs/feeds.md", import.meta.
 const recipes = text.split(/^## /m).slice(1).map(recipeOf);
 
 /** How a partner's server gives the files, where it does more than to hand them out. */
-const manners: Record<string, (files: string[]) => Answer> = {};
+const manners: Record<string, (files: string[]) => Answer> = {
+  "A zip archive": (files) =>
+    zipped(["agency.txt", "stops.txt"].map((name, i) => ({ name: `gtfs/${name}`, data: files[i] }))),
+};
 
 function recipeOf(section: string): Recipe {
   const blocks = [...section.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language, body]) => ({ language, body }));
