@@ -89,6 +89,8 @@ interface Job {
   progress: Progress;
   tell(news: Partial<Progress>): void;
   staged: Staged | null;
+  /** Whether it is known what comes: what is staged, or nothing new. */
+  isFetched: boolean;
   /** What became of it, once that is known. */
   outcome: Outcome | null;
 }
@@ -101,7 +103,7 @@ async function plannedJobs(client: Client, run: string, room: Room, options: Loa
     const progress: Progress = { feed: feed.name, step: "fetching", bytes: 0, total: null };
     const job: Job = {
       ...{ client, run, feed, place: i + 1, room, patience: { ...patient, ...options.patience } },
-      ...{ startedAt: new Date(), ms: 0, progress, staged: null, outcome: null },
+      ...{ startedAt: new Date(), ms: 0, progress, staged: null, isFetched: false, outcome: null },
       tell(news) {
         Object.assign(progress, news);
         options.onProgress?.(progress);
@@ -128,6 +130,12 @@ function refused({ feed }: Job, error: unknown): Outcome {
   return { ...unchanged, status, error: errorReport(asEtlError(error, doing)) };
 }
 
+/** Nothing new came: that is all, unless rejects wait to be tried again. */
+function nothingNew(job: Job): Outcome | null {
+  job.isFetched = true;
+  return job.feed.waits ? null : unchanged;
+}
+
 /** Does something of a feed in a savepoint of its own; where it fails, nothing of it is left. */
 async function attempt(job: Job, step: () => Promise<Outcome | null>): Promise<void> {
   const { client } = job;
@@ -149,9 +157,9 @@ async function stageAll(jobs: Job[]): Promise<void> {
   const turn = inTurn(jobs);
   for (const alone of [false, true]) {
     for (const [i, job] of turn.entries()) {
-      if (job.outcome || job.staged) continue;
+      if (job.outcome || job.isFetched) continue;
       const parents = turn.slice(0, i).filter(({ feed }) => job.feed.parents.includes(feed.name));
-      const isOpen = parents.some(({ outcome, staged }) => !outcome && !staged);
+      const isOpen = parents.some(({ outcome, isFetched }) => !outcome && !isFetched);
       if (!isOpen && !waitsFor(job, parents)) await attempt(job, () => fetchAndStage(job, alone));
     }
   }
@@ -173,13 +181,13 @@ async function fetchAndStage(job: Job, alone: boolean): Promise<Outcome | null> 
   job.startedAt = new Date();
   job.tell({});
   await using download = await ask(job, feed);
-  if (!download) return unchanged;
+  if (!download) return nothingNew(job);
   if (!alone && room.isFilledBy(download.total ?? 0)) return null;
   if (!isAsLongAsLast(download, feed)) return await take(job, download);
   // So it is most likely the same: it is read for its hash alone, and asked for again if it is not.
-  if (await hashOf(await textOf(job, download)) === feed.content_hash) return unchanged;
+  if (await hashOf(await textOf(job, download)) === feed.content_hash) return nothingNew(job);
   await using again = await ask(job, { url: feed.url, etag: null, last_modified: null });
-  return again ? await take(job, again) : unchanged;
+  return again ? await take(job, again) : nothingNew(job);
 }
 
 async function ask({ patience, room, tell }: Job, source: Source): Promise<Download | null> {
@@ -200,12 +208,13 @@ async function take(job: Job, download: Download): Promise<Outcome | null> {
   await stage(client, feed, place, { ...rows, chunks: room.fill(rows.chunks) });
   if (rows.records.hash === feed.content_hash) {
     await undoFeed(client);
-    return unchanged;
+    return nothingNew(job);
   }
   room.keep();
-  const { header, records: { broken, sentinel, hash } } = rows;
+  const { header, records: { count, broken, sentinel, hash } } = rows;
   const { etag, lastModified, total } = download;
-  job.staged = { header, broken, sentinel, hash, etag, lastModified, total };
+  job.staged = { header, count, broken, sentinel, hash, etag, lastModified, total };
+  job.isFetched = true;
   return null;
 }
 
@@ -230,8 +239,8 @@ async function finish(job: Job): Promise<FeedReport> {
   if (!job.outcome) {
     job.tell({ step: "merging" });
     await attempt(job, async () => {
-      const outcome = await merge(client, run, feed, place, staged!);
-      await remember(client, feed, staged!, outcome.read);
+      const outcome = await merge(client, run, feed, place, staged);
+      if (staged) await remember(client, feed, staged);
       return outcome;
     });
   }

@@ -32,6 +32,8 @@ export interface Feed {
   parents: string[];
   /** When it was last changed or failed. */
   last_run: string | null;
+  /** Whether there are rejects to be tried again, also where nothing new comes. */
+  waits: boolean;
 }
 
 /** What became of a feed's records; the rest of its report is known outside. */
@@ -78,23 +80,23 @@ export async function stage(client: Client, feed: Feed, place: number, rows: Row
 /** What is known of a body in the staging table. Not the scanner: each has memory of its own. */
 export type Staged =
   & Pick<Rows, "header">
-  & Pick<Rows["records"], "broken" | "sentinel" | "hash">
+  & Pick<Rows["records"], "count" | "broken" | "sentinel" | "hash">
   & Pick<Download, "etag" | "lastModified" | "total">;
 
-/** Merges what was staged at this place. */
+/** Merges what was staged at this place; where nothing new came, the rejects alone that wait. */
 export async function merge(
   client: Client,
   run: string,
   feed: Feed,
   place: number,
-  { header, broken, sentinel }: Staged,
+  staged: Staged | null,
 ): Promise<Outcome> {
   const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3, $4, $5)", [
     feed.name,
     run,
-    place,
-    header,
-    broken > 0 ? sentinel : null,
+    staged && place,
+    staged?.header,
+    staged && staged.broken > 0 ? staged.sentinel : null,
   ]);
   const { changed, ignored_columns, ...counts } = merged;
   return { status: changed ? "changed" : "unchanged", ...counts, ignored_columns: ignored_columns ?? [], error: null };
@@ -104,12 +106,11 @@ export async function merge(
 export async function remember(
   client: Client,
   feed: Feed,
-  { etag, lastModified, hash, total }: Staged,
-  records: number,
+  { etag, lastModified, hash, total, count }: Staged,
 ): Promise<void> {
   await client.query(
     "select etl.remember($1, $2, $3, $4, $5, $6)",
-    [JSON.stringify(feed), etag, lastModified, hash, total, records],
+    [JSON.stringify(feed), etag, lastModified, hash, total, count],
   );
 }
 
