@@ -98,12 +98,15 @@ begin
   unchanged := 0;
   duplicate := 0;
   if read > etl.rejected_count() then
+    perform etl.set_date_order(feed);
     different := etl.cast_cells(target);
     unchanged := read - different - etl.rejected_count();
   end if;
   if different > 0 then
     perform etl.validate_rows(target);
     duplicate := etl.drop_duplicates(target, unchanged > 0);
+    -- For the table's own rules and triggers it is as ever.
+    perform set_config('datestyle', 'ISO, MDY', true);
     perform etl.complete_rows(target);
     perform etl.validate_checks(target);
     -- A reject may take away another record's parent, or keep a unique value from another: so the rules between rows

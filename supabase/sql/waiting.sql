@@ -24,6 +24,7 @@ begin
     return;
   end if;
   perform etl.shape_keys(target);
+  perform etl.set_date_order(feed);
   perform etl.find_sources(feed);
   for alike in select distinct w.as_json, w.sources from pg_temp.etl_waiting w where w.record is not null loop
     if etl.stage_waiting(feed, alike.as_json, alike.sources, is_empty => false) then
@@ -133,12 +134,12 @@ begin
   exception when sqlstate 'ETL03' then
     return false;
   end;
-  return true;
+  return not (as_json and feed.decimal_comma);
 end
 $$;
 comment on function etl.stage_waiting(etl.feeds, boolean, text[], boolean) is
   'Makes etl_staging of the records that wait and carry these sources, and maps their columns. False where the table
-is not as it was when they came, and they cannot be tried. etl_staging is to be renamed to etl_again after it: one table
+or the feed is not as it was when they came, and they cannot be tried. etl_staging is to be renamed to etl_again after it: one table
 serves the whole run.';
 
 create or replace function etl.read_keys(target regclass, of_rejected boolean)
@@ -148,7 +149,12 @@ set search_path = ''
 as $$
 declare
   key name[] := etl.key_of(target);
-  statement text;
+  places jsonb;
+  template constant text := $sql$
+    update pg_temp.etl_typed k set {key}
+    from ({typed}) t
+    where t.etl$staged = k.etl$staged and ($1 is null or k.etl$staged between $1 and $2)
+  $sql$;
 begin
   perform etl.shape_table('etl_typed', array['etl$staged tid'] || etl.key_columns(target));
   if not key <@ etl.carried_columns() then
@@ -159,24 +165,19 @@ begin
   from pg_temp.etl_staging s
   where not of_rejected
     or exists (select from pg_temp.etl_rejected r where r.etl$staged = s.ctid and r.raw is null);
-  statement := etl.fill(
-    $sql$
-    update pg_temp.etl_typed k set {key}
-    from ({typed}) t
-    where t.etl$staged = k.etl$staged and ($1 is null or k.etl$staged between $1 and $2)
-    $sql$,
-    jsonb_build_object(
-      'key', etl.each(key, '{column} = t.{column}'),
-      'typed', etl.typed_cells(with_length => false, of_rejected => of_rejected)
-    )
-  );
+  places := jsonb_build_object('key', etl.each(key, '{column} = t.{column}'));
   begin
-    execute statement using null::tid, null::tid;
+    execute etl.fill(template, places || jsonb_build_object(
+      'typed', etl.typed_cells(with_length => false, of_rejected => of_rejected)
+    )) using null::tid, null::tid;
   exception when others then
     if not etl.is_input_error(sqlstate) then
       raise;
     end if;
-    perform etl.isolate(target, 'etl_typed', statement);
+    update pg_temp.etl_columns set lenient = true where kind = 'integer';
+    perform etl.isolate(target, 'etl_typed', etl.fill(template, places || jsonb_build_object(
+      'typed', etl.typed_cells(with_length => false, of_rejected => of_rejected)
+    )));
   end;
 end
 $$;
@@ -224,6 +225,7 @@ begin
   if earlier = 0 then
     perform etl.shape_keys(target);
   end if;
+  perform etl.set_date_order(feed);
   execute etl.fill(
     $sql$
     insert into pg_temp.etl_waiting (
