@@ -16,6 +16,7 @@ import {
   type Outcome,
   plan,
   remember,
+  rememberWithheld,
   stage,
   type Staged,
   unchanged,
@@ -211,9 +212,10 @@ async function take(job: Job, download: Download): Promise<Outcome | null> {
     return nothingNew(job);
   }
   room.keep();
-  const { header, records: { count, broken, sentinel, hash } } = rows;
+  const { header, hasEnd, records: { count, broken, sentinel, hash } } = rows;
   const { etag, lastModified, total } = download;
-  job.staged = { header, count, broken, sentinel, hash, etag, lastModified, total };
+  const isWhole = download.hasEnd || hasEnd;
+  job.staged = { header, isWhole, count, broken, sentinel, hash, etag, lastModified, total };
   job.isFetched = true;
   return null;
 }
@@ -241,6 +243,7 @@ async function finish(job: Job): Promise<FeedReport> {
     await attempt(job, async () => {
       const outcome = await merge(client, run, feed, place, staged);
       if (staged) await remember(client, feed, staged);
+      if (staged) await rememberWithheld(client, feed, outcome);
       return outcome;
     });
   }

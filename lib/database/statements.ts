@@ -22,6 +22,7 @@ export interface Feed {
   escape: string | null;
   encoding: string;
   contents: "all" | "changes";
+  absent: "keep" | "delete" | "mark";
   fresh_within: string | null;
   reject_limit: number;
   etag: string | null;
@@ -39,7 +40,13 @@ export interface Feed {
 /** What became of a feed's records; the rest of its report is known outside. */
 export type Outcome = Omit<FeedReport, "feed" | "bytes" | "ms">;
 
-export const unchanged: Outcome = { status: "unchanged", ...nothing, ignored_columns: [], error: null };
+export const unchanged: Outcome = {
+  status: "unchanged",
+  ...nothing,
+  ...{ deleted: 0, withheld: null },
+  ignored_columns: [],
+  error: null,
+};
 
 /** Has these feeds (none: all) for this run alone; returns those that another run has. */
 export async function claimFeeds(client: Client, names: string[]): Promise<string[]> {
@@ -80,6 +87,10 @@ export async function stage(client: Client, feed: Feed, place: number, rows: Row
 /** What is known of a body in the staging table. Not the scanner: each has memory of its own. */
 export type Staged =
   & Pick<Rows, "header">
+  & {
+    /** Whether its end is known to be its end: it cannot be cut short. */
+    isWhole: boolean;
+  }
   & Pick<Rows["records"], "count" | "broken" | "sentinel" | "hash">
   & Pick<Download, "etag" | "lastModified" | "total">;
 
@@ -91,12 +102,13 @@ export async function merge(
   place: number,
   staged: Staged | null,
 ): Promise<Outcome> {
-  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3, $4, $5)", [
+  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3, $4, $5, $6)", [
     feed.name,
     run,
     staged && place,
     staged?.header,
     staged && staged.broken > 0 ? staged.sentinel : null,
+    staged?.isWhole ?? false,
   ]);
   const { changed, ignored_columns, ...counts } = merged;
   return { status: changed ? "changed" : "unchanged", ...counts, ignored_columns: ignored_columns ?? [], error: null };
@@ -114,18 +126,24 @@ export async function remember(
   );
 }
 
+/** Keeps how many rows the file lacks that were left as they are, and why. */
+export async function rememberWithheld(client: Client, feed: Feed, { withheld }: Outcome): Promise<void> {
+  if (feed.absent === "keep") return;
+  await client.query("select etl.remember_withheld($1, $2)", [feed.name, withheld]);
+}
+
 /** The ledger: a row for each feed that changed or failed. */
 export async function enter(client: Client, run: string, startedAt: Date, report: FeedReport): Promise<void> {
-  const { feed, status, bytes, read, inserted, updated, unchanged, duplicate, rejected, error } = report;
+  const { feed, status, bytes, read, inserted, updated, unchanged, duplicate, rejected, deleted, error } = report;
   await client.query(
     `insert into etl.runs (
       run, feed, status, started_at, finished_at, bytes,
-      read, inserted, updated, unchanged, duplicate, rejected, error_code, error
+      read, inserted, updated, unchanged, duplicate, rejected, deleted, error_code, error
     )
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
     [
       ...[run, feed, status, startedAt, new Date(), bytes],
-      ...[read, inserted, updated, unchanged, duplicate, rejected, error?.code, error?.message],
+      ...[read, inserted, updated, unchanged, duplicate, rejected, deleted, error?.code, error?.message],
     ],
   );
 }

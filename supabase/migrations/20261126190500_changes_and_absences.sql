@@ -27,9 +27,13 @@ alter table etl.runs add column if not exists deleted bigint not null default 0;
 comment on column etl.runs.deleted is 'Rows that the file no longer held and that were deleted, or marked.';
 alter table etl.feed_state
   add column if not exists withheld bigint not null default 0,
+  add column if not exists withheld_of bigint,
   add column if not exists withheld_why text;
 comment on column etl.feed_state.withheld is
-  'Rows that the last file lacks and that were neither deleted nor marked: see etl.approve().';
+  'Rows that the last file lacks and that were neither deleted nor marked: see etl.approve(). As long as etl.feeds.absent
+is not keep.';
+comment on column etl.feed_state.withheld_of is
+  'Rows that the table had before the first file of which rows are withheld; null where none are.';
 comment on column etl.feed_state.withheld_why is 'Why not, in words; null where none were withheld.';
 create table if not exists etl.approvals (
   feed text primary key references etl.feeds on update cascade on delete cascade,
@@ -49,4 +53,3 @@ comment on column etl.approvals.approved_at is 'When a person called etl.approve
 drop function if exists etl.cells();
 drop function if exists etl.typed_cells(boolean);
 drop function if exists etl.merge(text, uuid, int, text[], text);
-drop function if exists etl.remember(jsonb, text, text, text, bigint, bigint);

@@ -1,11 +1,12 @@
 -- The merge: what is new or differs goes into the target, what breaks a rule into etl.rejects. Its steps are, in order,
 -- in cells.sql, cast.sql, rules.sql, relations.sql, write.sql (with isolate.sql) and rejects.sql; of a feed of changes
--- in waiting.sql, too. The temp tables that they hand each other are described in stage.sql.
+-- in waiting.sql, too, and of one whose absent rows are to go in absent.sql. The temp tables that they hand each other are described in stage.sql.
 
 create or replace function etl.merge(
-  feed_name text, run uuid, place int, header text[], sentinel text,
+  feed_name text, run uuid, place int, header text[], sentinel text, is_whole boolean default false,
   out read bigint, out inserted bigint, out updated bigint, out unchanged bigint, out duplicate bigint,
-  out rejected bigint, out ignored_columns text[], out changed boolean
+  out rejected bigint, out deleted bigint, out ignored_columns text[], out changed boolean,
+  out withheld jsonb
 )
 language plpgsql
 set search_path = ''
@@ -21,6 +22,7 @@ declare
   sources text[];
   new_records bigint := 0;
   waiting record;
+  absent record;
   caller_time_zone text := current_setting('timezone');
 begin
   perform set_config('timezone', feed.time_zone, true);
@@ -29,6 +31,7 @@ begin
   updated := 0;
   unchanged := 0;
   duplicate := 0;
+  deleted := 0;
   changed := false;
   if rejects_wait then
     perform etl.gather_waiting(feed, target);
@@ -37,6 +40,9 @@ begin
     perform etl.take_staged(feed, place, header);
     select count(*) into new_records from pg_temp.etl_staging;
     perform etl.find_cells(feed, as_json, sentinel);
+    if feed.absent = 'mark' then
+      perform etl.carry_mark(target, as_json);
+    end if;
     select m.* into inserted, updated, unchanged, duplicate
     from etl.merge_staged(feed, target, new_records, has_limit => true) m;
     sources := array(select c.source from pg_temp.etl_columns c order by c.position);
@@ -47,6 +53,13 @@ begin
       rejected := etl.rejected_count();
       perform etl.check_limit(feed, new_records);
       changed := etl.keep_rejects(feed, run, as_json);
+    end if;
+    if feed.absent <> 'keep' then
+      select a.* into absent from etl.remove_absent(feed, target, run, is_whole, inserted) a;
+      deleted := absent.deleted;
+      withheld := absent.withheld;
+      changed := changed or absent.changed;
+      delete from pg_temp.etl_columns c where c.name = 'absent_since';
     end if;
     drop table pg_temp.etl_staging;
   end if;
@@ -74,12 +87,13 @@ begin
   perform set_config('timezone', caller_time_zone, true);
 end
 $$;
-comment on function etl.merge(text, uuid, int, text[], text) is
+comment on function etl.merge(text, uuid, int, text[], text, boolean) is
   'Brings the feed that was staged at this place into its target: casts, rejects what breaks a rule, drops duplicates
 (the last record wins), writes what is new or differs, and returns the counts. Nothing is written where nothing
 changed. The staging table is gone after it; etl_columns stays for etl.remember(). place: null where nothing new came,
 so that the rejects alone are tried that wait; header: as it was staged; sentinel: what the cell of an unreadable record
-begins with, null where there is none. Raises ETL03 as etl.check_columns() does, ETL05 where a trigger drops rows, ETL06
+begins with, null where there is none; is_whole: whether the file is known not to be cut short. deleted, withheld: the
+rows that it lacks, as etl.remove_absent() has it. Raises ETL03 as etl.check_columns() does, ETL05 where a trigger drops rows, ETL06
 above the reject limit, 40001 where another session deletes a row meanwhile.';
 
 create or replace function etl.merge_staged(

@@ -61,6 +61,7 @@ begin
       where r.feed = f.name
         and (r.sqlstate !~ '^(22|23502|23514)' or r.reason ~ '^(is refused by a trigger|fits no partition)')
     ))
+    and not exists (select from etl.approvals a where a.feed = f.name and a.removals >= s.withheld)
   where f.name = any (names) or (names = '{}' and f.enabled)
   order by (select max(d.depth) from depths d where d.name = f.name), f.name;
 end
@@ -71,8 +72,8 @@ parents, when it was last changed or failed (last_run), and the validators of it
 where no name is given. Raises ETL01 for a name that is not in etl.feeds. Validators are null where they must not be
 used: when forced, when a definition has changed, while there are rejects that depend on more than their record. Those
 alone that hold no value of a type (class 22), lack one (23502) or break a CHECK (23514) do not; but whatever a
-trigger refuses does, and what fits no partition. Of a feed of changes they may be used all the same, and waits says
-whether there are rejects to be tried again.';
+trigger refuses does, and what fits no partition. Nor are they once etl.approve() has permitted what the last run
+withheld. Of a feed of changes such rejects do not matter; waits says whether there are any, to be tried again.';
 
 create or replace function etl.claim_feeds(names text[])
 returns setof text
@@ -134,8 +135,7 @@ $$;
 comment on function etl.root_of(regclass) is 'The partitioned table that a partition belongs to; any other itself.';
 
 create or replace function etl.remember(
-  planned jsonb, etag text, last_modified text, content_hash text, content_length bigint, records bigint,
-  withheld bigint default 0, withheld_why text default null
+  planned jsonb, etag text, last_modified text, content_hash text, content_length bigint, records bigint
 )
 returns void
 language plpgsql
@@ -143,29 +143,39 @@ set search_path = ''
 as $$
 declare
   present etl.feeds := (select f from etl.feeds f where f.name = planned ->> 'name');
-  -- The target's definition is what it is now, under the lock of the merge: the one that was obeyed.
-  state etl.feed_state := jsonb_populate_record(null::etl.feed_state, jsonb_build_object(
-    'feed', present.name, 'etag', etag, 'last_modified', last_modified, 'content_hash', content_hash,
-    'content_length', content_length, 'definition_hash', etl.definition_hash(present),
-    'carried_columns', etl.carried_columns(), 'records', records, 'withheld', withheld, 'withheld_why', withheld_why
-  ));
+  before etl.feed_state := (select s from etl.feed_state s where s.feed = present.name);
+  state etl.feed_state := before;
 begin
-  if etl.definition(present) is distinct from etl.definition(jsonb_populate_record(null::etl.feeds, planned))
-    -- ON CONFLICT alone would lock the row, which is a write, too.
-    or exists (select from etl.feed_state s where s is not distinct from state)
-  then
+  if etl.definition(present) is distinct from etl.definition(jsonb_populate_record(null::etl.feeds, planned)) then
     return;
   end if;
-  insert into etl.feed_state as s
-  select state.*
+  state.feed := present.name;
+  state.etag := etag;
+  state.last_modified := last_modified;
+  state.content_hash := content_hash;
+  state.content_length := content_length;
+  -- The target's definition is what it is now, under the lock of the merge: the one that was obeyed.
+  state.definition_hash := etl.definition_hash(present);
+  state.carried_columns := etl.carried_columns();
+  state.records := records;
+  -- ON CONFLICT alone would lock the row, which is a write, too.
+  if state is not distinct from before then
+    return;
+  end if;
+  insert into etl.feed_state as s (
+    feed, etag, last_modified, content_hash, content_length, definition_hash, carried_columns, records
+  )
+  values (
+    state.feed, state.etag, state.last_modified, state.content_hash, state.content_length, state.definition_hash,
+    state.carried_columns, state.records
+  )
   on conflict on constraint feed_state_pkey do update
   set etag = excluded.etag, last_modified = excluded.last_modified, content_hash = excluded.content_hash,
     content_length = excluded.content_length, definition_hash = excluded.definition_hash,
-    carried_columns = excluded.carried_columns, records = excluded.records, withheld = excluded.withheld,
-    withheld_why = excluded.withheld_why;
+    carried_columns = excluded.carried_columns, records = excluded.records;
 end
 $$;
-comment on function etl.remember(jsonb, text, text, text, bigint, bigint, bigint, text) is
+comment on function etl.remember(jsonb, text, text, text, bigint, bigint) is
   'Keeps what lets the next run find out that nothing is new, for a feed as etl.plan() gave it, while its
 etl_columns are there. Keeps nothing where the feed was redefined or removed meanwhile, and writes nothing where all
 is as it was.';

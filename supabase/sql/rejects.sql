@@ -26,7 +26,7 @@ begin
       order by r.record_number, r.since desc
     ), gone as (
       delete from etl.rejects r
-      where r.feed = $1 and not exists (select from known k where k.id = r.id)
+      where r.feed = $1 and (r.record_number is not null or $3) and not exists (select from known k where k.id = r.id)
       returning 1
     ), rewritten as (
       update etl.rejects r
@@ -51,12 +51,13 @@ begin
     select exists (table gone) or exists (table rewritten) or exists (table written)
     $sql$,
     case when as_json then etl.rejected_json() else etl.rejected_csv() end
-  ) into is_written using loaded.name, run;
+  ) into is_written using loaded.name, run, loaded.absent = 'keep';
   return is_written;
 end
 $$;
 comment on function etl.keep_rejects(etl.feeds, uuid, boolean) is
-  'Makes etl.rejects what is wrong now, writing only what is new, other or gone; returns whether anything was.';
+  'Makes etl.rejects what is wrong now, writing only what is new, other or gone; returns whether anything was.
+What has no number is a row that the file lacks: see etl.keep_kept().';
 
 create or replace function etl.rejected_json()
 returns jsonb

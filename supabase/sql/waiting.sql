@@ -430,8 +430,9 @@ declare
 begin
   with gone as (
     delete from etl.rejects r
-    using pg_temp.etl_waiting w
-    where r.id = w.id and w.fate is not null
+    where r.feed = keep_waiting.feed.name and (
+      r.record_number is null or r.id in (select w.id from pg_temp.etl_waiting w where w.fate is not null)
+    )
     returning 1
   ), rewritten as (
     update etl.rejects r
