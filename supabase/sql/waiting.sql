@@ -239,7 +239,10 @@ begin
       on n.ctid = r.etl$staged
     join pg_temp.etl_staging s on s.ctid = r.etl$staged
     $sql$,
-    case when as_json then etl.rejected_json() else etl.rejected_csv() end || jsonb_build_object(
+    case
+      when as_json then jsonb_build_object('record', 'etl.exact(s.record, r.raw)', 'raw', etl.rejected_json() ->> 'raw')
+      else etl.rejected_csv()
+    end || jsonb_build_object(
       -- What an object lacks and others of its file have is null; alone it would be left as it is.
       'nulls', quote_literal(coalesce(
         (select jsonb_object_agg(c.source, null) from pg_temp.etl_columns c where c.name is not null), '{}'
@@ -249,11 +252,15 @@ begin
   -- The same records once more are the same rejects. So the same file once more writes nothing.
   with numbered as (
     select
-      w.place, w.id, w.etl$staged, w.as_json, coalesce(w.raw, w.record::text) as text, w.raw is null as is_split,
+      w.place, w.id, w.etl$staged, w.as_json, t.text, w.raw is null as is_split,
       row_number() over (
-        partition by w.id is null, w.as_json, coalesce(w.raw, w.record::text), w.raw is null order by w.place
+        partition by w.id is null, w.as_json, t.text, w.raw is null order by w.place
       ) as nth
     from pg_temp.etl_waiting w
+    -- A JSON element stands after whatever blanks.
+    cross join lateral (
+      select coalesce(case when w.as_json then btrim(w.raw, e' \t\r\n') else w.raw end, w.record::text) as text
+    ) t
   ), renewed as (
     delete from pg_temp.etl_waiting w
     using numbered new, numbered old
@@ -275,6 +282,25 @@ end
 $$;
 comment on function etl.add_waiting(etl.feeds, regclass, boolean) is
   'Adds what is rejected of the new file to etl_waiting, and finds out which of all that waits is superseded.';
+
+create or replace function etl.exact(record text, raw text)
+returns jsonb
+language sql immutable
+set search_path = ''
+as $$
+  select case when raw is null and pg_input_is_valid(record, 'jsonb') then (
+    select coalesce(
+      jsonb_object_agg(e.key, case
+        when json_typeof(e.value) = 'number' and e.value::text ~ '[eE]|^-0' then to_jsonb(e.value::text)
+        else e.value::jsonb
+      end),
+      '{}'
+    )
+    from json_each(record::json) e
+  ) end
+$$;
+comment on function etl.exact(text, text) is
+  'A JSON record that waits, null where it was not readable: what jsonb would spell otherwise, as 1e2, becomes a text.';
 
 create or replace function etl.supersede(target regclass)
 returns void
