@@ -335,11 +335,11 @@ as $$
     where c.conrelid = target and c.contype = 'f' and c.conkey @> array[attnum]
   ) or exists (
     select from pg_catalog.pg_index i
-    where i.indrelid = target and i.indisunique and attnum = any (i.indkey::int2[])
+    where i.indrelid = target and i.indisunique and attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1])
   )
 $$;
 comment on function etl.is_compared(regclass, smallint) is
-  'Whether a column refers to another table by a key, or is in a unique index.';
+  'Whether a column refers to another table by a key, or is in a unique index, INCLUDE apart.';
 
 create or replace function etl.check_time_zone(zone text)
 returns void
