@@ -102,8 +102,8 @@ const faults: Record<string, Fault> = {
   },
   "a redirect to a file": {
     http: () => new Response(null, { status: 302, headers: { location: "file:///etc/hostname" } }),
-    code: "unreachable",
-    message: /cannot be reached/,
+    code: "redirects",
+    message: /redirects to something that is not an http or https URL/,
   },
   "a redirect without end": {
     http: () => new Response(null, { status: 302, headers: { location: "/things" } }),
