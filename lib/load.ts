@@ -38,7 +38,7 @@ export interface LoadOptions {
   feeds?: string[];
   /** Load even where the validators say that nothing changed. */
   force?: boolean;
-  /** The day whose files to load, as 2021-07-01, in place of today's: of feeds whose URL holds a date. */
+  /** The day to take for today, as 2021-07-01, of feeds whose URL holds {day}: for files of before. */
   day?: string;
   /** Report what would change, and write nothing. */
   dryRun?: boolean;

@@ -57,7 +57,7 @@ export async function claimTables(client: Client, { name }: Feed): Promise<boole
   return claim.claimed;
 }
 
-/** The feeds to load, parents first. `day`: of the files to load, where that is not today. */
+/** The feeds to load, parents first. `day`: what to take for today in their URLs. */
 export async function plan(
   client: Client,
   names: string[],

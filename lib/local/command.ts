@@ -18,7 +18,7 @@ Loads the feeds of etl.feeds (all enabled ones, or those named) into their table
   --force     load even where the server or the content says that nothing changed
   --dry-run   report what would change, write nothing
   --deadline  seconds after which nothing more is fetched, and what is there is loaded (300)
-  --day       the day whose files to load, of feeds whose URL holds {day}
+  --day       the day to take for today, of feeds whose URL holds {day}: for files of before
   --version   the version of this checkout
   --help      this text
 

@@ -15,13 +15,13 @@ begin
   day := coalesce(day, (now() at time zone feed.time_zone)::date);
   return (
     select string_agg(
-      concat(
-        part.piece,
-        to_char(
+      part.piece || case
+        when part.place is null then ''
+        else to_char(
           (day - coalesce(substring(part.place from '^\{day-(\d+)'), '0')::int)::timestamp,
           coalesce(substring(part.place from ':(.+)\}$'), 'YYYY-MM-DD')
         )
-      ),
+      end,
       '' order by part.position
     )
     from unnest(regexp_split_to_array(feed.url, place), places) with ordinality as part(piece, place, position)
