@@ -19,10 +19,12 @@ import {
   stage,
   type Staged,
   unchanged,
+  vaultSecrets,
 } from "./database/statements.ts";
 import { begin, beginFeed, end, endFeed, undoFeed } from "./database/transaction.ts";
 import { asEtlError, EtlError } from "./errors.ts";
-import { type Download, openDownload, type Source } from "./fetch/download.ts";
+import { type Asking, asking, secretsFrom, secretsIn } from "./fetch/asking.ts";
+import { type Download, openDownload, type Validators } from "./fetch/download.ts";
 import type { Peekable } from "./format/peekable.ts";
 import { openRows, openText } from "./format/rows.ts";
 import { hashOf } from "./format/scan/scanner.ts";
@@ -36,6 +38,8 @@ export interface LoadOptions {
   feeds?: string[];
   /** Load even where the validators say that nothing changed. */
   force?: boolean;
+  /** The day to take for today, as 2021-07-01, of feeds whose URL holds {day}: for files of before. */
+  day?: string;
   /** Report what would change, and write nothing. */
   dryRun?: boolean;
   patience?: Partial<Patience>;
@@ -50,6 +54,12 @@ export interface Progress {
   step: "fetching" | "merging" | Status;
   bytes: number;
   total: number | null;
+}
+
+/** Whether it names a day as the option does. */
+export function isDay(text: unknown): text is string {
+  return typeof text === "string" && /^(?!0000)\d{4}-\d\d-\d\d$/.test(text) &&
+    new Date(`${text}T00:00Z`).toJSON()?.startsWith(text) === true;
 }
 
 /** Runs the feeds. Throws EtlError where the run as a whole cannot be: no connection, unknown feed, another run. */
@@ -96,7 +106,7 @@ interface Job {
 async function plannedJobs(client: Client, run: string, room: Room, options: LoadOptions): Promise<Job[]> {
   const names = options.feeds ?? [];
   const taken = await claimFeeds(client, names);
-  const feeds = await plan(client, names, options.force ?? false);
+  const feeds = await plan(client, names, options.force ?? false, options.day);
   return feeds.map((feed, i) => {
     const progress: Progress = { feed: feed.name, step: "fetching", bytes: 0, total: null };
     const job: Job = {
@@ -122,7 +132,8 @@ function settle(job: Job, outcome: Outcome): void {
 }
 
 function refused({ feed }: Job, error: unknown): Outcome {
-  const { code } = error as EtlError;
+  const { code, message } = error as EtlError;
+  if (code === "http_404" && feed.not_yet) return { ...unchanged, note: `not there yet: ${message}` };
   const status = code === "busy" || code === "deferred" ? code : "failed";
   const doing = status === "failed" ? `Cannot load ${feed.name}` : `${feed.name} waits`;
   return { ...unchanged, status, error: errorReport(asEtlError(error, doing)) };
@@ -172,18 +183,32 @@ async function fetchAndStage(job: Job, alone: boolean): Promise<Outcome | null> 
   room.require(0);
   job.startedAt = new Date();
   job.tell({});
-  await using download = await ask(job, feed);
+  const asked = await askingOf(job);
+  await using download = await ask(job, asked, feed);
   if (!download) return unchanged;
   if (!alone && room.isFilledBy(download.total ?? 0)) return null;
   if (!isAsLongAsLast(download, feed)) return await take(job, download);
   // So it is most likely the same: it is read for its hash alone, and asked for again if it is not.
   if (await hashOf(await textOf(job, download)) === feed.content_hash) return unchanged;
-  await using again = await ask(job, { url: feed.url, etag: null, last_modified: null });
+  await using again = await ask(job, asked, { etag: null, last_modified: null });
   return again ? await take(job, again) : unchanged;
 }
 
-async function ask({ patience, room, tell }: Job, source: Source): Promise<Download | null> {
-  const download = await openDownload(source, patience, (bytes) => tell({ bytes }), room.over);
+/** The feed's request; the secrets in it are looked up, where it has any. */
+async function askingOf({ client, feed }: Job): Promise<Asking> {
+  const names = secretsIn(feed);
+  return asking(feed, names.length > 0 ? secretsFrom(await vaultSecrets(client, names), names) : {});
+}
+
+async function ask({ patience, room, tell }: Job, asked: Asking, validators: Validators): Promise<Download | null> {
+  const longestWaitMs = Math.min(patience.longestWaitMs, room.timeLeft);
+  const download = await openDownload(
+    asked,
+    validators,
+    { ...patience, longestWaitMs },
+    (bytes) => tell({ bytes }),
+    room.over,
+  );
   tell({ total: download?.total ?? null });
   return download;
 }

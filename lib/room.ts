@@ -8,11 +8,13 @@ export class Room implements Disposable {
   #staged = 0;
   #latest = 0;
   #timer: ReturnType<typeof setTimeout>;
+  #endsAt: number;
   #end: () => void;
 
   /** `ending`: aborted, with a reason in words, when the process is about to be ended. */
   constructor(private readonly allowance: Allowance, private readonly ending?: AbortSignal) {
     const { deadlineMs } = allowance;
+    this.#endsAt = Date.now() + deadlineMs;
     this.#timer = setTimeout(() => this.#over.abort(`${deadlineMs / 1000} s have passed`), deadlineMs);
     this.#end = () => this.#over.abort(ending!.reason);
     if (ending?.aborted) this.#end();
@@ -21,6 +23,11 @@ export class Room implements Disposable {
 
   get deadlineMs(): number {
     return this.allowance.deadlineMs;
+  }
+
+  /** Milliseconds. */
+  get timeLeft(): number {
+    return this.#endsAt - Date.now();
   }
 
   [Symbol.dispose](): void {

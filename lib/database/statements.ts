@@ -28,6 +28,12 @@ export interface Feed {
   last_modified: string | null;
   content_hash: string | null;
   content_length: number | null;
+  /** The URL with its dates; null where they cannot be written. */
+  address: string | null;
+  /** Whether it is the file of another day than today's. */
+  backfill: boolean;
+  /** Whether a file that is not there is no failure yet. */
+  not_yet: boolean;
   /** The feeds whose tables it refers to. */
   parents: string[];
   /** When it was last changed or failed. */
@@ -37,7 +43,7 @@ export interface Feed {
 /** What became of a feed's records; the rest of its report is known outside. */
 export type Outcome = Omit<FeedReport, "feed" | "bytes" | "ms">;
 
-export const unchanged: Outcome = { status: "unchanged", ...nothing, ignored_columns: [], error: null };
+export const unchanged: Outcome = { status: "unchanged", ...nothing, ignored_columns: [], note: null, error: null };
 
 /** Has these feeds (none: all) for this run alone; returns those that another run has. */
 export async function claimFeeds(client: Client, names: string[]): Promise<string[]> {
@@ -51,10 +57,21 @@ export async function claimTables(client: Client, { name }: Feed): Promise<boole
   return claim.claimed;
 }
 
-/** The feeds to load, parents first. */
-export async function plan(client: Client, names: string[], force: boolean): Promise<Feed[]> {
-  const { rows } = await client.query("select feed from etl.plan($1, $2) feed", [names, force]);
+/** The feeds to load, parents first. `day`: what to take for today in their URLs. */
+export async function plan(
+  client: Client,
+  names: string[],
+  force: boolean,
+  day: string | null = null,
+): Promise<Feed[]> {
+  const { rows } = await client.query("select feed from etl.plan($1, $2, $3) feed", [names, force, day]);
   return rows.map(({ feed }) => feed);
+}
+
+/** What the database's vault has of these. */
+export async function vaultSecrets(client: Client, names: string[]): Promise<Record<string, string | null>> {
+  const { rows } = await client.query("select etl.vault_secrets($1) as secrets", [names]);
+  return rows[0].secrets;
 }
 
 /** place: the feed's number in the run, from 1. */
@@ -97,7 +114,13 @@ export async function merge(
     broken > 0 ? sentinel : null,
   ]);
   const { changed, ignored_columns, ...counts } = merged;
-  return { status: changed ? "changed" : "unchanged", ...counts, ignored_columns: ignored_columns ?? [], error: null };
+  return {
+    status: changed ? "changed" : "unchanged",
+    ...counts,
+    ignored_columns: ignored_columns ?? [],
+    note: null,
+    error: null,
+  };
 }
 
 /** Keeps what lets the next run find out that nothing is new; nothing where the feed was redefined meanwhile. */

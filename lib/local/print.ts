@@ -44,6 +44,7 @@ export function printReport(report: Report): void {
     if (feed.ignored_columns.length > 0) {
       console.log(`${feed.feed}: ignored, for want of a column: ${feed.ignored_columns.join(", ")}`);
     }
+    if (feed.note) console.log(`${feed.feed}: ${feed.note}`);
     if (feed.error) printError(feed.error);
   }
   if (report.feeds.length === 0) console.log("No feed is enabled in etl.feeds.");

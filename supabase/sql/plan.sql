@@ -1,7 +1,7 @@
 -- The feeds of a run, whether another run is in their way, and whether what the loader remembers of them may be
 -- trusted.
 
-create or replace function etl.plan(names text[], force boolean default false)
+create or replace function etl.plan(names text[], force boolean default false, day date default null)
 returns setof jsonb
 language plpgsql stable
 set search_path = ''
@@ -17,6 +17,15 @@ begin
       using errcode = 'ETL01',
         hint = 'etl.feeds has: '
           || coalesce((select string_agg(f.name, ', ' order by f.name) from etl.feeds f), 'none');
+  end if;
+  if day is not null then
+    select string_agg(f.name, ', ' order by f.name) into unknown
+    from etl.feeds f
+    where (f.name = any (names) or (names = '{}' and f.enabled)) and etl.address(f, day) = f.url;
+    if unknown is not null then
+      raise exception 'the URL of % holds no {day}', unknown
+        using errcode = 'ETL12', hint = 'Name the feeds to load: only where a URL holds {day} is there a file of a day.';
+    end if;
   end if;
   return query
   with recursive parents as (
@@ -41,12 +50,22 @@ begin
       (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'failed')
     ),
     'etag', s.etag, 'last_modified', s.last_modified,
-    'content_hash', s.content_hash, 'content_length', s.content_length
+    'content_hash', s.content_hash, 'content_length', s.content_length,
+    'address', address.asked, 'backfill', address.backfill,
+    'not_yet', not address.backfill and address.asked <> f.url and exists (
+      select
+      from etl.runs r
+      where r.feed = f.name and r.status = 'changed' and r.finished_at > now() - coalesce(f.fresh_within, '2 days')
+    )
   )
   from etl.feeds f
+  cross join lateral (
+    select etl.address(f, day) as asked, etl.address(f, day) is distinct from etl.address(f) as backfill
+  ) address
   left join etl.feed_state s
     on s.feed = f.name
     and not force
+    and not address.backfill
     and s.definition_hash = etl.definition_hash(f)
     and not exists (
       select from etl.rejects r
@@ -57,13 +76,16 @@ begin
   order by (select max(d.depth) from depths d where d.name = f.name), f.name;
 end
 $$;
-comment on function etl.plan(text[], boolean) is
+comment on function etl.plan(text[], boolean, date) is
   'The feeds of a run, parents before children by the foreign keys: each a row of etl.feeds with the names of its
 parents, when it was last changed or failed (last_run), and the validators of its etl.feed_state. All enabled feeds
 where no name is given. Raises ETL01 for a name that is not in etl.feeds. Validators are null where they must not be
 used: when forced, when a definition has changed, while there are rejects that depend on more than their record. Those
 alone that hold no value of a type (class 22), lack one (23502) or break a CHECK (23514) do not; but whatever a
-trigger refuses does, and what fits no partition.';
+trigger refuses does, and what fits no partition. address: the URL with its dates, of the day that is given, else of
+today; null where they cannot be written. backfill: it is the file of another day than today''s, and no validator is
+used. not_yet: that there is no such file is no failure, for the feed was changed within fresh_within, or two days.
+Raises ETL12 where a day is given and the URL of a feed holds none.';
 
 create or replace function etl.claim_feeds(names text[])
 returns setof text
@@ -139,6 +161,10 @@ declare
     etl.carried_columns(), records
   );
 begin
+  if (planned ->> 'backfill')::boolean then
+    update etl.feed_state s set definition_hash = '' where s.feed = present.name and s.definition_hash <> '';
+    return;
+  end if;
   if etl.definition(present) is distinct from etl.definition(jsonb_populate_record(null::etl.feeds, planned))
     -- ON CONFLICT alone would lock the row, which is a write, too.
     or exists (select from etl.feed_state s where s is not distinct from state)
@@ -158,7 +184,8 @@ $$;
 comment on function etl.remember(jsonb, text, text, text, bigint, bigint) is
   'Keeps what lets the next run find out that nothing is new, for a feed as etl.plan() gave it, while its
 etl_columns are there. Keeps nothing where the feed was redefined or removed meanwhile, and writes nothing where all
-is as it was.';
+is as it was. After the file of another day the next run trusts no validator: it brings back what that file was older
+in.';
 
 create or replace function etl.definition(feed etl.feeds)
 returns jsonb
@@ -179,6 +206,8 @@ as $$
   -- The catalog as it is, not pg_get_constraintdef: that would wait for a lock on the table, and with it the whole run.
   select md5(concat_ws(
     e'\n', etl.definition(feed),
+    -- Another day's file has validators of its own.
+    etl.address(feed),
     (
       select string_agg(
         concat_ws(
@@ -212,7 +241,7 @@ as $$
   ))
 $$;
 comment on function etl.definition_hash(etl.feeds) is
-  'MD5 of everything but the body that decides what a load does: the feed''s row, the target''s columns,
-constraints, indexes.';
+  'MD5 of everything but the body that decides what a load does: the feed''s row, the day in its URL, the target''s
+columns, constraints, indexes.';
 
 revoke all on all functions in schema etl from public;
