@@ -120,6 +120,7 @@ async function* receive(
         filled += value?.length ?? 0;
         clock.received(value?.length ?? 0);
         onBytes(received += value?.length ?? 0);
+        if (received === total) clock.hasAll();
         ended = done;
       }
       if (filled > 0) yield new Uint8Array(buffer, 0, filled);

@@ -51,6 +51,7 @@ const tables = [
   "etl.feed_state",
   "etl.runs",
   "etl.rejects",
+  "etl.waiting",
   "public.drivers",
   "public.trips",
   "public.charges",
