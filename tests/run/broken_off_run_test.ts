@@ -114,7 +114,7 @@ async function cutFromDatabase(): Promise<void> {
   });
 }
 
-/** Two runs of some or all feeds, each broken off or not; then two that are not, at the same time; then one alone. */
+/** Two runs of some or all feeds, broken off if they come so far; then two at once that are not; then one alone. */
 async function besideEachOther(): Promise<void> {
   const on = testServer();
   await withScene(plain, on, async ({ db, after }) => {
@@ -131,14 +131,14 @@ async function besideEachOther(): Promise<void> {
     await often("two beside each other", 0.25, async (random) => {
       await rewind(db);
       const dice = chance(random * 2 ** 32);
-      const begin = async (wire: Proxy, breaksOff: boolean) => {
+      const breakOff = async (wire: Proxy) => {
         await wait(dice() * millis);
-        wire.left = breaksOff ? byteOf(whole, dice()) : Infinity;
+        wire.left = byteOf(whole, dice());
         return await run(wire, choices[Math.floor(dice() * choices.length)]);
       };
-      const broken = await Promise.all([begin(one, true), begin(two, true)]);
+      const broken = await Promise.all([one, two].map(breakOff));
       one.left = two.left = Infinity;
-      const finished = await Promise.all([begin(one, false), begin(two, false)]);
+      const finished = await Promise.all([one, two].map((wire) => run(wire, [])));
       assert.ok(
         finished.every((outcome) => !outcome.startsWith("failed") || outcome === "failed: busy"),
         `${finished}`,
