@@ -12,6 +12,8 @@ import {
   claimTables,
   enter,
   type Feed,
+  keepWaiting,
+  lead,
   merge,
   type Outcome,
   plan,
@@ -67,19 +69,22 @@ export async function load(options: LoadOptions): Promise<Report> {
   const run = crypto.randomUUID();
   await using client = await connect(options.databaseUrl);
   using room = new Room({ ...allowance, ...options.allowance }, options.ending);
+  const { feeds: names = [], dryRun = false } = options;
   try {
+    const leader = dryRun ? null : await lead(client, names);
     await begin(client, room.deadlineMs);
     const jobs = await plannedJobs(client, run, room, options);
-    await stageAll(jobs);
+    await stageAll(jobs, leader);
     await claimAll(jobs);
-    if (jobs.length > 0 && jobs.every(({ outcome }) => outcome?.status === "busy")) {
-      const { message, hint } = jobs[0].outcome!.error!;
-      throw new EtlError("busy", "another run is under way", `${message}. ${hint}`);
-    }
     const feeds: FeedReport[] = [];
     for (const job of jobs) feeds.push(await finish(job));
-    await end(client, !options.dryRun);
-    return { run, status: overall(feeds), dry_run: options.dryRun ?? false, feeds };
+    await remain(client, leader, jobs);
+    await end(client, !dryRun);
+    if (feeds.length > 0 && feeds.every(({ status }) => status === "busy")) {
+      const { message, hint } = feeds[0].error!;
+      throw new EtlError("busy", "another run is under way", `${message}. ${hint}`);
+    }
+    return { run, status: overall(feeds), dry_run: dryRun, feeds };
   } catch (error) {
     throw runFailed(error);
   }
@@ -92,8 +97,16 @@ interface Job {
   feed: Feed;
   /** Its number in the run, from 1, in which parents are before children. */
   place: number;
+  /** The jobs of the feeds whose tables it refers to. */
+  parents: Job[];
   room: Room;
   patience: Patience;
+  /** Another run has it. */
+  isTaken: boolean;
+  /** Nothing but what it refers to is fetched before it. */
+  isFirst: boolean;
+  /** Why it has had no turn. */
+  putOff: string | null;
   startedAt: Date;
   ms: number;
   progress: Progress;
@@ -104,22 +117,27 @@ interface Job {
 }
 
 async function plannedJobs(client: Client, run: string, room: Room, options: LoadOptions): Promise<Job[]> {
-  const names = options.feeds ?? [];
+  const { feeds: names = [] } = options;
   const taken = await claimFeeds(client, names);
   const feeds = await plan(client, names, options.force ?? false, options.day);
-  return feeds.map((feed, i) => {
+  const jobs = feeds.map((feed, i) => {
     const progress: Progress = { feed: feed.name, step: "fetching", bytes: 0, total: null };
     const job: Job = {
-      ...{ client, run, feed, place: i + 1, room, patience: { ...patient, ...options.patience } },
+      ...{ client, run, feed, place: i + 1, parents: [], room, patience: { ...patient, ...options.patience } },
+      ...{ isTaken: taken.includes(feed.name), isFirst: false, putOff: null },
       ...{ startedAt: new Date(), ms: 0, progress, staged: null, outcome: null },
       tell(news) {
         Object.assign(progress, news);
         options.onProgress?.(progress);
       },
     };
-    if (taken.includes(feed.name)) settle(job, refused(job, busy("another run is loading it")));
     return job;
   });
+  for (const job of jobs) {
+    job.parents = jobs.filter(({ feed }) => job.feed.parents.includes(feed.name));
+    if (job.isTaken) settle(job, refused(job, busy("another run is loading it")));
+  }
+  return jobs;
 }
 
 function busy(message: string): EtlError {
@@ -127,6 +145,10 @@ function busy(message: string): EtlError {
 }
 
 function settle(job: Job, outcome: Outcome): void {
+  const { status, error } = outcome;
+  // Who was first had all the time of the run, and who was slow itself would have been so in any other.
+  const hadNoTime = error?.code === "too_slow" && job.room.over.aborted && !job.isFirst;
+  if (status === "busy" || status === "deferred" || hadNoTime) job.putOff = error!.message;
   job.outcome = outcome;
   job.tell({ step: outcome.status });
 }
@@ -155,22 +177,25 @@ async function attempt(job: Job, step: () => Promise<Outcome | null>): Promise<v
   if (outcome) settle(job, outcome);
 }
 
-/** Stages all that there is time and room for. What would fill the room alone comes last. */
-async function stageAll(jobs: Job[]): Promise<void> {
-  const turn = inTurn(jobs);
-  for (const alone of [false, true]) {
+/** Stages all that there is time and room for. What would fill the room alone comes last, unless it leads. */
+async function stageAll(jobs: Job[], leader: string | null): Promise<void> {
+  const families = inTurn(jobs.filter(({ outcome }) => !outcome), leader);
+  const [first = []] = families;
+  for (const job of first) job.isFirst = true;
+  const isLed = first.at(-1)?.feed.name === leader;
+  const turn = families.flat();
+  for (const isLast of [false, true]) {
     for (const [i, job] of turn.entries()) {
-      if (job.outcome || job.staged) continue;
-      const parents = turn.slice(0, i).filter(({ feed }) => job.feed.parents.includes(feed.name));
-      const isOpen = parents.some(({ outcome, staged }) => !outcome && !staged);
-      if (!isOpen && !waitsFor(job, parents)) await attempt(job, () => fetchAndStage(job, alone));
+      if (job.outcome || job.staged || waitsFor(job)) continue;
+      const isOpen = turn.slice(0, i).some((other) => !other.outcome && !other.staged && job.parents.includes(other));
+      if (!isOpen) await attempt(job, () => fetchAndStage(job, isLast || (isLed && job.isFirst)));
     }
   }
 }
 
 /** Whether a parent waits for another run: then the feed does, too. */
-function waitsFor(job: Job, parents: Job[]): boolean {
-  const parent = parents.find(({ outcome }) => outcome?.status === "busy" || outcome?.status === "deferred");
+function waitsFor(job: Job): boolean {
+  const parent = job.parents.find(({ outcome }) => outcome?.status === "busy" || outcome?.status === "deferred");
   if (!parent) return false;
   const { status, error } = parent.outcome!;
   settle(job, refused(job, new EtlError(status, `it refers to ${parent.feed.name}, which waits`, error!.hint)));
@@ -241,12 +266,14 @@ async function textOf({ feed, patience }: Job, { body }: Download): Promise<Peek
 /** Has the tables of what is staged for this run alone, or leaves the feed to the next one. */
 async function claimAll(jobs: Job[]): Promise<void> {
   for (const job of jobs) {
-    if (job.outcome || waitsFor(job, jobs.filter(({ feed }) => job.feed.parents.includes(feed.name)))) continue;
+    if (job.outcome || waitsFor(job)) continue;
     await attempt(job, async () => {
       if (await claimTables(job.client, job.feed)) return null;
       throw busy("another run is writing its table, or one that is tied to it by a key");
     });
   }
+  // In a circle of keys a parent may be behind its child: each that waits is followed by those that refer to it.
+  while (jobs.some((job) => !job.outcome && waitsFor(job)));
 }
 
 /** Merges what is staged, and says what became of the feed. */
@@ -264,4 +291,12 @@ async function finish(job: Job): Promise<FeedReport> {
   const report = { feed: feed.name, status, bytes: job.progress.bytes, ...others, ms: job.ms };
   if (status === "changed" || status === "failed") await enter(client, run, startedAt, report);
   return report;
+}
+
+/** Remembers who waits on. What another run has is for that one to say. */
+async function remain(client: Client, leader: string | null, jobs: Job[]): Promise<void> {
+  const claimed = jobs.filter(({ isTaken }) => !isTaken);
+  const hadTurn = claimed.filter(({ putOff }) => putOff === null).map(({ feed }) => feed.name);
+  const putOff = claimed.flatMap(({ feed, putOff }) => putOff === null ? [] : [[feed.name, putOff]]);
+  await keepWaiting(client, leader, hadTurn, Object.fromEntries(putOff));
 }

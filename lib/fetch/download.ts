@@ -161,7 +161,9 @@ async function* receive(
         if (value) buffer = value.buffer;
         filled += value?.length ?? 0;
         clock.received(value?.length ?? 0);
-        onBytes(received += value?.length ?? 0);
+        received += value?.length ?? 0;
+        if (received === total) clock.hasAll();
+        onBytes(received);
         ended = done;
       }
       if (filled > 0) yield new Uint8Array(buffer, 0, filled);

@@ -24,6 +24,20 @@ as $$
     cross join jsonb_array_elements(a.report -> 'feeds') of_feed
     where of_feed ->> 'status' in ('unchanged', 'changed') and a.report ->> 'dry_run' = 'false'
     group by 1
+  ), waits as materialized (
+    select w.feed, w.since, w.problem from etl.waits() w
+  ), too_long as materialized (
+    select r.since
+    from (select distinct w.since from waits w) r
+    cross join common c
+    where now() > case
+      when c.schedule is null then r.since + interval '1 day' else etl.overdue_from(c.schedule, r.since)
+    end
+  ), put_off as (
+    select w.feed, string_agg(w.problem, '. ' order by w.since) as problem
+    from waits w
+    join too_long t on t.since = w.since
+    group by 1
   ), seen as (
     select
       f.name,
@@ -51,12 +65,15 @@ as $$
       case
         when c.verdict = 'secret refused' then c.verdict
         when fails.itself or c.verdict = 'failing' then 'failing'
+        when p.problem is not null then 'late'
         when not s.has_content and s.changed is null and s.good is null then 'never ran'
         else coalesce(c.verdict, 'ok')
       end as verdict,
-      fails.itself
+      fails.itself,
+      p.problem as put_off
     from seen s
     cross join common c
+    left join put_off p on p.feed = s.name
     -- Each failure is in the ledger: a later call that is known to be answered well has not failed.
     cross join lateral (
       select s.failed > coalesce(greatest(s.changed, s.good, c.known), '-infinity') as itself
@@ -70,6 +87,7 @@ as $$
       case
         when j.verdict = 'failing' and j.itself then j.error
         when j.verdict = 'never ran' then 'Nothing was ever loaded'
+        when j.verdict = 'late' then j.put_off
       end,
       c.message,
       case when c.schedule is null then 'No schedule: see etl.schedule()' end
@@ -87,7 +105,40 @@ $$;
 comment on function etl.health() is
   'A row for each enabled feed. verdict: ok, late, failing, never ran, secret refused; message says why, empty where
 all is well. last_good_answer is null where pg_net is missing, or has lost its answers or dropped them after its six
-hours. Without pg_cron and pg_net the ledger alone is judged: it does not show a recovery that changed nothing.';
+hours. Without pg_cron and pg_net the ledger alone is judged: it does not show a recovery that changed nothing. A feed
+that is put off at each tick is late after two of them, or after a day where nothing is scheduled.';
+
+create or replace function etl.waits()
+returns table (feed text, since timestamptz, problem text)
+language sql stable
+set search_path = ''
+as $$
+  select
+    w.feed,
+    w.since,
+    format(
+      '%s; it is put off since %s. Run it alone: POST {"feeds":[%s]} to the function, or deno task etl with its name',
+      w.reason, w.since, to_json(w.feed)
+    )
+  from etl.waiting w
+  union all
+  select
+    f.name,
+    a.xact_start,
+    format(
+      'Another run has had it since %s. Where that hangs, end it: select pg_terminate_backend(%s)', a.xact_start, a.pid
+    )
+  from pg_catalog.pg_locks l
+  join pg_catalog.pg_stat_activity a on a.pid = l.pid
+  -- As etl.claim_feeds() locks it.
+  join etl.feeds f on hashtext(f.name)::oid = l.objid
+  where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+    and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())
+    and l.classid = hashtext('tdc-etl feed')::oid
+$$;
+comment on function etl.waits() is
+  'The feeds that wait, since when, why and what to do: those that the runs put off, and those that a run has now, for
+whoever comes after it. since is null where the run is another role''s, and this one may not see it.';
 
 create or replace function etl.trouble(out verdict text, out message text, out rests_on timestamptz)
 language plpgsql stable

@@ -34,21 +34,21 @@ begin
     join pg_catalog.pg_constraint c on c.conrelid = to_regclass(child.target) and c.contype = 'f'
     join etl.feeds parent on to_regclass(parent.target) = c.confrelid
     where c.conrelid <> c.confrelid
-  ), depths as (
-    select f.name, 0 as depth
-    from etl.feeds f
+  ), ancestors as (
+    select p.child, p.parent as ancestor
+    from parents p
     union
-    select p.child, d.depth + 1
-    from depths d
-    join parents p on p.parent = d.name
-    where d.depth < (select count(*) from etl.feeds)
+    select a.child, p.parent
+    from ancestors a
+    join parents p on p.child = a.ancestor
   )
   select to_jsonb(f) || jsonb_build_object(
-    'parents', (select coalesce(jsonb_agg(p.parent), '[]') from parents p where p.child = f.name),
-    'last_run', greatest(
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed'),
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'failed')
-    ),
+    'parents', (select coalesce(jsonb_agg(distinct p.parent), '[]') from parents p where p.child = f.name),
+    'turn', case
+      when w.led then '3 ' || to_char(w.since at time zone 'UTC', 'YYYYMMDDHH24MISSUS')
+      when w.feed is not null then '1 ' || to_char(w.since at time zone 'UTC', 'YYYYMMDDHH24MISSUS')
+      else concat('2 ', to_char(last_run at time zone 'UTC', 'YYYYMMDDHH24MISSUS'))
+    end,
     'etag', s.etag, 'last_modified', s.last_modified,
     'content_hash', s.content_hash, 'content_length', s.content_length,
     'address', address.asked, 'backfill', address.backfill,
@@ -72,16 +72,25 @@ begin
       where r.feed = f.name
         and (r.sqlstate !~ '^(22|23502|23514)' or r.reason ~ '^(is refused by a trigger|fits no partition)')
     )
+  left join etl.waiting w on w.feed = f.name
+  cross join lateral (
+    select greatest(
+      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed'),
+      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'failed')
+    ) as last_run
+  ) ledger
   where f.name = any (names) or (names = '{}' and f.enabled)
-  order by (select max(d.depth) from depths d where d.name = f.name), f.name;
+  -- Whoever is below another has more above it; those of a circle have the same.
+  order by (select count(*) from ancestors a where a.child = f.name and a.ancestor <> f.name), f.name;
 end
 $$;
 comment on function etl.plan(text[], boolean, date) is
   'The feeds of a run, parents before children by the foreign keys: each a row of etl.feeds with the names of its
-parents, when it was last changed or failed (last_run), and the validators of its etl.feed_state. All enabled feeds
-where no name is given. Raises ETL01 for a name that is not in etl.feeds. Validators are null where they must not be
-used: when forced, when a definition has changed, while there are rejects that depend on more than their record. Those
-alone that hold no value of a type (class 22), lack one (23502) or break a CHECK (23514) do not; but whatever a
+parents, its turn, and the validators of its etl.feed_state. All enabled feeds where no name is given. Raises ETL01 for
+a name that is not in etl.feeds. turn is a text, the least of them first: those that wait, longest first; then who was
+changed or failed longest ago; then those that led a run and wait all the same. Validators are null where they must not
+be used: when forced, when a definition has changed, while there are rejects that depend on more than their record.
+Those alone that hold no value of a type (class 22), lack one (23502) or break a CHECK (23514) do not; but whatever a
 trigger refuses does, and what fits no partition. address: the URL with its dates, of the day that is given, else of
 today; null where they cannot be written. backfill: it is the file of another day than today''s, and no validator is
 used. not_yet: that there is no such file is no failure, for the feed was changed within fresh_within, or two days.
