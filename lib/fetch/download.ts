@@ -13,6 +13,8 @@ export interface Source {
 
 /** An answer of the partner's server. Its body is closed at the end of the block that holds it, read or not. */
 export interface Download extends AsyncDisposable {
+  /** Nothing has changed since the validators were stored (304), and there is no body. */
+  isUnchanged: boolean;
   etag: string | null;
   lastModified: string | null;
   /** Bytes announced by the server, null where it did not say. */
@@ -24,13 +26,13 @@ export interface Download extends AsyncDisposable {
   body: AsyncGenerator<Uint8Array>;
 }
 
-/** Asks for the feed; null where it has not changed since the validators were stored (304). `over` ends it. */
+/** Asks for the feed. `over` ends it. */
 export async function openDownload(
   source: Source,
   patience: Patience = patient,
   onBytes: (received: number) => void = () => {},
   over?: AbortSignal,
-): Promise<Download | null> {
+): Promise<Download> {
   const url = checkUrl(source.url);
   // Deno 2.9 unpacks only the first member of a gzip answer, in silence; "identity" leaves the unpacking to us.
   const headers = new Headers({ "accept": "*/*", "accept-encoding": "identity", "user-agent": "tdc-etl" });
@@ -38,11 +40,14 @@ export async function openDownload(
   if (source.last_modified) headers.set("if-modified-since", source.last_modified);
   const clock = new StallClock(patience, place(url), over);
   const response = await request(url, headers, clock, patience.retryMs, over);
-  if (response.status === 304) return null;
-  const length = response.headers.get("content-length");
+  const isUnchanged = response.status === 304;
+  // A 304 may tell the length of the body that it spares us.
+  const length = isUnchanged ? null : response.headers.get("content-length");
   // Sent twice, it arrives as "5, 5".
   const total = length === null ? null : Number(length.split(",")[0]);
-  const refusal = notTaken(url, response.headers) ?? (total !== null ? tooBig(total, patience.bytes) : null);
+  const refusal = isUnchanged
+    ? null
+    : notTaken(url, response.headers) ?? (total !== null ? tooBig(total, patience.bytes) : null);
   if (refusal) {
     await response.body?.cancel();
     throw refusal;
@@ -53,8 +58,10 @@ export async function openDownload(
     onBytes(received);
   });
   return {
-    etag: response.headers.get("etag"),
-    lastModified: strongDate(response.headers),
+    isUnchanged,
+    // What a 304 does not name is as it was.
+    etag: response.headers.get("etag") ?? (isUnchanged ? source.etag : null),
+    lastModified: strongDate(response.headers) ?? (isUnchanged ? source.last_modified : null),
     total,
     body,
     async [Symbol.asyncDispose]() {
