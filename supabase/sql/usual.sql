@@ -147,9 +147,9 @@ as $$
       select distinct substr(plain.name, i, 2) from generate_series(1, greatest(length(plain.name) - 1, 1)) i
     ) as pairs
     from (
-      select true as is_gone, g.name from unnest(gone) g(name)
+      select true as is_gone, g.name from unnest(gone[:100]) g(name)
       union all
-      select false, u.name from unnest(unplaced) u(name)
+      select false, u.name from unnest(unplaced[:100]) u(name)
     ) n
     cross join lateral regexp_replace(lower(n.name), '[^[:alnum:]]', '', 'g') plain(name)
   ), compared as (
@@ -175,7 +175,8 @@ as $$
 $$;
 comment on function etl.likely_names(text[], text[]) is
   'New name -> column, as etl.feeds.columns has it, for the columns that are gone and most likely renamed: each other''s
-likest by the pairs of letters that they share, or the only ones. Null where none is.';
+likest by the pairs of letters that they share, or the only ones. Null where none is. Of more than 100 names, which are
+another file, the first 100 are compared.';
 
 create or replace function etl.listed(names text[])
 returns text
