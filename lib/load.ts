@@ -18,15 +18,17 @@ import {
   type Outcome,
   plan,
   remember,
+  rememberValidators,
   stage,
   type Staged,
   unchanged,
+  type Validators,
   vaultSecrets,
 } from "./database/statements.ts";
 import { begin, beginFeed, end, endFeed, undoFeed } from "./database/transaction.ts";
 import { asEtlError, EtlError } from "./errors.ts";
 import { type Asking, asking, secretsFrom, secretsIn } from "./fetch/asking.ts";
-import { type Download, openDownload, type Validators } from "./fetch/download.ts";
+import { type Download, type Known, openDownload } from "./fetch/download.ts";
 import type { Peekable } from "./format/peekable.ts";
 import { openRows, openText } from "./format/rows.ts";
 import { hashOf } from "./format/scan/scanner.ts";
@@ -112,6 +114,8 @@ interface Job {
   progress: Progress;
   tell(news: Partial<Progress>): void;
   staged: Staged | null;
+  /** Of an answer that brought nothing new. */
+  validators: Validators | null;
   /** What became of it, once that is known. */
   outcome: Outcome | null;
 }
@@ -125,7 +129,7 @@ async function plannedJobs(client: Client, run: string, room: Room, options: Loa
     const job: Job = {
       ...{ client, run, feed, place: i + 1, parents: [], room, patience: { ...patient, ...options.patience } },
       ...{ isTaken: taken.includes(feed.name), isFirst: false, putOff: null },
-      ...{ startedAt: new Date(), ms: 0, progress, staged: null, outcome: null },
+      ...{ startedAt: new Date(), ms: 0, progress, staged: null, validators: null, outcome: null },
       tell(news) {
         Object.assign(progress, news);
         options.onProgress?.(progress);
@@ -210,13 +214,13 @@ async function fetchAndStage(job: Job, alone: boolean): Promise<Outcome | null> 
   job.tell({});
   const asked = await askingOf(job);
   await using download = await ask(job, asked, feed);
-  if (!download) return unchanged;
+  if (download.isUnchanged) return nothingNew(job, { ...download, total: feed.content_length });
   if (!alone && room.isFilledBy(download.total ?? 0)) return null;
   if (!isAsLongAsLast(download, feed)) return await take(job, download);
   // So it is most likely the same: it is read for its hash alone, and asked for again if it is not.
-  if (await hashOf(await textOf(job, download)) === feed.content_hash) return unchanged;
+  if (await hashOf(await textOf(job, download)) === feed.content_hash) return nothingNew(job, download);
   await using again = await ask(job, asked, { etag: null, last_modified: null });
-  return again ? await take(job, again) : unchanged;
+  return await take(job, again);
 }
 
 /** The feed's request; the secrets in it are looked up, where it has any. */
@@ -225,17 +229,27 @@ async function askingOf({ client, feed }: Job): Promise<Asking> {
   return asking(feed, names.length > 0 ? secretsFrom(await vaultSecrets(client, names), names) : {});
 }
 
-async function ask({ patience, room, tell }: Job, asked: Asking, validators: Validators): Promise<Download | null> {
+/** The same content may have come with other validators. */
+function nothingNew(job: Job, { etag, lastModified, total }: Validators): Outcome {
+  job.validators = { etag, lastModified, total };
+  return unchanged;
+}
+
+async function ask({ patience, room, tell }: Job, asked: Asking, known: Known): Promise<Download> {
   const longestWaitMs = Math.min(patience.longestWaitMs, room.timeLeft);
   const download = await openDownload(
     asked,
-    validators,
+    known,
     { ...patience, longestWaitMs },
     (bytes) => tell({ bytes }),
     room.over,
   );
-  tell({ total: download?.total ?? null });
+  tell({ total: download.total });
   return download;
+}
+
+function areLast({ etag, lastModified, total }: Validators, feed: Feed): boolean {
+  return etag === feed.etag && lastModified === feed.last_modified && total === feed.content_length;
 }
 
 function isAsLongAsLast({ total }: Download, feed: Feed): boolean {
@@ -250,7 +264,7 @@ async function take(job: Job, download: Download): Promise<Outcome | null> {
   await stage(client, feed, place, { ...rows, chunks: room.fill(rows.chunks) });
   if (rows.records.hash === feed.content_hash) {
     await undoFeed(client);
-    return unchanged;
+    return nothingNew(job, download);
   }
   room.keep();
   const { header, records: { broken, sentinel, hash } } = rows;
@@ -278,7 +292,7 @@ async function claimAll(jobs: Job[]): Promise<void> {
 
 /** Merges what is staged, and says what became of the feed. */
 async function finish(job: Job): Promise<FeedReport> {
-  const { client, run, feed, startedAt, place, staged } = job;
+  const { client, run, feed, startedAt, place, staged, validators } = job;
   if (!job.outcome) {
     job.tell({ step: "merging" });
     await attempt(job, async () => {
@@ -289,6 +303,7 @@ async function finish(job: Job): Promise<FeedReport> {
   }
   const { status, ...others } = job.outcome!;
   const report = { feed: feed.name, status, bytes: job.progress.bytes, ...others, ms: job.ms };
+  if (validators && !areLast(validators, feed)) await rememberValidators(client, feed, validators);
   if (status === "changed" || status === "failed") await enter(client, run, startedAt, report);
   return report;
 }

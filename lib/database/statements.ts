@@ -115,7 +115,10 @@ export async function stage(client: Client, feed: Feed, place: number, rows: Row
 export type Staged =
   & Pick<Rows, "header">
   & Pick<Rows["records"], "broken" | "sentinel" | "hash">
-  & Pick<Download, "etag" | "lastModified" | "total">;
+  & Validators;
+
+/** What an answer brings by which the next one may be known to be the same. */
+export type Validators = Pick<Download, "etag" | "lastModified" | "total">;
 
 /** Merges what was staged at this place. */
 export async function merge(
@@ -146,13 +149,24 @@ export async function merge(
 export async function remember(
   client: Client,
   feed: Feed,
-  { etag, lastModified, hash, total }: Staged,
+  { header, etag, lastModified, hash, total }: Staged,
   records: number,
 ): Promise<void> {
   await client.query(
-    "select etl.remember($1, $2, $3, $4, $5, $6)",
-    [JSON.stringify(feed), etag, lastModified, hash, total, records],
+    "select etl.remember($1, $2, $3, $4, $5, $6, $7)",
+    [JSON.stringify(feed), etag, lastModified, hash, total, records, header === null],
   );
+}
+
+/** Keeps the validators of a later answer with the same content. */
+export async function rememberValidators(
+  client: Client,
+  { name, content_hash }: Feed,
+  { etag, lastModified, total }: Validators,
+): Promise<void> {
+  await client.query("select etl.remember_validators($1, $2, $3, $4, $5)", [
+    ...[name, content_hash, etag, lastModified, total],
+  ]);
 }
 
 /** The ledger: a row for each feed that changed or failed. */

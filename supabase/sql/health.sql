@@ -11,7 +11,11 @@ returns table (
   last_error text,
   open_rejects bigint,
   last_good_answer timestamptz,
-  next_run timestamptz
+  next_run timestamptz,
+  failing_since timestamptz,
+  hint text,
+  records bigint,
+  usual_records bigint
 )
 language sql stable
 set search_path = ''
@@ -40,17 +44,25 @@ as $$
     group by 1
   ), seen as (
     select
+      f as definition,
+      s as state,
       f.name,
-      exists (select from etl.feed_state s where s.feed = f.name) as has_content,
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed') as changed,
+      change.finished_at as changed,
       failure.finished_at as failed,
       failure.error,
-      (select count(*) from etl.rejects r where r.feed = f.name) as rejects,
-      good.at as good
+      coalesce(waiting.rejects, 0) as rejects,
+      good.at as good,
+      -- Each failure is in the ledger: a later call that is known to be answered well has not failed.
+      coalesce(greatest(change.finished_at, good.at, c.known), '-infinity') as last_well
     from etl.feeds f
+    cross join common c
+    left join etl.feed_state s on s.feed = f.name
     left join good on good.feed = f.name
     -- All at once: feed by feed Postgres might read all rejects for each.
     left join (select r.feed, count(*) as rejects from etl.rejects r group by r.feed) waiting on waiting.feed = f.name
+    cross join lateral (
+      select max(r.finished_at) as finished_at from etl.runs r where r.feed = f.name and r.status = 'changed'
+    ) change
     left join lateral (
       select r.finished_at, r.error
       from etl.runs r
@@ -64,32 +76,33 @@ as $$
       s.*,
       case
         when c.verdict = 'secret refused' then c.verdict
-        when fails.itself or c.verdict = 'failing' then 'failing'
+        when s.failed > s.last_well or c.verdict = 'failing' then 'failing'
         when p.problem is not null then 'late'
-        when not s.has_content and s.changed is null and s.good is null then 'never ran'
-        else coalesce(c.verdict, 'ok')
+        when c.verdict is not null then c.verdict
+        when never.loaded then 'never ran'
+        else coalesce(unusual.verdict, 'ok')
       end as verdict,
-      fails.itself,
-      p.problem as put_off
+      never.loaded as never_loaded,
+      p.problem as put_off,
+      unusual.verdict as unusual,
+      unusual.message,
+      unusual.hint
     from seen s
     cross join common c
     left join put_off p on p.feed = s.name
-    -- Each failure is in the ledger: a later call that is known to be answered well has not failed.
-    cross join lateral (
-      select s.failed > coalesce(greatest(s.changed, s.good, c.known), '-infinity') as itself
-    ) fails
+    cross join lateral (select s.state is null and s.changed is null and s.good is null as loaded) never
+    cross join lateral etl.unusual(s.definition, s.state, s.changed) unusual
   )
   select
     j.name,
     j.verdict,
     concat_ws(
       '. ',
-      case
-        when j.verdict = 'failing' and j.itself then j.error
-        when j.verdict = 'never ran' then 'Nothing was ever loaded'
-        when j.verdict = 'late' then j.put_off
-      end,
+      case when j.verdict = 'failing' and j.failed > j.last_well then j.error end,
+      case when j.verdict = 'late' then j.put_off end,
+      case when j.verdict in ('late', 'never ran') and j.never_loaded then 'Nothing was ever loaded' end,
       c.message,
+      case when j.verdict = j.unusual then j.message end,
       case when c.schedule is null then 'No schedule: see etl.schedule()' end
     ),
     j.changed,
@@ -97,16 +110,28 @@ as $$
     j.error,
     j.rejects,
     j.good,
-    c.next_run
+    c.next_run,
+    failing.since,
+    case when j.verdict = j.unusual then j.hint end,
+    (j.state).records,
+    (j.state).usual_records
   from judged j
   cross join common c
+  left join lateral (
+    select min(r.finished_at) as since
+    from etl.runs r
+    where j.verdict = 'failing' and r.feed = j.name and r.status = 'failed' and r.finished_at > j.last_well
+  ) failing on true
   order by j.name
 $$;
 comment on function etl.health() is
-  'A row for each enabled feed. verdict: ok, late, failing, never ran, secret refused; message says why, empty where
-all is well. last_good_answer is null where pg_net is missing, or has lost its answers or dropped them after its six
-hours. Without pg_cron and pg_net the ledger alone is judged: it does not show a recovery that changed nothing. A feed
-that is put off at each tick is late after two of them, or after a day where nothing is scheduled.';
+  'A row for each enabled feed. verdict, gravest first: secret refused, failing, late, never ran, drifted, shrunk,
+stale, ok; message says why, empty where all is well, and hint holds the line to run, where there is one. failing_since
+is the first failure since the feed was last known to be well. records are those of its last body, usual_records those
+of the last one that was not shrunk. last_good_answer is null where pg_net is missing, or has lost its answers or
+dropped them after its six hours. Without pg_cron and pg_net the ledger alone is judged: it does not show a recovery
+that changed nothing. A feed that is put off at
+each tick is late after two of them, or after a day where nothing is scheduled.';
 
 create or replace function etl.waits()
 returns table (feed text, since timestamptz, problem text)

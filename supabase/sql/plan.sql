@@ -24,7 +24,8 @@ begin
     where (f.name = any (names) or (names = '{}' and f.enabled)) and etl.address(f, day) = f.url;
     if unknown is not null then
       raise exception 'the URL of % holds no {day}', unknown
-        using errcode = 'ETL12', hint = 'Name the feeds to load: only where a URL holds {day} is there a file of a day.';
+        using errcode = 'ETL12',
+          hint = 'Name the feeds to load: only where a URL holds {day} is there a file of a day.';
     end if;
   end if;
   return query
@@ -156,7 +157,8 @@ $$;
 comment on function etl.root_of(regclass) is 'The partitioned table that a partition belongs to; any other itself.';
 
 create or replace function etl.remember(
-  planned jsonb, etag text, last_modified text, content_hash text, content_length bigint, records bigint
+  planned jsonb, etag text, last_modified text, content_hash text, content_length bigint, records bigint,
+  as_json boolean
 )
 returns void
 language plpgsql
@@ -164,37 +166,75 @@ set search_path = ''
 as $$
 declare
   present etl.feeds := (select f from etl.feeds f where f.name = planned ->> 'name');
-  -- The target's definition is what it is now, under the lock of the merge: the one that was obeyed.
-  state etl.feed_state := row(
-    present.name, etag, last_modified, content_hash, content_length, etl.definition_hash(present),
-    etl.carried_columns(), records
-  );
+  before etl.feed_state := (select s from etl.feed_state s where s.feed = present.name);
+  state etl.feed_state := before;
 begin
   if (planned ->> 'backfill')::boolean then
     update etl.feed_state s set definition_hash = '' where s.feed = present.name and s.definition_hash <> '';
     return;
   end if;
-  if etl.definition(present) is distinct from etl.definition(jsonb_populate_record(null::etl.feeds, planned))
-    -- ON CONFLICT alone would lock the row, which is a write, too.
-    or exists (select from etl.feed_state s where s is not distinct from state)
-  then
+  if etl.definition(present) is distinct from etl.definition(jsonb_populate_record(null::etl.feeds, planned)) then
+    return;
+  end if;
+  state.feed := present.name;
+  state.etag := etag;
+  state.last_modified := last_modified;
+  state.content_hash := content_hash;
+  state.content_length := content_length;
+  -- The target's definition is what it is now, under the lock of the merge: the one that was obeyed.
+  state.definition_hash := etl.definition_hash(present);
+  state := etl.note_columns(
+    state, to_regclass(present.target), as_json and (records < 10 or records < before.usual_records / 10)
+  );
+  state := etl.note_records(state, present, records);
+  -- ON CONFLICT alone would lock the row, which is a write, too.
+  if state is not distinct from before then
     return;
   end if;
   insert into etl.feed_state as s (
-    feed, etag, last_modified, content_hash, content_length, definition_hash, carried_columns, records
+    feed, etag, last_modified, content_hash, content_length, definition_hash, carried_columns, ignored_columns,
+    gone_columns, unplaced_columns, drifted_since, records, usual_records, shrunk_since
   )
-  select state.*
+  values (
+    state.feed, state.etag, state.last_modified, state.content_hash, state.content_length, state.definition_hash,
+    state.carried_columns, state.ignored_columns, state.gone_columns, state.unplaced_columns, state.drifted_since,
+    state.records, state.usual_records, state.shrunk_since
+  )
   on conflict on constraint feed_state_pkey do update
   set etag = excluded.etag, last_modified = excluded.last_modified, content_hash = excluded.content_hash,
     content_length = excluded.content_length, definition_hash = excluded.definition_hash,
-    carried_columns = excluded.carried_columns, records = excluded.records;
+    carried_columns = excluded.carried_columns, ignored_columns = excluded.ignored_columns,
+    gone_columns = excluded.gone_columns, unplaced_columns = excluded.unplaced_columns,
+    drifted_since = excluded.drifted_since, records = excluded.records, usual_records = excluded.usual_records,
+    shrunk_since = excluded.shrunk_since;
 end
 $$;
-comment on function etl.remember(jsonb, text, text, text, bigint, bigint) is
-  'Keeps what lets the next run find out that nothing is new, for a feed as etl.plan() gave it, while its
-etl_columns are there. Keeps nothing where the feed was redefined or removed meanwhile, and writes nothing where all
-is as it was. After the file of another day the next run trusts no validator: it brings back what that file was older
-in.';
+comment on function etl.remember(jsonb, text, text, text, bigint, bigint, boolean) is
+  'Keeps what lets the next run find out that nothing is new, and health what the body was like, for a feed as
+etl.plan() gave it, while its etl_columns are there. Keeps nothing where the feed was redefined or removed meanwhile,
+and writes nothing where all is as it was. After the file of another day the next run trusts no validator: it brings
+back what that file was older in.';
+
+create or replace function etl.remember_validators(
+  feed_name text, content_hash text, etag text, last_modified text, content_length bigint
+)
+returns void
+language sql
+set search_path = ''
+as $$
+  update etl.feed_state s
+  set etag = remember_validators.etag, last_modified = remember_validators.last_modified,
+    content_length = remember_validators.content_length
+  where s.ctid = (
+    select l.ctid
+    from etl.feed_state l
+    where l.feed = feed_name and l.content_hash = remember_validators.content_hash
+    for update skip locked
+  )
+$$;
+comment on function etl.remember_validators(text, text, text, text, bigint) is
+  'Keeps the validators of a later answer with the same content. Waits for nobody: what is not kept now is kept by the
+next run.';
 
 create or replace function etl.definition(feed etl.feeds)
 returns jsonb
