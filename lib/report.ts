@@ -26,6 +26,8 @@ export interface FeedReport extends Counts {
   /** Source columns that the target table does not have. */
   ignored_columns: string[];
   ms: number;
+  /** What is no error, and worth knowing all the same. */
+  note: string | null;
   error: ErrorReport | null;
 }
 

@@ -49,6 +49,7 @@ export function printReport(report: Report): void {
       console.log(`${feed.feed}: ${feed.withheld.rows} rows that the file lacks stay, for ${feed.withheld.why}`);
       console.log(`${" ".repeat(feed.feed.length + 2)}To have them go: select etl.approve('${feed.feed}')`);
     }
+    if (feed.note) console.log(`${feed.feed}: ${feed.note}`);
     if (feed.error) printError(feed.error);
   }
   if (report.feeds.length === 0) console.log("No feed is enabled in etl.feeds.");

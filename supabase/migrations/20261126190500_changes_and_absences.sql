@@ -1,5 +1,5 @@
--- With etl.feeds.contents = 'changes' rejects of several files wait side by side, each with the number of its own file; and
--- what absent keeps is a row of the table, which has no number.
+-- With etl.feeds.contents = 'changes' rejects of several files wait side by side, each with the number of its own file;
+-- and a row that stays though the file lacks it has no number.
 alter table etl.rejects drop constraint if exists rejects_pkey;
 alter table etl.rejects
   alter column record_number drop not null,
@@ -30,8 +30,8 @@ alter table etl.feed_state
   add column if not exists withheld_of bigint,
   add column if not exists withheld_why text;
 comment on column etl.feed_state.withheld is
-  'Rows that the last file lacks and that were neither deleted nor marked: see etl.approve(). As long as etl.feeds.absent
-is not keep.';
+  'Rows that the last file lacks and that were neither deleted nor marked: see etl.approve(). As long as
+etl.feeds.absent is not keep.';
 comment on column etl.feed_state.withheld_of is
   'Rows that the table had before the first file of which rows are withheld; null where none are.';
 comment on column etl.feed_state.withheld_why is 'Why not, in words; null where none were withheld.';

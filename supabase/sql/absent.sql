@@ -54,8 +54,8 @@ begin
     needs_order, lenient
   )
   select
-    next, 'etl$absent_since', false, c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.kind, '{}',
-    false, false, false
+    next, 'etl$absent_since', false, c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.kind,
+    '{}', false, false, false
   from etl.loadable_columns(target) c
   where c.name = 'absent_since';
   if not as_json then
@@ -121,10 +121,10 @@ begin
 end
 $$;
 comment on function etl.remove_absent(etl.feeds, regclass, uuid, boolean, bigint) is
-  'Deletes or marks the rows that the staged file lacks, once its records are merged; inserted: how many of them are new.
-is_whole: whether the file is known to be whole. Withholds all of it, and says how many rows of how many, and why, where the file may be cut short,
-where a reject may be one of these rows, or where they are too many: unless etl.approve() has permitted so many. What
-cannot go is a reject without a number.';
+  'Deletes or marks the rows that the staged file lacks, once its records are merged; inserted: how many of them are
+new. is_whole: whether the file is known to be whole. Withholds all of it, and says how many rows of how many, and why,
+where the file may be cut short, where a reject may be one of these rows, or where they are too many: unless
+etl.approve() has permitted so many. What cannot go is a reject without a number.';
 
 create or replace function etl.find_absent(feed etl.feeds, target regclass)
 returns bigint
@@ -179,8 +179,9 @@ begin
 end
 $$;
 comment on function etl.find_absent(etl.feeds, regclass) is
-  'Fills etl_typed with the keys of the rows that the staged file lacks, but for those that are marked already: no record
-has such a key, be it loaded, a duplicate or rejected. Returns the number of rejected records whose key cannot be read.';
+  'Fills etl_typed with the keys of the rows that the staged file lacks, but for those that are marked already: no
+record has such a key, be it loaded, a duplicate or rejected. Returns the number of rejected records whose key cannot
+be read.';
 
 create or replace function etl.key_record(target regclass)
 returns text
@@ -190,7 +191,8 @@ as $$
   select 'jsonb_build_object(' || string_agg(format('%L, t.%I', k.name, k.name), ', ' order by k.position) || ')'
   from unnest(etl.key_of(target)) with ordinality as k(name, position)
 $$;
-comment on function etl.key_record(regclass) is 'SQL text: the key of t, column -> value, as etl.rejects.record has it.';
+comment on function etl.key_record(regclass) is
+  'SQL text: the key of t, column -> value, as etl.rejects.record has it.';
 
 create or replace function etl.remove_rows(feed etl.feeds, target regclass)
 returns bigint
@@ -262,8 +264,8 @@ begin
 end
 $$;
 comment on function etl.remove_rows(etl.feeds, regclass) is
-  'Deletes or marks the rows of etl_typed and returns how many; those that cannot go are in etl_rejected after it. Raises
-ETL05 where a trigger or a policy keeps some without a word.';
+  'Deletes or marks the rows of etl_typed and returns how many; those that cannot go are in etl_rejected after it.
+Raises ETL05 where a trigger or a policy keeps some without a word.';
 
 create or replace function etl.keep_referenced(target regclass)
 returns void

@@ -1,4 +1,4 @@
--- What a person permits that the loader does not do by itself.
+-- What a person accepts, once health has shown it.
 
 create or replace function etl.approve(feed_name text)
 returns text
@@ -6,26 +6,34 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  of_feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
-  removals bigint := (select s.withheld from etl.feed_state s where s.feed = feed_name);
+  feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
+  state etl.feed_state := (select s from etl.feed_state s where s.feed = feed_name);
+  removals bigint := case when feed.absent <> 'keep' then state.withheld end;
 begin
-  if of_feed.name is null then
-    raise exception 'there is no feed %', feed_name
-      using errcode = 'ETL01',
-        hint = 'etl.feeds has: '
-          || coalesce((select string_agg(f.name, ', ' order by f.name) from etl.feeds f), 'none');
+  if feed.name is null then
+    raise exception 'there is no feed %', feed_name using errcode = 'ETL01', hint = 'table etl.feeds has them.';
   end if;
-  if of_feed.absent = 'keep' or coalesce(removals, 0) = 0 then
-    return format('Nothing of %s is withheld.', of_feed.name);
+  perform etl.accept_usual(feed_name);
+  if removals > 0 then
+    insert into etl.approvals as a (feed, removals) values (feed_name, removals)
+    on conflict on constraint approvals_pkey do update
+    set removals = excluded.removals, approved_at = excluded.approved_at;
   end if;
-  insert into etl.approvals as a (feed, removals) values (of_feed.name, removals)
-  on conflict on constraint approvals_pkey do update
-  set removals = excluded.removals, approved_at = excluded.approved_at;
-  return format('The next run may %s up to %s rows of %s.', of_feed.absent, removals, of_feed.target);
+  return coalesce(nullif(concat_ws(
+    ' ',
+    case
+      when state.drifted_since is not null or state.shrunk_since is not null
+        then format('The columns of its last file are usual now, and so are %s records.', state.records)
+    end,
+    case
+      when removals > 0 then format('The next run may %s up to %s rows of %s.', feed.absent, removals, feed.target)
+    end
+  ), ''), 'There is nothing to accept.');
 end
 $$;
 comment on function etl.approve(text) is
-  'Permits the next run to delete or mark as many rows as the last one withheld, and no more; says how many. Raises
-ETL01 for a name that is not in etl.feeds.';
+  'Accepts what health says of the feed''s last file: its columns, how many records it has, and the removal of as many
+rows as it lacks and were withheld, by the next run and no more than these. Says what it has accepted. Raises ETL01 for
+a name that is not in etl.feeds.';
 
 revoke all on all functions in schema etl from public;

@@ -1,6 +1,7 @@
 -- The merge: what is new or differs goes into the target, what breaks a rule into etl.rejects. Its steps are, in order,
 -- in cells.sql, cast.sql, rules.sql, relations.sql, write.sql (with isolate.sql) and rejects.sql; of a feed of changes
--- in waiting.sql, too, and of one whose absent rows are to go in absent.sql. The temp tables that they hand each other are described in stage.sql.
+-- in retries.sql, too, and of one whose absent rows are to go in absent.sql. The temp tables that they hand each other
+-- are described in stage.sql.
 
 create or replace function etl.merge(
   feed_name text, run uuid, place int, header text[], sentinel text, is_whole boolean default false,
@@ -34,13 +35,13 @@ begin
   deleted := 0;
   changed := false;
   if rejects_wait then
-    perform etl.gather_waiting(feed, target);
+    perform etl.gather_retries(feed, target);
   end if;
   if place is not null then
     perform etl.take_staged(feed, place, header);
     select count(*) into new_records from pg_temp.etl_staging;
     perform etl.find_cells(feed, as_json, sentinel);
-    if feed.absent = 'mark' then
+    if feed.absent = 'mark' and is_whole is not null then
       perform etl.carry_mark(target, as_json);
     end if;
     select m.* into inserted, updated, unchanged, duplicate
@@ -48,13 +49,13 @@ begin
     sources := array(select c.source from pg_temp.etl_columns c order by c.position);
     ignored_columns := array(select c.source from pg_temp.etl_columns c where c.name is null order by c.position);
     if rejects_wait then
-      perform etl.add_waiting(feed, target, as_json);
+      perform etl.add_retries(feed, target, as_json);
     else
       rejected := etl.rejected_count();
       perform etl.check_limit(feed, new_records);
       changed := etl.keep_rejects(feed, run, as_json);
     end if;
-    if feed.absent <> 'keep' then
+    if feed.absent <> 'keep' and is_whole is not null then
       select a.* into absent from etl.remove_absent(feed, target, run, is_whole, inserted) a;
       deleted := absent.deleted;
       withheld := absent.withheld;
@@ -65,14 +66,14 @@ begin
   end if;
   read := new_records;
   if rejects_wait then
-    select w.* into waiting from etl.try_waiting(feed, target, new_records) w;
+    select w.* into waiting from etl.try_retries(feed, target, new_records) w;
     read := read + waiting.read;
     inserted := inserted + waiting.inserted;
     updated := updated + waiting.updated;
     unchanged := unchanged + waiting.unchanged;
     duplicate := duplicate + waiting.duplicate;
     rejected := waiting.rejected;
-    changed := etl.keep_waiting(feed, run);
+    changed := etl.keep_retries(feed, run);
     if place is not null then
       perform etl.empty_tables();
       perform etl.map_columns(feed, sources);
@@ -92,9 +93,10 @@ comment on function etl.merge(text, uuid, int, text[], text, boolean) is
 (the last record wins), writes what is new or differs, and returns the counts. Nothing is written where nothing
 changed. The staging table is gone after it; etl_columns stays for etl.remember(). place: null where nothing new came,
 so that the rejects alone are tried that wait; header: as it was staged; sentinel: what the cell of an unreadable record
-begins with, null where there is none; is_whole: whether the file is known not to be cut short. deleted, withheld: the
-rows that it lacks, as etl.remove_absent() has it. Raises ETL03 as etl.check_columns() does, ETL05 where a trigger drops rows, ETL06
-above the reject limit, 40001 where another session deletes a row meanwhile.';
+begins with, null where there is none; is_whole: whether the file is known not to be cut short, null where it is not
+asked what it lacks. deleted, withheld: the rows that it lacks, as etl.remove_absent() has it. Raises ETL03 as
+etl.check_columns() does, ETL05 where a trigger drops or keeps rows, ETL06 above the reject limit, 40001 where another
+session deletes a row meanwhile.';
 
 create or replace function etl.merge_staged(
   feed etl.feeds, target regclass, read bigint, has_limit boolean,

@@ -460,7 +460,7 @@ Deno.test("a file is whole where its end is known: by its length, the last chunk
     "The next run may delete up to 1 rows of public.things.",
   );
   assert.equal((await db.loadOne("things")).deleted, 1, "somebody has looked, and has permitted it");
-  assert.equal((await db.query("select etl.approve('things')"))[0].approve, "Nothing of things is withheld.");
+  assert.equal((await db.query("select etl.approve('things')"))[0].approve, "There is nothing to accept.");
   await assert.rejects(db.query("select etl.approve('thing')"), { code: "ETL01" });
 });
 
