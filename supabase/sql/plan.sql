@@ -24,7 +24,7 @@ begin
     where (f.name = any (names) or (names = '{}' and f.enabled)) and etl.address(f, day) = f.url;
     if unknown is not null then
       raise exception 'the URL of % holds no {day}', unknown
-        using errcode = 'ETL11', hint = 'Name the feeds to load: only where a URL holds {day} is there a file of a day.';
+        using errcode = 'ETL11', hint = 'Name the feeds to load: those whose URL holds {day}.';
     end if;
   end if;
   return query
