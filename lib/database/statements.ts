@@ -36,14 +36,33 @@ export interface Feed {
   not_yet: boolean;
   /** The feeds whose tables it refers to. */
   parents: string[];
-  /** When it was last changed or failed. */
-  last_run: string | null;
+  /** A text: the least of them is fetched first. */
+  turn: string;
 }
 
 /** What became of a feed's records; the rest of its report is known outside. */
 export type Outcome = Omit<FeedReport, "feed" | "bytes" | "ms">;
 
 export const unchanged: Outcome = { status: "unchanged", ...nothing, ignored_columns: [], note: null, error: null };
+
+/**
+ * The feed that has been put off for longest and now comes first; null where none has. In a transaction of its own: a run
+ * that is killed over it is not begun with it once more.
+ */
+export async function lead(client: Client, names: string[]): Promise<string | null> {
+  const { rows: [{ leader }] } = await client.query("select etl.lead($1) as leader", [names]);
+  return leader;
+}
+
+/** Remembers which feeds were put off (feed -> why), and which need wait no longer. */
+export async function keepWaiting(
+  client: Client,
+  leader: string | null,
+  hadTurn: string[],
+  putOff: Record<string, string>,
+): Promise<void> {
+  await client.query("select etl.keep_waiting($1, $2, $3)", [leader, hadTurn, JSON.stringify(putOff)]);
+}
 
 /** Has these feeds (none: all) for this run alone; returns those that another run has. */
 export async function claimFeeds(client: Client, names: string[]): Promise<string[]> {
@@ -96,7 +115,10 @@ export async function stage(client: Client, feed: Feed, place: number, rows: Row
 export type Staged =
   & Pick<Rows, "header">
   & Pick<Rows["records"], "broken" | "sentinel" | "hash">
-  & Pick<Download, "etag" | "lastModified" | "total">;
+  & Validators;
+
+/** What an answer brings by which the next one may be known to be the same. */
+export type Validators = Pick<Download, "etag" | "lastModified" | "total">;
 
 /** Merges what was staged at this place. */
 export async function merge(
@@ -127,13 +149,24 @@ export async function merge(
 export async function remember(
   client: Client,
   feed: Feed,
-  { etag, lastModified, hash, total }: Staged,
+  { header, etag, lastModified, hash, total }: Staged,
   records: number,
 ): Promise<void> {
   await client.query(
-    "select etl.remember($1, $2, $3, $4, $5, $6)",
-    [JSON.stringify(feed), etag, lastModified, hash, total, records],
+    "select etl.remember($1, $2, $3, $4, $5, $6, $7)",
+    [JSON.stringify(feed), etag, lastModified, hash, total, records, header === null],
   );
+}
+
+/** Keeps the validators of a later answer with the same content. */
+export async function rememberValidators(
+  client: Client,
+  { name, content_hash }: Feed,
+  { etag, lastModified, total }: Validators,
+): Promise<void> {
+  await client.query("select etl.remember_validators($1, $2, $3, $4, $5)", [
+    ...[name, content_hash, etag, lastModified, total],
+  ]);
 }
 
 /** The ledger: a row for each feed that changed or failed. */

@@ -6,13 +6,16 @@ import { type Asking, redirected, shown } from "./asking.ts";
 import { badStatus, cutShort, notHttp, notTaken, tooBig, tooManyRedirects, unreachable } from "./failures.ts";
 import { StallClock } from "./stall.ts";
 
-export interface Validators {
+/** What the last answer said of itself, to be asked whether it is so still. */
+export interface Known {
   etag: string | null;
   last_modified: string | null;
 }
 
 /** An answer of the partner's server. Its body is closed at the end of the block that holds it, read or not. */
 export interface Download extends AsyncDisposable {
+  /** Nothing has changed since the validators were stored (304), and there is no body. */
+  isUnchanged: boolean;
   etag: string | null;
   lastModified: string | null;
   /** Bytes announced by the server, null where it did not say. */
@@ -24,14 +27,14 @@ export interface Download extends AsyncDisposable {
   body: AsyncGenerator<Uint8Array>;
 }
 
-/** Asks for the feed; null where it has not changed since the validators were stored (304). `over` ends it. */
+/** Asks for the feed. `over` ends it. */
 export async function openDownload(
   asked: Asking,
-  { etag, last_modified }: Validators,
+  { etag, last_modified }: Known,
   patience: Patience = patient,
   onBytes: (received: number) => void = () => {},
   over?: AbortSignal,
-): Promise<Download | null> {
+): Promise<Download> {
   // Deno 2.9 unpacks only the first member of a gzip answer, in silence; "identity" leaves the unpacking to us.
   const headers = new Headers({ "accept": "*/*", "accept-encoding": "identity", "user-agent": "tdc-etl" });
   if (etag) headers.set("if-none-match", etag);
@@ -40,11 +43,14 @@ export async function openDownload(
   const response = await request(asked, headers, clock, patience, over).catch((error) => {
     throw shown(asked, error);
   });
-  if (response.status === 304) return null;
-  const length = response.headers.get("content-length");
+  const isUnchanged = response.status === 304;
+  // A 304 may tell the length of the body that it spares us.
+  const length = isUnchanged ? null : response.headers.get("content-length");
   // Sent twice, it arrives as "5, 5".
   const total = length === null ? null : Number(length.split(",")[0]);
-  const refusal = notTaken(asked.place, response.headers) ?? (total !== null ? tooBig(total, patience.bytes) : null);
+  const refusal = isUnchanged
+    ? null
+    : notTaken(asked.place, response.headers) ?? (total !== null ? tooBig(total, patience.bytes) : null);
   if (refusal) {
     await response.body?.cancel();
     throw shown(asked, refusal);
@@ -55,8 +61,10 @@ export async function openDownload(
     onBytes(received);
   });
   return {
-    etag: response.headers.get("etag"),
-    lastModified: strongDate(response.headers),
+    isUnchanged,
+    // What a 304 does not name is as it was.
+    etag: response.headers.get("etag") ?? (isUnchanged ? etag : null),
+    lastModified: strongDate(response.headers) ?? (isUnchanged ? last_modified : null),
     total,
     body,
     async [Symbol.asyncDispose]() {
@@ -161,7 +169,9 @@ async function* receive(
         if (value) buffer = value.buffer;
         filled += value?.length ?? 0;
         clock.received(value?.length ?? 0);
-        onBytes(received += value?.length ?? 0);
+        received += value?.length ?? 0;
+        if (received === total) clock.hasAll();
+        onBytes(received);
         ended = done;
       }
       if (filled > 0) yield new Uint8Array(buffer, 0, filled);
