@@ -19,6 +19,7 @@ import {
   plan,
   remember,
   rememberValidators,
+  rememberWithheld,
   stage,
   type Staged,
   unchanged,
@@ -114,6 +115,8 @@ interface Job {
   progress: Progress;
   tell(news: Partial<Progress>): void;
   staged: Staged | null;
+  /** Where nothing new came, and rejects are tried again. */
+  retried: Outcome | null;
   /** Of an answer that brought nothing new. */
   validators: Validators | null;
   /** What became of it, once that is known. */
@@ -129,7 +132,7 @@ async function plannedJobs(client: Client, run: string, room: Room, options: Loa
     const job: Job = {
       ...{ client, run, feed, place: i + 1, parents: [], room, patience: { ...patient, ...options.patience } },
       ...{ isTaken: taken.includes(feed.name), isFirst: false, putOff: null },
-      ...{ startedAt: new Date(), ms: 0, progress, staged: null, validators: null, outcome: null },
+      ...{ startedAt: new Date(), ms: 0, progress, staged: null, retried: null, validators: null, outcome: null },
       tell(news) {
         Object.assign(progress, news);
         options.onProgress?.(progress);
@@ -144,12 +147,21 @@ async function plannedJobs(client: Client, run: string, room: Room, options: Loa
   return jobs;
 }
 
+/** Whether it is known what comes: what is staged, or nothing new. */
+function isFetched({ staged, retried }: Job): boolean {
+  return staged !== null || retried !== null;
+}
+
 function busy(message: string): EtlError {
   return new EtlError("busy", message, "Wait until it ends; it loads the same feeds, or tables that they refer to.");
 }
 
 function settle(job: Job, outcome: Outcome): void {
   const { status, error } = outcome;
+  if (status === "unchanged" && job.feed.waits && !isFetched(job)) {
+    job.retried = outcome;
+    return;
+  }
   // Who was first had all the time of the run, and who was slow itself would have been so in any other.
   const hadNoTime = error?.code === "too_slow" && job.room.over.aborted && !job.isFirst;
   if (status === "busy" || status === "deferred" || hadNoTime) job.putOff = error!.message;
@@ -190,8 +202,10 @@ async function stageAll(jobs: Job[], leader: string | null): Promise<void> {
   const turn = families.flat();
   for (const isLast of [false, true]) {
     for (const [i, job] of turn.entries()) {
-      if (job.outcome || job.staged || waitsFor(job)) continue;
-      const isOpen = turn.slice(0, i).some((other) => !other.outcome && !other.staged && job.parents.includes(other));
+      if (job.outcome || isFetched(job) || waitsFor(job)) continue;
+      const isOpen = turn.slice(0, i).some((other) =>
+        !other.outcome && !isFetched(other) && job.parents.includes(other)
+      );
       if (!isOpen) await attempt(job, () => fetchAndStage(job, isLast || (isLed && job.isFirst)));
     }
   }
@@ -267,9 +281,10 @@ async function take(job: Job, download: Download): Promise<Outcome | null> {
     return nothingNew(job, download);
   }
   room.keep();
-  const { header, records: { broken, sentinel, hash } } = rows;
+  const { header, hasEnd, records: { count, broken, sentinel, hash } } = rows;
   const { etag, lastModified, total } = download;
-  job.staged = { header, broken, sentinel, hash, etag, lastModified, total };
+  const isWhole = download.hasEnd || hasEnd;
+  job.staged = { header, isWhole, count, broken, sentinel, hash, etag, lastModified, total };
   return null;
 }
 
@@ -292,13 +307,14 @@ async function claimAll(jobs: Job[]): Promise<void> {
 
 /** Merges what is staged, and says what became of the feed. */
 async function finish(job: Job): Promise<FeedReport> {
-  const { client, run, feed, startedAt, place, staged, validators } = job;
+  const { client, run, feed, startedAt, place, staged, retried, validators } = job;
   if (!job.outcome) {
     job.tell({ step: "merging" });
     await attempt(job, async () => {
-      const outcome = await merge(client, run, feed, place, staged!);
-      await remember(client, feed, staged!, outcome.read);
-      return outcome;
+      const outcome = await merge(client, run, feed, place, staged);
+      if (staged) await remember(client, feed, staged);
+      if (staged) await rememberWithheld(client, feed, outcome);
+      return { ...outcome, note: retried?.note ?? null };
     });
   }
   const { status, ...others } = job.outcome!;

@@ -22,6 +22,7 @@ export interface Feed {
   escape: string | null;
   encoding: string;
   contents: "all" | "changes";
+  absent: "keep" | "delete" | "mark";
   fresh_within: string | null;
   reject_limit: number;
   etag: string | null;
@@ -36,6 +37,8 @@ export interface Feed {
   not_yet: boolean;
   /** The feeds whose tables it refers to. */
   parents: string[];
+  /** Whether there are rejects to be tried again, also where nothing new comes. */
+  waits: boolean;
   /** A text: the least of them is fetched first. */
   turn: string;
 }
@@ -43,7 +46,12 @@ export interface Feed {
 /** What became of a feed's records; the rest of its report is known outside. */
 export type Outcome = Omit<FeedReport, "feed" | "bytes" | "ms">;
 
-export const unchanged: Outcome = { status: "unchanged", ...nothing, ignored_columns: [], note: null, error: null };
+export const unchanged: Outcome = {
+  status: "unchanged",
+  ...nothing,
+  ...{ deleted: 0, withheld: null },
+  ...{ ignored_columns: [], note: null, error: null },
+};
 
 /**
  * The feed that has been put off for longest and now comes first; null where none has. In a transaction of its own: a run
@@ -114,26 +122,32 @@ export async function stage(client: Client, feed: Feed, place: number, rows: Row
 /** What is known of a body in the staging table. Not the scanner: each has memory of its own. */
 export type Staged =
   & Pick<Rows, "header">
-  & Pick<Rows["records"], "broken" | "sentinel" | "hash">
+  & {
+    /** Whether its end is known to be its end: it cannot be cut short. */
+    isWhole: boolean;
+  }
+  & Pick<Rows["records"], "count" | "broken" | "sentinel" | "hash">
   & Validators;
 
 /** What an answer brings by which the next one may be known to be the same. */
 export type Validators = Pick<Download, "etag" | "lastModified" | "total">;
 
-/** Merges what was staged at this place. */
+/** Merges what was staged at this place; where nothing new came, the rejects alone that wait. */
 export async function merge(
   client: Client,
   run: string,
   feed: Feed,
   place: number,
-  { header, broken, sentinel }: Staged,
+  staged: Staged | null,
 ): Promise<Outcome> {
-  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3, $4, $5)", [
+  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3, $4, $5, $6)", [
     feed.name,
     run,
-    place,
-    header,
-    broken > 0 ? sentinel : null,
+    staged && place,
+    staged?.header,
+    staged && staged.broken > 0 ? staged.sentinel : null,
+    // What the file of another day lacks says nothing.
+    feed.backfill ? null : staged?.isWhole,
   ]);
   const { changed, ignored_columns, ...counts } = merged;
   return {
@@ -149,13 +163,18 @@ export async function merge(
 export async function remember(
   client: Client,
   feed: Feed,
-  { header, etag, lastModified, hash, total }: Staged,
-  records: number,
+  { header, etag, lastModified, hash, total, count }: Staged,
 ): Promise<void> {
   await client.query(
     "select etl.remember($1, $2, $3, $4, $5, $6, $7)",
-    [JSON.stringify(feed), etag, lastModified, hash, total, records, header === null],
+    [JSON.stringify(feed), etag, lastModified, hash, total, count, header === null],
   );
+}
+
+/** Keeps how many rows the file lacks that were left as they are, and why. */
+export async function rememberWithheld(client: Client, feed: Feed, { withheld }: Outcome): Promise<void> {
+  if (feed.absent === "keep" || feed.backfill) return;
+  await client.query("select etl.remember_withheld($1, $2)", [feed.name, withheld]);
 }
 
 /** Keeps the validators of a later answer with the same content. */
@@ -171,16 +190,16 @@ export async function rememberValidators(
 
 /** The ledger: a row for each feed that changed or failed. */
 export async function enter(client: Client, run: string, startedAt: Date, report: FeedReport): Promise<void> {
-  const { feed, status, bytes, read, inserted, updated, unchanged, duplicate, rejected, error } = report;
+  const { feed, status, bytes, read, inserted, updated, unchanged, duplicate, rejected, deleted, error } = report;
   await client.query(
     `insert into etl.runs (
       run, feed, status, started_at, finished_at, bytes,
-      read, inserted, updated, unchanged, duplicate, rejected, error_code, error
+      read, inserted, updated, unchanged, duplicate, rejected, deleted, error_code, error
     )
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
     [
       ...[run, feed, status, startedAt, new Date(), bytes],
-      ...[read, inserted, updated, unchanged, duplicate, rejected, error?.code, error?.message],
+      ...[read, inserted, updated, unchanged, duplicate, rejected, deleted, error?.code, error?.message],
     ],
   );
 }

@@ -20,6 +20,8 @@ export interface Download extends AsyncDisposable {
   lastModified: string | null;
   /** Bytes announced by the server, null where it did not say. */
   total: number | null;
+  /** Whether its end is known, by its length or the last chunk: else a body that is cut short ends like a whole one. */
+  hasEnd: boolean;
   /**
    * The body. Throws where it is cut short or stalls. `read()` pulls, so a slow database slows the sender.
    * A chunk is valid until the next is asked for.
@@ -66,6 +68,7 @@ export async function openDownload(
     etag: response.headers.get("etag") ?? (isUnchanged ? etag : null),
     lastModified: strongDate(response.headers) ?? (isUnchanged ? last_modified : null),
     total,
+    hasEnd: total !== null || response.headers.get("transfer-encoding")?.toLowerCase() === "chunked",
     body,
     async [Symbol.asyncDispose]() {
       await body.return(undefined);

@@ -14,6 +14,8 @@ export interface Rows {
   /** The names in the CSV header, null for JSON, whose names are in each record. */
   header: string[] | null;
   delimiter: string | null;
+  /** Whether the text itself tells where it ends: packed, or an array that is closed. */
+  hasEnd: boolean;
   /** A row for each record, without the header. */
   chunks: AsyncIterable<Uint8Array>;
   /** What has become of the records, and the hash of the text, once the chunks are read. */
@@ -38,7 +40,8 @@ export async function openRows(
   const records = format === "json"
     ? new Records({ kind: "array" }, start + 1, feed.reject_limit)
     : new Records({ kind: "lines" }, 0, feed.reject_limit);
-  return { header: null, delimiter: null, chunks: records.from(text), records };
+  const hasEnd = text.hasEnd || format === "json";
+  return { header: null, delimiter: null, hasEnd, chunks: records.from(text), records };
 }
 
 async function openCsv(text: Peekable, feed: Parameters<typeof openRows>[1]): Promise<Rows> {
@@ -56,7 +59,10 @@ async function openCsv(text: Peekable, feed: Parameters<typeof openRows>[1]): Pr
   const { names, ...style } = header;
   const lead = end < 0 ? first.length : end + header.lineEnd.length;
   const records = new Records({ kind: "csv", columns: names.length, ...style }, lead, feed.reject_limit);
-  return { header: names, delimiter: header.delimiter, chunks: records.from(text), records };
+  return {
+    ...{ header: names, delimiter: header.delimiter, hasEnd: text.hasEnd },
+    ...{ chunks: records.from(text), records },
+  };
 }
 
 /** The text of a body: unpacked, in UTF-8, without a byte order mark. */
@@ -89,7 +95,7 @@ async function unpack(bytes: Peekable, ratio: number): Promise<Peekable> {
     }
   };
   const hint = "Try again; if it lasts, the partner's file is damaged.";
-  return named(checked(), "gzip", "its gzip data is broken or cut short", hint);
+  return named(checked(), "gzip", "its gzip data is broken or cut short", hint, true);
 }
 
 function bomb(ratio: number): EtlError {
@@ -107,7 +113,8 @@ async function decode(bytes: Peekable, encoding: string): Promise<Peekable> {
   }
   if (decoder.encoding !== "utf-8") {
     const text = ReadableStream.from(copies(bytes)).pipeThrough(decoder as ReadableWritablePair<string, Uint8Array>);
-    return named(text.pipeThrough(new TextEncoderStream()), "encoding", `it is not ${encoding}`, hint);
+    const encoded = text.pipeThrough(new TextEncoderStream());
+    return named(encoded, "encoding", `it is not ${encoding}`, hint, bytes.hasEnd);
   }
   const first = await bytes.peek((first) => first.length >= 3);
   if (first[0] === 0xef && first[1] === 0xbb && first[2] === 0xbf) bytes.skip(3);
@@ -120,14 +127,21 @@ async function* copies(chunks: AsyncIterable<Uint8Array>) {
 }
 
 /** What the stream itself throws becomes this EtlError; what came from upstream stays. */
-function named(stream: AsyncIterable<Uint8Array>, code: string, message: string, hint: string): Peekable {
-  return new Peekable((async function* () {
+function named(
+  stream: AsyncIterable<Uint8Array>,
+  code: string,
+  message: string,
+  hint: string,
+  hasEnd: boolean,
+): Peekable {
+  const chunks = async function* () {
     try {
       yield* stream;
     } catch (cause) {
       throw cause instanceof EtlError ? cause : new EtlError(code, message, hint, { cause });
     }
-  })());
+  };
+  return new Peekable(chunks(), hasEnd);
 }
 
 function isVisible(byte: number): boolean {

@@ -52,6 +52,14 @@ begin
     end,
     'etag', s.etag, 'last_modified', s.last_modified,
     'content_hash', s.content_hash, 'content_length', s.content_length,
+    'waits', f.contents = 'changes' and (
+      (s.feed is null and exists (select from etl.rejects r where r.feed = f.name))
+      or exists (
+        select from etl.rejects r
+        where r.feed = f.name
+          and (r.sqlstate !~ '^(22|23502|23514)' or r.reason ~ '^(is refused by a trigger|fits no partition)')
+      )
+    ),
     'address', address.asked, 'backfill', address.backfill,
     'not_yet', not address.backfill and address.asked <> f.url and exists (
       select
@@ -68,11 +76,12 @@ begin
     and not force
     and not address.backfill
     and s.definition_hash = etl.definition_hash(f)
-    and not exists (
+    and (f.contents = 'changes' or not exists (
       select from etl.rejects r
       where r.feed = f.name
         and (r.sqlstate !~ '^(22|23502|23514)' or r.reason ~ '^(is refused by a trigger|fits no partition)')
-    )
+    ))
+    and not exists (select from etl.approvals a where a.feed = f.name and a.removals >= s.withheld)
   left join etl.waiting w on w.feed = f.name
   cross join lateral (
     select greatest(
@@ -92,8 +101,9 @@ a name that is not in etl.feeds. turn is a text, the least of them first: those 
 changed or failed longest ago; then those that led a run and wait all the same. Validators are null where they must not
 be used: when forced, when a definition has changed, while there are rejects that depend on more than their record.
 Those alone that hold no value of a type (class 22), lack one (23502) or break a CHECK (23514) do not; but whatever a
-trigger refuses does, and what fits no partition. address: the URL with its dates, of the day that is given, else of
-today; null where they cannot be written. backfill: it is the file of another day than today''s, and no validator is
+trigger refuses does, and what fits no partition. Nor are they once etl.approve() has permitted what the last run
+withheld. Of a feed of changes such rejects do not matter; waits: whether it has any, to be tried again. address: the
+URL with its dates, of the day that is given, else of today; null where they cannot be written. backfill: it is the file of another day than today''s, and no validator is
 used. not_yet: that there is no such file is no failure, for the feed was changed within fresh_within, or two days.
 Raises ETL12 where a day is given and the URL of a feed holds none.';
 

@@ -86,9 +86,15 @@ declare
   approval text;
   drift text;
   shrinkage text;
+  withheld text;
   silence text;
 begin
-  if state.drifted_since is not null or state.shrunk_since is not null then
+  if feed.absent <> 'keep' and state.withheld > 0 then
+    withheld := format(
+      'Rows of %s that it lacks and that stay: %s, for %s', feed.target, state.withheld, state.withheld_why
+    );
+  end if;
+  if state.drifted_since is not null or state.shrunk_since is not null or withheld is not null then
     approval := format('select etl.approve(%L)', feed.name);
   end if;
   if state.drifted_since is not null then
@@ -125,15 +131,16 @@ begin
   end if;
   verdict := case
     when drift is not null then 'drifted'
-    when shrinkage is not null then 'shrunk'
+    when shrinkage is not null or withheld is not null then 'shrunk'
     when silence is not null then 'stale'
   end;
-  message := concat_ws('. ', drift, shrinkage, 'If the file is right as it is: ' || approval, silence);
+  message := concat_ws('. ', drift, shrinkage, withheld, 'If the file is right as it is: ' || approval, silence);
   hint := coalesce(mapping, approval) || ';';
 end
 $$;
 comment on function etl.unusual(etl.feeds, etl.feed_state, timestamptz) is
-  'What is unusual about a feed that runs well: the gravest of drifted, shrunk and stale, a message on all of them, and
+  'What is unusual about a feed that runs well: the gravest of drifted, shrunk (rows that are withheld count as
+that) and stale, a message on all of them, and
 the line to run where there is one. verdict is null where nothing is. changed: when a run last changed something.';
 
 create or replace function etl.likely_names(gone text[], unplaced text[])
