@@ -11,7 +11,7 @@ const noBomb = "No table packs that well. Ask the partner whether the file is da
 /** `ratio`: how many times its size the data may unpack to. */
 export function gunzip(packed: AsyncIterable<Uint8Array>, ratio: number): Peekable {
   const bomb = new EtlError("gzip_bomb", `its gzip data unpacks to more than ${ratio} times its size`, noBomb);
-  return named(checked(packed, ratio, bomb), "gzip", "its gzip data is broken or cut short", ask);
+  return named(checked(packed, ratio, bomb), "gzip", "its gzip data is broken or cut short", ask, true);
 }
 
 /** The same for a file in a zip archive, whose data is handed over as gzip. */
@@ -21,7 +21,7 @@ export function gunzipMember(packed: AsyncIterable<Uint8Array>, ratio: number, n
     `${name} in its zip archive unpacks to more than ${ratio} times its size`,
     noBomb,
   );
-  return named(checked(packed, ratio, bomb), "zip", `${name} in its zip archive is damaged`, ask);
+  return named(checked(packed, ratio, bomb), "zip", `${name} in its zip archive is damaged`, ask, true);
 }
 
 async function* checked(chunks: AsyncIterable<Uint8Array>, ratio: number, bomb: EtlError): AsyncGenerator<Uint8Array> {

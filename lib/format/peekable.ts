@@ -5,7 +5,8 @@ export class Peekable implements AsyncIterable<Uint8Array> {
   #first: Uint8Array = new Uint8Array(0);
   #source: AsyncIterator<Uint8Array>;
 
-  constructor(chunks: AsyncIterable<Uint8Array>) {
+  /** `hasEnd`: whether it says itself where it ends, as what is packed does, so that it throws where it is cut short. */
+  constructor(chunks: AsyncIterable<Uint8Array>, readonly hasEnd = false) {
     this.#source = chunks[Symbol.asyncIterator]();
   }
 
@@ -57,12 +58,19 @@ export async function* copies(chunks: AsyncIterable<Uint8Array>) {
 }
 
 /** What the stream itself throws becomes this EtlError; what came from upstream stays. */
-export function named(stream: AsyncIterable<Uint8Array>, code: string, message: string, hint: string): Peekable {
-  return new Peekable((async function* () {
+export function named(
+  stream: AsyncIterable<Uint8Array>,
+  code: string,
+  message: string,
+  hint: string,
+  hasEnd: boolean,
+): Peekable {
+  const chunks = async function* () {
     try {
       yield* stream;
     } catch (cause) {
       throw cause instanceof EtlError ? cause : new EtlError(code, message, hint, { cause });
     }
-  })());
+  };
+  return new Peekable(chunks(), hasEnd);
 }

@@ -23,6 +23,8 @@ export interface Rows {
   /** The names in the CSV header, null for JSON, whose names are in each record. */
   header: string[] | null;
   delimiter: string | null;
+  /** Whether the text itself tells where it ends: packed, or an array that is closed. */
+  hasEnd: boolean;
   /** A row for each record, without the header. */
   chunks: AsyncIterable<Uint8Array>;
   /** What has become of the records, and the hash of the text, once the chunks are read. */
@@ -37,7 +39,8 @@ export async function openRows(text: Peekable, feed: Layout): Promise<Rows> {
   const { format, only } = await formatOf(text, start, feed);
   if (format === "csv") return await openCsv(text, feed);
   const records = new Records({ kind: format === "json" ? "array" : "lines" }, 0, feed.reject_limit, feed);
-  return { header: null, delimiter: null, chunks: records.from(text), records, only };
+  const hasEnd = text.hasEnd || format === "json";
+  return { header: null, delimiter: null, hasEnd, chunks: records.from(text), records, only };
 }
 
 /** Where the first byte is that can be seen. */
@@ -83,7 +86,10 @@ async function openCsv(text: Peekable, feed: Layout): Promise<Rows> {
   const { names, ...style } = header;
   const lead = end < 0 ? first.length : end + header.lineEnd.length;
   const records = new Records({ kind: "csv", columns: names.length, ...style }, lead, feed.reject_limit);
-  return { header: names, delimiter: header.delimiter, chunks: records.from(text), records, only: null };
+  return {
+    ...{ header: names, delimiter: header.delimiter, hasEnd: text.hasEnd },
+    ...{ chunks: records.from(text), records, only: null },
+  };
 }
 
 /** The text of a body: unpacked, in UTF-8, without a byte order mark. `member`: the file in it, if it is a zip archive. */
@@ -106,7 +112,8 @@ async function decode(bytes: Peekable, encoding: string): Promise<Peekable> {
   }
   if (decoder.encoding !== "utf-8") {
     const text = ReadableStream.from(copies(bytes)).pipeThrough(decoder as ReadableWritablePair<string, Uint8Array>);
-    return named(text.pipeThrough(new TextEncoderStream()), "encoding", `it is not ${encoding}`, hint);
+    const encoded = text.pipeThrough(new TextEncoderStream());
+    return named(encoded, "encoding", `it is not ${encoding}`, hint, bytes.hasEnd);
   }
   const first = await bytes.peek((first) => first.length >= 3);
   if (first[0] === 0xef && first[1] === 0xbb && first[2] === 0xbf) bytes.skip(3);

@@ -12,7 +12,7 @@ export async function unpack(bytes: Peekable, ratio: number, member: string | nu
   const inner = packing === "gzip"
     ? gunzip(bytes, ratio)
     : packing === "zip"
-    ? new Peekable(unzip(bytes, ratio, member))
+    ? new Peekable(unzip(bytes, ratio, member), true)
     : null;
   const within = inner && await packingOf(inner);
   if (inner && !within) return inner;
