@@ -1,12 +1,12 @@
 /** A feed's bytes -> rows as COPY takes them: unpacked, in UTF-8, cut into records, otherwise untouched. */
 import { EtlError } from "../errors.ts";
-import { endOfHeader, readHeader } from "./csv.ts";
+import { endOfHeader, type Header, readHeader } from "./csv.ts";
 import type { Places } from "./document.ts";
 import { type Lines, linesOrDocument } from "./lines.ts";
 import { notData } from "../fetch/failures.ts";
 import { longestRecord, type Patience, patient } from "../limits.ts";
 import { copies, isVisible, named, Peekable } from "./peekable.ts";
-import { Records } from "./records.ts";
+import { type Page, Records } from "./records.ts";
 import { badJson } from "./tokens.ts";
 import { unpack } from "./unpack.ts";
 
@@ -23,7 +23,10 @@ export interface Rows {
   /** The names in the CSV header, null for JSON, whose names are in each record. */
   header: string[] | null;
   delimiter: string | null;
-  /** Whether the text itself tells where it ends: packed, or an array that is closed. */
+  /**
+   * Whether it is known where the text ends, that of each page: by how it came, as it is packed, or as an array that is
+   * closed. To be asked once the chunks are read.
+   */
   hasEnd: boolean;
   /** A row for each record, without the header. */
   chunks: AsyncIterable<Uint8Array>;
@@ -33,14 +36,37 @@ export interface Rows {
   only: Lines["only"];
 }
 
+/** The text of the page that follows, by the link in the document before it, if it has one; null where none does. */
+export type TextAfter = (link: string | null) => Promise<Peekable | null>;
+
 /** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */
-export async function openRows(text: Peekable, feed: Layout): Promise<Rows> {
+export async function openRows(text: Peekable, feed: Layout, textAfter?: TextAfter): Promise<Rows> {
   const start = await startOf(text);
   const { format, only } = await formatOf(text, start, feed);
-  if (format === "csv") return await openCsv(text, feed);
-  const records = new Records({ kind: format === "json" ? "array" : "lines" }, 0, feed.reject_limit, feed);
   const hasEnd = text.hasEnd || format === "json";
-  return { header: null, delimiter: null, hasEnd, chunks: records.from(text), records, only };
+  const { header, delimiter, records, leadOf } = format === "csv" ? await openCsv(text, feed) : openJson(format, feed);
+  const rows: Rows = { header, delimiter, hasEnd, chunks: records.from(text, textAfter && pageAfter), records, only };
+  return rows;
+
+  async function pageAfter(link: string | null): Promise<Page | null> {
+    const text = await textAfter!(link);
+    if (!text) return null;
+    rows.hasEnd &&= text.hasEnd || format === "json";
+    return { chunks: text, lead: await leadOf(text) };
+  }
+}
+
+/** What of the rows depends on the format. `leadOf`: the bytes before the first record of a further page. */
+type Reading = Pick<Rows, "header" | "delimiter"> & { records: Records; leadOf: (text: Peekable) => Promise<number> };
+
+function openJson(format: "json" | "ndjson", feed: Layout): Reading {
+  const records = new Records({ kind: format === "json" ? "array" : "lines" }, 0, feed.reject_limit, feed);
+  const leadOf = async (text: Peekable) => {
+    // A last page may have no line.
+    if (format === "json") await startOf(text);
+    return 0;
+  };
+  return { header: null, delimiter: null, records, leadOf };
 }
 
 /** Where the first byte is that can be seen. */
@@ -55,7 +81,7 @@ async function startOf(text: Peekable): Promise<number> {
 async function formatOf(
   text: Peekable,
   start: number,
-  { format, records, name }: Layout,
+  { format, records, next, name }: Layout,
 ): Promise<{ format: Format; only: Lines["only"] }> {
   const sign = String.fromCharCode((await text.peek(() => true))[start]);
   const isJson = sign === "[" || sign === "{";
@@ -66,12 +92,33 @@ async function formatOf(
     const message = `etl.feeds.records points into a JSON document, and etl.feeds.format says ${format}`;
     throw new EtlError("records", message, "Set one of them to null.");
   }
+  if (next?.startsWith("/") && records == null) {
+    const hint = "Say in etl.feeds.records where the records are; for CSV and lines of JSON, next can be link.";
+    throw new EtlError("next", "etl.feeds.next points into a document, and etl.feeds.records does not", hint);
+  }
   if (format !== null || records != null) return { format: format ?? "json", only: null };
   if (sign !== "{") return { format: isJson ? "json" : "csv", only: null };
   return await linesOrDocument(text, start, { name });
 }
 
-async function openCsv(text: Peekable, feed: Layout): Promise<Rows> {
+async function openCsv(text: Peekable, feed: Layout): Promise<Reading> {
+  const { names, delimiter, lineEnd, lead } = await headerOf(text, feed);
+  const records = new Records({ kind: "csv", columns: names.length, delimiter, lineEnd }, lead, feed.reject_limit);
+  const leadOf = async (text: Peekable) => {
+    await startOf(text);
+    const page = await headerOf(text, feed);
+    // "\n" and "\r\n" may stand side by side.
+    const isAlike = JSON.stringify(page.names) === JSON.stringify(names) && page.delimiter === delimiter &&
+      (page.lineEnd === "\r") === (lineEnd === "\r");
+    if (isAlike) return page.lead;
+    const hint = "Ask the partner for pages that are alike.";
+    throw new EtlError("header", "its header line is not that of the first page", hint);
+  };
+  return { header: names, delimiter, records, leadOf };
+}
+
+/** `lead`: the bytes to the first record. */
+async function headerOf(text: Peekable, feed: Layout): Promise<Header & { lead: number }> {
   // A byte more than the line: it tells "\r\n" from "\r".
   const first = await text.peek((first) => {
     const end = endOfHeader(first);
@@ -83,13 +130,7 @@ async function openCsv(text: Peekable, feed: Layout): Promise<Rows> {
     throw new EtlError("header", message, "It does not look like CSV: check etl.feeds.format.");
   }
   const header = readHeader(first, feed.delimiter);
-  const { names, ...style } = header;
-  const lead = end < 0 ? first.length : end + header.lineEnd.length;
-  const records = new Records({ kind: "csv", columns: names.length, ...style }, lead, feed.reject_limit);
-  return {
-    ...{ header: names, delimiter: header.delimiter, hasEnd: text.hasEnd },
-    ...{ chunks: records.from(text), records, only: null },
-  };
+  return { ...header, lead: end < 0 ? first.length : end + header.lineEnd.length };
 }
 
 /** The text of a body: unpacked, in UTF-8, without a byte order mark. `member`: the file in it, if it is a zip archive. */
@@ -97,9 +138,9 @@ export async function openText(
   body: AsyncIterable<Uint8Array>,
   encoding: string,
   { unpackRatio }: Pick<Patience, "unpackRatio"> = patient,
-  member: string | null = null,
+  { hasEnd = false, member = null }: { hasEnd?: boolean; member?: string | null } = {},
 ): Promise<Peekable> {
-  return await decode(await unpack(new Peekable(body), unpackRatio, member), encoding);
+  return await decode(await unpack(new Peekable(body, hasEnd), unpackRatio, member), encoding);
 }
 
 async function decode(bytes: Peekable, encoding: string): Promise<Peekable> {
