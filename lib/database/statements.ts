@@ -60,11 +60,12 @@ export async function plan(client: Client, names: string[], force: boolean): Pro
 /** place: the feed's number in the run, from 1. */
 export async function stage(client: Client, feed: Feed, place: number, rows: Rows): Promise<void> {
   const { header, delimiter, chunks, records } = rows;
-  const { rows: [staging] } = await client.query("select etl.stage($1, $2, $3, $4) as copy", [
+  const { rows: [staging] } = await client.query("select etl.stage($1, $2, $3, $4, $5) as copy", [
     feed.name,
     place,
     header,
     delimiter,
+    feed.quote,
   ]);
   const staged = await copyRows(client, staging.copy, chunks);
   if (staged === records.count) return;
@@ -115,16 +116,17 @@ export async function remember(
 
 /** The ledger: a row for each feed that changed or failed. */
 export async function enter(client: Client, run: string, startedAt: Date, report: FeedReport): Promise<void> {
-  const { feed, status, bytes, read, inserted, updated, unchanged, duplicate, rejected, error } = report;
+  const { feed, status, bytes, read, inserted, updated, unchanged, duplicate, rejected, ignored_columns, error } =
+    report;
   await client.query(
     `insert into etl.runs (
       run, feed, status, started_at, finished_at, bytes,
-      read, inserted, updated, unchanged, duplicate, rejected, error_code, error
+      read, inserted, updated, unchanged, duplicate, rejected, ignored_columns, error_code, error
     )
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
     [
       ...[run, feed, status, startedAt, new Date(), bytes],
-      ...[read, inserted, updated, unchanged, duplicate, rejected, error?.code, error?.message],
+      ...[read, inserted, updated, unchanged, duplicate, rejected, ignored_columns, error?.code, error?.message],
     ],
   );
 }

@@ -2,11 +2,12 @@
 import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { EtlError } from "../errors.ts";
-import { endOfHeader, readHeader } from "./csv.ts";
+import { type Dialect, hasHeader, readHeader, skipAll, skipLines } from "./csv.ts";
 import { notData } from "../fetch/failures.ts";
 import { longestRecord, type Patience, patient, unpackedFreely } from "../limits.ts";
 import { Peekable } from "./peekable.ts";
 import { badJson, Records } from "./records.ts";
+import type { Shape } from "./scan/scanner.ts";
 
 export type Format = "csv" | "json" | "ndjson";
 
@@ -20,17 +21,26 @@ export interface Rows {
   records: Pick<Records, "count" | "broken" | "sentinel" | "hash">;
 }
 
+/** What etl.feeds says of a file. */
+export interface Layout extends Partial<Dialect> {
+  format: Format | null;
+  reject_limit?: number;
+}
+
 /** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */
-export async function openRows(
-  text: Peekable,
-  feed: { format: Format | null; delimiter: string | null; reject_limit?: number },
-): Promise<Rows> {
-  const first = await text.peek((first) => first.length >= longestRecord || first.some(isVisible));
-  const start = first.findIndex(isVisible);
-  if (start < 0) throw new EtlError("empty", "the body is empty", "Ask the partner whether the export failed.");
+export async function openRows(text: Peekable, feed: Layout): Promise<Rows> {
+  const { skip = 0 } = feed;
+  const begin = (first: Uint8Array) => {
+    const from = skipLines(first, skip);
+    return from < 0 ? -1 : first.findIndex((byte, i) => i >= from && isVisible(byte));
+  };
+  const first = await text.peek((first) => first.length >= longestRecord || begin(first) >= 0);
+  const start = begin(first);
+  if (start < 0) throw nothingIn(first, skip);
   const sign = String.fromCharCode(first[start]);
   if (sign === "<") throw notData();
-  const format = feed.format ?? (sign === "[" ? "json" : sign === "{" ? "ndjson" : "csv");
+  const format = feed.format ??
+    (skip > 0 || feed.header ? "csv" : sign === "[" ? "json" : sign === "{" ? "ndjson" : "csv");
   if (format === "csv") return await openCsv(text, feed);
   if (format === "json" && sign !== "[") {
     throw badJson("it is not an array of objects", "Where it has an object a line, set etl.feeds.format to ndjson.");
@@ -41,22 +51,24 @@ export async function openRows(
   return { header: null, delimiter: null, chunks: records.from(text), records };
 }
 
-async function openCsv(text: Peekable, feed: Parameters<typeof openRows>[1]): Promise<Rows> {
-  // A byte more than the line: it tells "\r\n" from "\r".
-  const first = await text.peek((first) => {
-    const end = endOfHeader(first);
-    return first.length >= longestRecord || (end >= 0 && end + 1 < first.length);
-  });
-  const end = endOfHeader(first);
-  if (first.length >= longestRecord && end < 0) {
+function nothingIn(first: Uint8Array, skip: number): EtlError {
+  skipAll(first, skip);
+  const message = skip === 0 ? "the body is empty" : `nothing follows the ${skip} lines that are to be skipped`;
+  return new EtlError("empty", message, "Ask the partner whether the export failed.");
+}
+
+async function openCsv(text: Peekable, feed: Layout): Promise<Rows> {
+  const { skip = 0, header = null, delimiter = null, quote = '"', escape = null } = feed;
+  const dialect = { skip, header, delimiter, quote, escape: escape === quote ? null : escape };
+  const first = await text.peek((first) => first.length >= longestRecord || hasHeader(first, dialect));
+  if (first.length >= longestRecord && !header && !hasHeader(first, dialect)) {
     const message = `it has no line end in its first ${longestRecord >> 20} MiB`;
     throw new EtlError("header", message, "It does not look like CSV: check etl.feeds.format.");
   }
-  const header = readHeader(first, feed.delimiter);
-  const { names, ...style } = header;
-  const lead = end < 0 ? first.length : end + header.lineEnd.length;
-  const records = new Records({ kind: "csv", columns: names.length, ...style }, lead, feed.reject_limit);
-  return { header: names, delimiter: header.delimiter, chunks: records.from(text), records };
+  const { names, lead, ...style } = readHeader(first, dialect);
+  const shape: Shape = { kind: "csv", columns: names.length, quote, escape: dialect.escape, ...style };
+  const records = new Records(shape, lead, feed.reject_limit);
+  return { header: names, delimiter: style.delimiter, chunks: records.from(text), records };
 }
 
 /** The text of a body: unpacked, in UTF-8, without a byte order mark. */

@@ -59,7 +59,7 @@ begin
   end if;
   perform etl.check_limit(feed, read);
   changed := etl.keep_rejects(feed, run, as_json) or inserted + updated > 0;
-  ignored_columns := array(select c.source from pg_temp.etl_columns c where c.name is null order by c.position);
+  ignored_columns := etl.ignored_columns();
   drop table pg_temp.etl_staging;
 end
 $$;

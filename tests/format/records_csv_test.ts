@@ -115,7 +115,10 @@ const csvFile = fc.record({
   const line = fc.tuple(count.chain((n) => fc.array(field, { minLength: n, maxLength: n })), end)
     .map(([fields, end]) => fields.join(delimiter) + end);
   const lines = fc.array(fc.oneof({ weight: 6, arbitrary: line }, soup), { maxLength: 12 }).map((all) => all.join(""));
-  return fc.record({ shape: fc.constant<Csv>({ kind: "csv", ...style }), text: fc.oneof(soup, lines) });
+  return fc.record({
+    shape: fc.constant<Csv>({ kind: "csv", quote: '"', escape: null, ...style }),
+    text: fc.oneof(soup, lines),
+  });
 });
 
 Deno.test("CSV: the rows and the broken records that the grammar says, however the file is cut", async () => {

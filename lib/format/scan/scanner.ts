@@ -3,7 +3,7 @@ import { binary } from "./binary.ts";
 
 /** How the records of a feed are written. */
 export type Shape =
-  | { kind: "csv"; columns: number; delimiter: string; lineEnd: string }
+  | { kind: "csv"; columns: number; delimiter: string; lineEnd: string; quote: string; escape: string | null }
   /** "array": what follows the opening bracket of a JSON array. */
   | { kind: "array" | "lines" };
 
