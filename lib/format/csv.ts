@@ -1,7 +1,7 @@
 /** What stands before the records of a CSV file: lines to skip, a line that names the delimiter, the header line. */
 import { EtlError } from "../errors.ts";
 import { mostColumns } from "../limits.ts";
-import { looksLike } from "./encoding.ts";
+import { askFor, looksLike } from "./encoding.ts";
 
 const lineFeed = 0x0a, carriageReturn = 0x0d;
 const delimiters = [",", ";", "\t", "|"];
@@ -143,11 +143,11 @@ function decode(bytes: Uint8Array, isRecord: boolean): string {
   try {
     if (isText || isRecord) return new TextDecoder("utf-8", { fatal: !isRecord, ignoreBOM: true }).decode(bytes);
   } catch { /* told below */ }
-  const likely = looksLike(bytes);
-  const hint = likely
-    ? `It looks like ${likely}: say so in etl.feeds.encoding.`
-    : "Ask the partner for its encoding, and say it in etl.feeds.encoding.";
-  throw new EtlError("encoding", isText ? "its header line is not UTF-8" : "its header line holds a NUL", hint);
+  throw new EtlError(
+    "encoding",
+    isText ? "its header line is not UTF-8" : "its header line holds a NUL",
+    askFor(looksLike(bytes, true)),
+  );
 }
 
 function badHeader(

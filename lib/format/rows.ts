@@ -5,6 +5,7 @@ import { EtlError } from "../errors.ts";
 import { type Dialect, hasHeader, readHeader, skipAll, skipLines } from "./csv.ts";
 import { notData } from "../fetch/failures.ts";
 import { longestRecord, type Patience, patient, unpackedFreely } from "../limits.ts";
+import { askFor } from "./encoding.ts";
 import { Peekable } from "./peekable.ts";
 import { badJson, Records } from "./records.ts";
 import type { Shape } from "./scan/scanner.ts";
@@ -34,7 +35,11 @@ export async function openRows(text: Peekable, feed: Layout): Promise<Rows> {
     const from = skipLines(first, skip);
     return from < 0 ? -1 : first.findIndex((byte, i) => i >= from && isVisible(byte));
   };
-  const first = await text.peek((first) => first.length >= longestRecord || begin(first) >= 0);
+  // A byte more: it tells UTF-16.
+  const first = await text.peek((first) => {
+    const start = begin(first);
+    return first.length >= longestRecord || (start >= 0 && start + 1 < first.length);
+  });
   const start = begin(first);
   if (start < 0) throw nothingIn(first, skip);
   const sign = String.fromCharCode(first[start]);
@@ -42,6 +47,9 @@ export async function openRows(text: Peekable, feed: Layout): Promise<Rows> {
   const format = feed.format ??
     (skip > 0 || feed.header ? "csv" : sign === "[" ? "json" : sign === "{" ? "ndjson" : "csv");
   if (format === "csv") return await openCsv(text, feed);
+  if (first.subarray(start, start + 2).includes(0)) {
+    throw new EtlError("encoding", "it holds NULs", askFor(first[start] === 0 ? "utf-16be" : "utf-16le"));
+  }
   if (format === "json" && sign !== "[") {
     throw badJson("it is not an array of objects", "Where it has an object a line, set etl.feeds.format to ndjson.");
   }
@@ -109,9 +117,11 @@ function bomb(ratio: number): EtlError {
   return new EtlError("gzip_bomb", `its gzip data unpacks to more than ${ratio} times its size`, hint);
 }
 
-async function decode(bytes: Peekable, encoding: string): Promise<Peekable> {
+async function decode(bytes: Peekable, said: string): Promise<Peekable> {
   let decoder: TextDecoderStream;
   const hint = "Correct etl.feeds.encoding.";
+  const first = await bytes.peek((first) => first.length >= 3);
+  const encoding = /^utf-?8$/i.test(said) ? markedUtf16(first) ?? said : said;
   try {
     decoder = new TextDecoderStream(encoding, { fatal: true });
   } catch (cause) {
@@ -121,9 +131,13 @@ async function decode(bytes: Peekable, encoding: string): Promise<Peekable> {
     const text = ReadableStream.from(copies(bytes)).pipeThrough(decoder as ReadableWritablePair<string, Uint8Array>);
     return named(text.pipeThrough(new TextEncoderStream()), "encoding", `it is not ${encoding}`, hint);
   }
-  const first = await bytes.peek((first) => first.length >= 3);
   if (first[0] === 0xef && first[1] === 0xbb && first[2] === 0xbf) bytes.skip(3);
   return bytes;
+}
+
+/** UTF-16, by its byte order mark. */
+function markedUtf16([first, second]: Uint8Array): string | null {
+  return first === 0xff && second === 0xfe ? "utf-16le" : first === 0xfe && second === 0xff ? "utf-16be" : null;
 }
 
 /** For a stream that reads ahead: a chunk of the body is valid only until the next. */
