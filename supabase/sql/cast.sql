@@ -23,6 +23,8 @@ begin
     if not etl.is_input_error(sqlstate) then
       raise;
     end if;
+    -- Numbers such as 7.0 in columns of integers: only where they are is it worth to look for them.
+    update pg_temp.etl_columns set lenient = true where kind = 'integer';
     perform etl.validate_cells();
     execute etl.cast_statement(target, is_empty);
   end;
@@ -144,21 +146,42 @@ begin
     select etl.fill($sql$select cells.etl$staged, {values} from ({cells}) cells$sql$, jsonb_build_object(
       'cells', etl.cells(),
       'values', string_agg(
-        etl.fill('{cell}::{type} as {column}', jsonb_build_object(
-          'column', quote_ident(c.name), 'type', case when with_length then c.type else c.base_type end,
-          'cell', format(case when c.textual then 'cells.%I' else 'nullif(cells.%I, '''')' end, c.name)
-        )),
+        etl.fill(
+          case
+            when c.refused is null then '{spelled}::{type} as {column}'
+            when c.kind = 'day' then $sql$
+              case
+                when cells.{column} like '2___-__-__%' then {plain}
+                when cells.{column} !~* {refused} then {spelled}
+                else etl.no_value({spelled})
+              end::{type} as {column}
+            $sql$
+            else $sql$
+              case when cells.{column} !~* {refused} then {spelled} else etl.no_value({spelled}) end::{type} as {column}
+            $sql$
+          end,
+          jsonb_build_object(
+            'column', quote_ident(c.name), 'type', case when with_length then c.type else c.base_type end,
+            -- What begins like that is not empty.
+            'spelled', c.spelled, 'plain', case when c.nulls = '{}' then format('cells.%I', c.name) else c.spelled end,
+            'refused', quote_literal(c.refused)
+          )
+        ),
         ', ' order by c.position
       )
     ))
-    from pg_temp.etl_columns c
-    where c.name is not null
+    from (
+      select c.*, etl.spelled(format('cells.%I', c.name), c.kind, c.nulls, c.decimal_comma, c.lenient) as spelled
+      from pg_temp.etl_columns c
+      where c.name is not null
+    ) c
   );
 end
 $$;
 comment on function etl.typed_cells(boolean) is
   'SQL text: the query that casts the cells, to the columns'' types with their length, or without: a cast to
-varchar(3) cuts what is longer, where the assignment to such a column raises.';
+varchar(3) cuts what is longer, where the assignment to such a column raises. It raises 22007 for a cell that matches
+etl_columns.refused.';
 
 create or replace function etl.drop_assigned(target regclass)
 returns bigint
@@ -232,17 +255,28 @@ set search_path = ''
 as $$
 declare
   first_fault text;
+  spelled text;
 begin
-  select string_agg(
-    etl.fill('when not (' || is_valid || ') then {name}', jsonb_build_object(
-      'type', quote_literal(c.type), 'name', quote_literal(c.name),
-      'value', format(case when c.textual then '%I' else 'nullif(%I, '''')' end, c.name)
-    )),
-    ' ' order by c.attnum
-  )
-  into first_fault
-  from pg_temp.etl_columns c
-  where c.name is not null and c.type <> 'text';
+  select
+    string_agg(
+      etl.fill(
+        'when not (' || is_valid || ') or ({value} is not null and {name} ~* {refused}) then {literal}',
+        jsonb_build_object(
+          'value', c.spelled, 'type', quote_literal(c.type), 'name', quote_ident(c.name),
+          'literal', quote_literal(c.name), 'refused', quote_nullable(c.refused)
+        )
+      ),
+      ' ' order by c.attnum
+    ),
+    string_agg(format('when %L then %s', c.name, c.spelled), ' ')
+  into first_fault, spelled
+  from (
+    select
+      c.*,
+      etl.spelled(quote_ident(c.name), c.kind, c.nulls, c.decimal_comma, c.lenient) as spelled
+    from pg_temp.etl_columns c
+    where c.name is not null and c.type <> 'text'
+  ) c;
   if first_fault is null then
     return;
   end if;
@@ -250,27 +284,22 @@ begin
     $sql$
     insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate)
     select
-      bad.etl$staged, bad.name, bad.value,
-      case why.sqlstate
-        when '22003' then 'is out of the range of '
-        when '22008' then 'is out of the range of '
-        when '22001' then 'is too long for '
-        when '23514' then 'breaks a rule of '
-        else 'is no '
-      end || c.type,
-      why.sqlstate
+      bad.etl$staged, bad.name, bad.value, etl.reason_of(bad.value, c.type, why.sqlstate, c.needs_order), why.sqlstate
     from (
-      select cells.etl$staged, fault.name, to_jsonb(cells.*) ->> fault.name as value
+      select
+        cells.etl$staged, fault.name, to_jsonb(cells.*) ->> fault.name as value,
+        case fault.name {spelled} end as spelled
       from ({cells}) cells
       cross join lateral (select case {first_fault} end as name) fault
       where fault.name is not null
     ) bad
     join pg_temp.etl_columns c on c.name = bad.name
-    cross join lateral (select {error} as sqlstate) why
+    -- What Postgres takes, and we do not, has no SQLSTATE.
+    cross join lateral (select coalesce({error}, '22007') as sqlstate) why
     $sql$,
     jsonb_build_object(
-      'first_fault', first_fault, 'cells', etl.cells(),
-      'error', etl.fill(error_of, jsonb_build_object('value', 'bad.value', 'type', 'c.type'))
+      'first_fault', first_fault, 'spelled', spelled, 'cells', etl.cells(),
+      'error', etl.fill(error_of, jsonb_build_object('value', 'bad.spelled', 'type', 'c.type'))
     )
   );
 end
@@ -278,6 +307,25 @@ $$;
 comment on function etl.reject_cells(text, text) is
   'Rejects by two templates with the places {value} and {type}: whether a text is a value of a type, and the SQLSTATE
 for one that is not.';
+
+create or replace function etl.reason_of(value text, type text, state text, needs_order boolean)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select case
+    when needs_order and state in ('22007', '22008')
+      and (value ~* etl.unordered_date() or value ~ '(?<!\d)\d{1,2}[-/. ]\d{1,2}[-/. ]\d{3,4}(?!\d)')
+      then 'is a date in an order that etl.feeds.date_order must name'
+    when state in ('22003', '22008') then 'is out of the range of ' || type
+    when state = '22001' then 'is too long for ' || type
+    when state = '23514' then 'breaks a rule of ' || type
+    else 'is no ' || type
+  end
+$$;
+comment on function etl.reason_of(text, text, text, boolean) is
+  'Why a text is no value of a type, in words, by the SQLSTATE of its input; needs_order: whether only a date that
+begins with its year can be read.';
 
 create or replace function etl.input_error(value text, type text)
 returns text

@@ -29,12 +29,15 @@ begin
   perform etl.find_cells(feed, as_json, sentinel);
   if read > etl.rejected_count() then
     perform set_config('timezone', feed.time_zone, true);
+    perform set_config('datestyle', 'ISO, ' || coalesce(upper(feed.date_order), 'YMD'), true);
     different := etl.cast_cells(target);
     unchanged := read - different - etl.rejected_count();
   end if;
   if different > 0 then
     perform etl.validate_rows(target);
     duplicate := etl.drop_duplicates(target, unchanged > 0);
+    -- For the table's own rules and triggers it is as ever.
+    perform set_config('datestyle', 'ISO, MDY', true);
     perform etl.complete_rows(target);
     perform etl.validate_checks(target);
     -- A reject may take away another record's parent, or keep a unique value from another: so the rules between rows

@@ -23,6 +23,10 @@ begin
   perform etl.target_of(feed);
   perform etl.check_time_zone(feed.time_zone);
   if header is null then
+    if feed.decimal_comma then
+      raise exception 'JSON writes its numbers with a point'
+        using errcode = 'ETL11', hint = 'Set etl.feeds.decimal_comma to false.';
+    end if;
     execute format('create temp table %s (record text) on commit drop', staging);
     return format(
       $copy$copy pg_temp.%s (record) from stdin (format csv, quote e'\x01', delimiter e'\x02')$copy$, staging
@@ -91,7 +95,8 @@ declare
 begin
   create temp table if not exists etl_columns (
     position bigint, source text, stored boolean, name name, attnum smallint,
-    type text, collate_clause text, base_type text, has_length boolean, textual boolean
+    type text, collate_clause text, base_type text, has_length boolean,
+    kind text, nulls text[], decimal_comma boolean, refused text, needs_order boolean, lenient boolean
   ) on commit drop;
   create temp table if not exists etl_rejected (
     etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text
@@ -218,7 +223,8 @@ set search_path = ''
 as $$
 begin
   insert into pg_temp.etl_columns (
-    position, source, stored, name, attnum, type, collate_clause, base_type, has_length, textual
+    position, source, stored, name, attnum, type, collate_clause, base_type, has_length, kind, nulls, decimal_comma,
+    refused, needs_order, lenient
   )
   with loadable as materialized (
     select * from etl.loadable_columns(etl.target_of(feed))
@@ -227,7 +233,9 @@ begin
     h.position, h.source,
     -- A row of up to 340 texts fits a page, for the long ones are kept elsewhere. The first cell may hold the sentinel.
     c.name is not null or cardinality(header) <= 300 or h.position = 1,
-    c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.textual
+    c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.kind, feed.nulls,
+    feed.decimal_comma and c.kind in ('integer', 'number'), etl.refused_of(c.kind, feed),
+    c.kind in ('day', 'days') and feed.date_order is null, false
   from unnest(header) with ordinality as h(source, position)
   -- A name is cut to 63 bytes, as Postgres cuts that of a column.
   left join loadable c on c.name = case
@@ -410,7 +418,7 @@ JSON records.';
 
 create or replace function etl.loadable_columns(target regclass)
 returns table (
-  name name, attnum smallint, type text, collate_clause text, base_type text, has_length boolean, textual boolean
+  name name, attnum smallint, type text, collate_clause text, base_type text, has_length boolean, kind text
 )
 language sql stable
 set search_path = ''
@@ -418,7 +426,13 @@ as $$
   select
     a.attname, a.attnum, format_type(a.atttypid, a.atttypmod),
     case when a.attcollation <> t.typcollation then etl.collation_of(a.attcollation) else '' end,
-    format_type(base.oid, -1), a.atttypmod <> -1 or base.has_length, t.typcategory = 'S'
+    format_type(base.oid, -1), a.atttypmod <> -1 or base.has_length,
+    case
+      when t.typcategory <> 'S' then etl.kind_of(base.oid)
+      -- A null refers to nothing and is nobody's like, where an empty text would be one value more.
+      when not a.attnotnull and etl.is_compared(target, a.attnum) then 'code'
+      else 'text'
+    end
   from pg_catalog.pg_attribute a
   join pg_catalog.pg_type t on t.oid = a.atttypid
   cross join lateral (
@@ -438,8 +452,24 @@ as $$
 $$;
 comment on function etl.loadable_columns(regclass) is
   'The columns of a table that a feed can fill: their type in full; their collation, as SQL, where it is not the
-type''s; the type without length beneath all domains; whether a length can change what is assigned; and whether an
-empty text is a value of it.';
+type''s; the type without length beneath all domains; whether a length can change what is assigned; and of what kind it
+is, as etl.kind_of() says, or text, or code: a text of which an empty one is null.';
+
+create or replace function etl.is_compared(target regclass, attnum smallint)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select exists (
+    select from pg_catalog.pg_constraint c
+    where c.conrelid = target and c.contype = 'f' and c.conkey @> array[attnum]
+  ) or exists (
+    select from pg_catalog.pg_index i
+    where i.indrelid = target and i.indisunique and attnum = any (i.indkey::int2[])
+  )
+$$;
+comment on function etl.is_compared(regclass, smallint) is
+  'Whether a column refers to another table by a key, or is in a unique index.';
 
 create or replace function etl.check_time_zone(zone text)
 returns void

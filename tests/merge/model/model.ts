@@ -2,7 +2,7 @@
  * What a load should do, slow and simple: one record at a time, in plain JavaScript, as docs/design.md says it. The
  * values of a row are what Postgres prints for them, or null.
  */
-import { type ForeignKey, meaning, type Table, truth, values } from "./tables.ts";
+import { type ForeignKey, meaning, type Table, truth, valueOf } from "./tables.ts";
 
 export type Row = Record<string, string | null>;
 
@@ -138,8 +138,9 @@ const keyColumns = (table: Table, old?: Row): Row =>
 /** What a record breaks by itself; fills `row`. */
 function ownFault(table: Table, carried: string[], record: Row, row: Row): Fault | undefined {
   const columns = table.columns.filter((column) => carried.includes(column.name));
-  for (const { name, type } of columns) {
-    const value = values[type](record[name] ?? null);
+  for (const column of columns) {
+    const { name } = column;
+    const value = valueOf(table, column, record[name] ?? null);
     if (typeof value === "object" && value) return [name, value.error, null];
     row[name] = value;
   }

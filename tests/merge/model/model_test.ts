@@ -9,9 +9,9 @@ import { type Database, freshDatabase } from "../../support/database.ts";
 import { snapshot } from "../../support/snapshot.ts";
 import { serve, type Web } from "../../support/web.ts";
 import { load, type Outcome, type Row } from "./model.ts";
-import { extension, spellings, sqlOf, type Table, type Type, types, values } from "./tables.ts";
+import { extension, ours, spellings, sqlOf, type Table, type Type, types, values } from "./tables.ts";
 import { bytesOf, type Case, cases, type Feed } from "./random_cases.ts";
-import { createTable } from "./random_tables.ts";
+import { createTable, textsOf } from "./random_tables.ts";
 
 const number = (name: string) => Number(Deno.env.get(name)) || undefined;
 const numRuns = number("CASES") ?? (Deno.env.get("CI") ? 500 : 100);
@@ -62,16 +62,19 @@ Deno.test("the loader does what the model does, and a second time nothing", asyn
 Deno.test("the model knows what Postgres makes of each text", async () => {
   await using db = await freshDatabase();
   await prepare(db);
-  for (const type of Object.keys(spellings) as (keyof typeof spellings)[]) {
-    for (const text of Object.keys(spellings[type])) {
-      const [{ error }] = await db.query("select sql_error_code as error from pg_input_error_info($1, $2)", [
-        text,
-        sqlOf[type],
-      ]);
-      const found = error
-        ? { error }
-        : (await db.query(`select $1::text::${sqlOf[type as Type]}::text as value`, [text]))[0].value;
-      assert.deepEqual(found, values[type](text), `${type} ${text}`);
+  for (const dateOrder of ["ymd", "dmy", "mdy"] as const) {
+    await db.query(`set datestyle to 'ISO, ${dateOrder.toUpperCase()}'`);
+    for (const type of Object.keys(spellings) as (keyof typeof spellings)[]) {
+      for (const text of textsOf(type).filter((text) => !ours.includes(text))) {
+        const [{ error }] = await db.query("select sql_error_code as error from pg_input_error_info($1, $2)", [
+          text,
+          sqlOf[type],
+        ]);
+        const found = error
+          ? { error }
+          : (await db.query(`select $1::text::${sqlOf[type as Type]}::text as value`, [text]))[0].value;
+        assert.deepEqual(found, values[type](text, dateOrder), `${type} ${text} ${dateOrder}`);
+      }
     }
   }
 });
@@ -89,8 +92,9 @@ async function tryCase(db: Database, web: Web, { tables, limit, runs }: Case): P
   const indexes = await db.query(definitions);
   const each = <T>(make: (table: Table) => T) => Object.fromEntries(tables.map((table) => [table.name, make(table)]));
   const world: World = { rows: each(() => []), rejects: each(() => []), files: {}, loaded: {} };
-  for (const { name } of tables) {
-    await db.feed(name, { url: `${web.url}/${name}`, target: `cases.${name}`, reject_limit: limit });
+  for (const { name, nulls, dateOrder } of tables) {
+    const feed = { url: `${web.url}/${name}`, target: `cases.${name}`, reject_limit: limit };
+    await db.feed(name, { ...feed, nulls, date_order: dateOrder });
   }
   for (const { files, feeds, force } of runs) {
     for (const [name, feed] of Object.entries(files)) {
@@ -179,5 +183,6 @@ function show({ tables, limit, runs }: Case): string {
     ]
       .join("\n")
   );
-  return [...tables.map(createTable), `-- reject_limit ${limit}`, ...steps].join("\n");
+  const feeds = tables.map(({ name, nulls, dateOrder }) => `-- ${name}: nulls ${JSON.stringify(nulls)}, ${dateOrder}`);
+  return [...tables.map(createTable), ...feeds, `-- reject_limit ${limit}`, ...steps].join("\n");
 }

@@ -3,8 +3,10 @@ import fc from "fast-check";
 import {
   type Column,
   type Condition,
+  type DateOrder,
   type ForeignKey,
   type OnUpdate,
+  orderedDates,
   spellings,
   sqlOf,
   type Table,
@@ -19,7 +21,7 @@ export const textsOf = (type: Type): string[] =>
     ? texts
     : type === "code" || type === "short"
     ? codes
-    : Object.keys(spellings[type]);
+    : [...Object.keys(spellings[type]), ...(type === "day" ? orderedDates : [])];
 const isGood = (type: Type) => (text: string) => typeof values[type](text) === "string";
 export const goodTexts = (type: Type) => textsOf(type).filter(isGood(type));
 export const often = (weight: number, of = 10) => fc.nat(of - 1).map((n) => n < weight);
@@ -108,7 +110,9 @@ export function table(name: string, parent?: Table): fc.Arbitrary<Table> {
       hasIdentity: often(3),
       include: often(2),
       partition: often(3),
-    }).map(({ columns, checked, unique, isFull, onUpdate, hasIdentity, include, partition }) => {
+      nulls: fc.constantFrom<string[]>([], [], ["NULL"], ["", "a", "2"], ["0", "2021-07-01", "07/03/2021"]),
+      dateOrder: fc.constantFrom<DateOrder | null>(null, "dmy", "mdy", "ymd"),
+    }).map(({ columns, checked, unique, isFull, onUpdate, hasIdentity, include, partition, nulls, dateOrder }) => {
       const made: Table = {
         name,
         columns,
@@ -123,6 +127,8 @@ export function table(name: string, parent?: Table): fc.Arbitrary<Table> {
         included: include ? free[0].name : null,
         // A unique index of a partitioned table must have the partition's key in it.
         isPartitioned: partition && !code && unique.every(({ columns }) => columns.includes("k1")),
+        nulls,
+        dateOrder,
       };
       const refer = (columns: Column[], parent: Table, parentColumns: string[], onUpdate: OnUpdate) => {
         if (columns.length === 0) return;

@@ -49,7 +49,12 @@ export interface Table {
   hasIdentity: boolean;
   included: string | null;
   isPartitioned: boolean;
+  /** How its feed's file is written: words that mean null, and how 03/04/2021 is meant. */
+  nulls: string[];
+  dateOrder: DateOrder | null;
 }
+
+export type DateOrder = "dmy" | "mdy" | "ymd";
 
 /** What the types below need; the extension is the superuser's to make. */
 export const extension = "create extension citext schema public";
@@ -87,6 +92,7 @@ export const spellings: Record<
     "+2": "2",
     "007": "7",
     "-1": "-1",
+    "2.0": "2",
     ...bad("x", "1.5", " ", "1e1", "1,000")("22P02"),
     ...bad("2147483648", "-99999999999999999999")("22003"),
   },
@@ -113,9 +119,8 @@ export const spellings: Record<
     "2021-07-01 10:00": "2021-07-01 10:00:00+00",
     "2021-07-02": "2021-07-02 00:00:00+00",
     "2021-07-03T00:00:00.123456Z": "2021-07-03 00:00:00.123456+00",
-    infinity: "infinity",
     ...bad("2021-02-30", "2021-07-01 25:00")("22008"),
-    ...bad("soon", "12")("22007"),
+    ...bad("soon", "12", "infinity", "now")("22007"),
   },
   flag: {
     ...Object.fromEntries(["true", "t", "YES", "on", "1"].map((text) => [text, "true"])),
@@ -125,12 +130,38 @@ export const spellings: Record<
   day: {
     "2021-07-01": "2021-07-01",
     "20210702": "2021-07-02",
-    "07/03/2021": "2021-07-03",
     "2021-07-04T10:00:00Z": "2021-07-04",
-    ...bad("2021-13-01", "31/01/2021")("22008"),
-    ...bad("tomorrowish")("22007"),
+    "3 July 2021": "2021-07-03",
+    ...bad("2021-13-01")("22008"),
+    ...bad("tomorrowish", "today")("22007"),
   },
 };
+
+/** Dates in an order that the feed must name. */
+const ordered: Record<DateOrder | "none", Record<string, Exclude<Value, null>>> = {
+  none: { ...bad("07/03/2021", "31/01/2021")("22008"), ...bad("3/7/21", "04-Jul-21")("22007") },
+  dmy: {
+    "07/03/2021": "2021-03-07",
+    "31/01/2021": "2021-01-31",
+    "3/7/21": "2021-07-03",
+    "04-Jul-21": "2021-07-04",
+  },
+  mdy: {
+    "07/03/2021": "2021-07-03",
+    ...bad("31/01/2021")("22008"),
+    "3/7/21": "2021-03-07",
+    "04-Jul-21": "2021-07-04",
+  },
+  ymd: {
+    ...bad("07/03/2021", "31/01/2021")("22008"),
+    "3/7/21": "2003-07-21",
+    "04-Jul-21": "2004-07-21",
+  },
+};
+export const orderedDates = Object.keys(ordered.none);
+
+/** What Postgres would read, and a load does not; or the other way round. */
+export const ours = ["infinity", "now", "today", "2.0"];
 
 const lookUp = (type: keyof typeof spellings) => (text: string | null): Value =>
   text === null || text === "" ? null : spellings[type][text] ?? { error: "22P02" };
@@ -142,20 +173,30 @@ const upTo3 = (text: string | null): Value => {
   return text === null ? null : characters.slice(0, 3).join("");
 };
 
-/** What Postgres makes of a text: a value, or an SQLSTATE. */
-export const values: Record<Type, (text: string | null) => Value> = {
+/** What becomes of a text: a value, or an SQLSTATE. */
+export const values: Record<Type, (text: string | null, dateOrder?: DateOrder | null) => Value> = {
   int: lookUp("int"),
   numeric: lookUp("numeric"),
   money: lookUp("money"),
   stamp: lookUp("stamp"),
   flag: lookUp("flag"),
-  day: lookUp("day"),
+  day: (text, dateOrder) => ordered[dateOrder ?? "none"][text ?? ""] ?? lookUp("day")(text),
   text: (text) => text,
   folded: (text) => text,
   loose: (text) => text,
   code: upTo3,
   short: upTo3,
 };
+
+const textual: Type[] = ["text", "code", "short", "folded", "loose"];
+
+/** What a table's feed means by a cell. */
+export function valueOf(table: Table, { name, type, required }: Column, text: string | null): Value {
+  if (text !== null && table.nulls.includes(text)) return null;
+  const isCompared = [...table.foreignKeys, ...table.uniques].some(({ columns }) => columns.includes(name));
+  const isNull = text === "" && textual.includes(type) && !required && !table.key.includes(name) && isCompared;
+  return isNull ? null : values[type](text, table.dateOrder);
+}
 
 /** Two values are equal when their meanings are: 1.0 and 1.00, or a and A where case is nothing. */
 export function meaning(type: Type, value: string | null): string | null {
