@@ -16,7 +16,10 @@ const text = await Deno.readTextFile(new URL("../../docs/feeds.md", import.meta.
 const recipes = text.split(/^## /m).slice(1).map(recipeOf);
 
 /** How a partner's server gives the files, where it does more than to hand them out. */
-const manners: Record<string, (files: string[]) => Answer> = {};
+const manners: Record<string, (files: string[]) => Answer> = {
+  // In windows-1252 the letters of the recipe have their numbers of Unicode.
+  "Another encoding": ([file]) => Uint8Array.from(file, (letter) => letter.charCodeAt(0)),
+};
 
 function recipeOf(section: string): Recipe {
   const blocks = [...section.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language, body]) => ({ language, body }));
