@@ -84,6 +84,7 @@ export function describe(
 
 export function scanCsv(from: usize, end: usize): u32 {
   const other = newline === lineFeed ? carriageReturn : lineFeed;
+  const hasEscape = escape !== none;
   // What each block hands to the next: is it within quotes? Was the last byte a closing quote, an "\r", a place before
   // which a field begins?
   let inside: u64 = 0, afterClosing: u64 = 0, afterReturn: u64 = 0, atField: u64 = 1;
@@ -114,11 +115,11 @@ export function scanCsv(from: usize, end: usize): u32 {
       afterReturn = newline === lineFeed ? returns >> 63 : 0;
     }
     // With an escape a closing quote may be none: each such record is read by the byte.
-    if (escape !== none && block + 64 > escapesFrom) {
+    if (hasEscape && block + 64 > escapesFrom) {
       const escapes = find(a, b, c, d, escape);
       bad |= block < escapesFrom ? escapes & ((<u64> -1) << (escapesFrom - block)) : escapes;
     }
-    if (bad !== 0 && end - block < 64) bad &= (1 << (end - block)) - 1;
+    if (end - block < 64) bad &= (1 << (end - block)) - 1;
     atField = (delimiters | newlines | closing) >> 63;
 
     for (; newlines !== 0; newlines &= newlines - 1) {
