@@ -16,6 +16,8 @@ export interface Rows {
   /** The names in the CSV header, null for JSON, whose names are in each record. */
   header: string[] | null;
   delimiter: string | null;
+  /** Whether the text itself tells where it ends: packed, or an array that is closed. */
+  hasEnd: boolean;
   /** A row for each record, without the header. */
   chunks: AsyncIterable<Uint8Array>;
   /** What has become of the records, and the hash of the text, once the chunks are read. */
@@ -56,7 +58,8 @@ export async function openRows(text: Peekable, feed: Layout): Promise<Rows> {
   const records = format === "json"
     ? new Records({ kind: "array" }, start + 1, feed.reject_limit)
     : new Records({ kind: "lines" }, 0, feed.reject_limit);
-  return { header: null, delimiter: null, chunks: records.from(text), records };
+  const hasEnd = text.hasEnd || format === "json";
+  return { header: null, delimiter: null, hasEnd, chunks: records.from(text), records };
 }
 
 function nothingIn(first: Uint8Array, skip: number): EtlError {
@@ -76,7 +79,10 @@ async function openCsv(text: Peekable, feed: Layout): Promise<Rows> {
   const { names, lead, ...style } = readHeader(first, dialect);
   const shape: Shape = { kind: "csv", columns: names.length, quote, escape: dialect.escape, ...style };
   const records = new Records(shape, lead, feed.reject_limit);
-  return { header: names, delimiter: style.delimiter, chunks: records.from(text), records };
+  return {
+    ...{ header: names, delimiter: style.delimiter, hasEnd: text.hasEnd },
+    ...{ chunks: records.from(text), records },
+  };
 }
 
 /** The text of a body: unpacked, in UTF-8, without a byte order mark. */
@@ -109,7 +115,7 @@ async function unpack(bytes: Peekable, ratio: number): Promise<Peekable> {
     }
   };
   const hint = "Try again; if it lasts, the partner's file is damaged.";
-  return named(checked(), "gzip", "its gzip data is broken or cut short", hint);
+  return named(checked(), "gzip", "its gzip data is broken or cut short", hint, true);
 }
 
 function bomb(ratio: number): EtlError {
@@ -129,7 +135,8 @@ async function decode(bytes: Peekable, said: string): Promise<Peekable> {
   }
   if (decoder.encoding !== "utf-8") {
     const text = ReadableStream.from(copies(bytes)).pipeThrough(decoder as ReadableWritablePair<string, Uint8Array>);
-    return named(text.pipeThrough(new TextEncoderStream()), "encoding", `it is not ${encoding}`, hint);
+    const encoded = text.pipeThrough(new TextEncoderStream());
+    return named(encoded, "encoding", `it is not ${encoding}`, hint, bytes.hasEnd);
   }
   if (first[0] === 0xef && first[1] === 0xbb && first[2] === 0xbf) bytes.skip(3);
   return bytes;
@@ -146,14 +153,21 @@ async function* copies(chunks: AsyncIterable<Uint8Array>) {
 }
 
 /** What the stream itself throws becomes this EtlError; what came from upstream stays. */
-function named(stream: AsyncIterable<Uint8Array>, code: string, message: string, hint: string): Peekable {
-  return new Peekable((async function* () {
+function named(
+  stream: AsyncIterable<Uint8Array>,
+  code: string,
+  message: string,
+  hint: string,
+  hasEnd: boolean,
+): Peekable {
+  const chunks = async function* () {
     try {
       yield* stream;
     } catch (cause) {
       throw cause instanceof EtlError ? cause : new EtlError(code, message, hint, { cause });
     }
-  })());
+  };
+  return new Peekable(chunks(), hasEnd);
 }
 
 function isVisible(byte: number): boolean {

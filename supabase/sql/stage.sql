@@ -183,12 +183,15 @@ begin
     raise exception 'its table % has no primary key', feed.target
       using errcode = 'ETL02', hint = 'Rows are updated by their key: add a primary key.';
   end if;
+  if feed.absent <> 'keep' then
+    perform etl.check_absent(feed, target);
+  end if;
   return target;
 end
 $$;
 comment on function etl.target_of(etl.feeds) is
   'The table that the feed loads. Raises 42P01 where it does not exist, ETL04 where it is no table, has tables that
-inherit from it or a rule INSTEAD of a write, ETL02 where it has no primary key.';
+inherit from it or a rule INSTEAD of a write, ETL02 where it has no primary key, and what etl.check_absent() raises.';
 
 create or replace function etl.is_inherited(parent regclass)
 returns boolean
@@ -465,11 +468,11 @@ as $$
     where c.conrelid = target and c.contype = 'f' and c.conkey @> array[attnum]
   ) or exists (
     select from pg_catalog.pg_index i
-    where i.indrelid = target and i.indisunique and attnum = any (i.indkey::int2[])
+    where i.indrelid = target and i.indisunique and attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1])
   )
 $$;
 comment on function etl.is_compared(regclass, smallint) is
-  'Whether a column refers to another table by a key, or is in a unique index.';
+  'Whether a column refers to another table by a key, or is in a unique index, INCLUDE apart.';
 
 create or replace function etl.check_time_zone(zone text)
 returns void
