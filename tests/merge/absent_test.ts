@@ -477,3 +477,24 @@ Deno.test("a dry run tells what would go, and uses up no permission", async () =
   assert.deepEqual(await snapshot(db), before);
   assert.equal((await db.loadOne("things")).deleted, 2);
 });
+
+Deno.test("health says how many rows are withheld, why, and how to have them go", async () => {
+  await using at = await databaseAndWeb(plain, { "/things": ten() });
+  const { db, web } = at;
+  await db.feed("things", { url: `${web.url}/things`, absent: "delete", shrink_limit: 1 });
+  const health = async () =>
+    (await db.query("select verdict, message, hint, open_rejects::int from etl.health() where feed = 'things'"))[0];
+  await db.loadOne("things");
+  assert.equal((await health()).verdict, "ok");
+  web.files["/things"] = ten(1, 2, 3);
+  await db.loadOne("things");
+  const { verdict, message, hint } = await health();
+  assert.deepEqual([verdict, hint], ["shrunk", "select etl.approve('things');"]);
+  assert.match(
+    message,
+    /^Rows of public\.things that it lacks and that stay: 3, for etl\.feeds\.absent_limit is 10 % of 10 rows\. If the file is right as it is: select etl\.approve\('things'\)/,
+  );
+  await db.query(hint);
+  await db.loadOne("things");
+  assert.equal((await health()).verdict, "ok");
+});
