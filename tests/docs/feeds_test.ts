@@ -23,6 +23,8 @@ const to = (name: string, value: string): Answering => (request, [file]) =>
 
 /** How a partner's server gives the files, where it does more than to hand out one a run. */
 const manners: Record<string, Answering> = {
+  // In windows-1252 the letters of the recipe have their numbers of Unicode.
+  "Another encoding": (_, [file]) => new Response(Uint8Array.from(file, (letter) => letter.charCodeAt(0))),
   "A file behind a key": to("authorization", "Bearer a secret"),
   "A file in Supabase Storage": to("apikey", "a secret"),
   "A file a day": (request, [file]) => {
