@@ -3,7 +3,7 @@ import { connect } from "../database/connect.ts";
 import { asEtlError, EtlError } from "../errors.ts";
 import { look } from "./feed/look.ts";
 import { type Options, readOptions, usage } from "./feed/options.ts";
-import { count } from "./feed/sql.ts";
+import { records } from "./feed/sql.ts";
 import { type Finding, migration } from "./feed/write.ts";
 import { explain, type Session, withSession } from "./session.ts";
 
@@ -39,13 +39,15 @@ export async function feed(args: string[], load: (session: Session, feed: string
 function openQuestions({ key, staged: { draft, found } }: Finding): string[] {
   return [
     ...(key.length === 0 ? ["its key must be said, where the comment in the table is"] : []),
-    ...(found.has("date_order") && draft.date_order === null ? ["--date-order must be said, dmy or mdy"] : []),
+    ...(draft.date_order === null && found.has("date_order")
+      ? [`--date-order must be said: ${found.get("date_order")}`]
+      : []),
   ];
 }
 
-function tellNextSteps({ options: { draft: { name } }, staged: { records, isPart } }: Finding, open: string[]): void {
+function tellNextSteps({ options: { draft: { name } }, staged }: Finding, open: string[]): void {
   const version = new Date().toISOString().replaceAll(/\D/g, "").slice(0, 14);
-  const looked = `${isPart ? "the first " : ""}${count(records)} records`;
+  const looked = `${staged.isPart ? "the first " : ""}${records(staged.records)}`;
   console.error(`\nFound in ${looked}; nothing was written. The same again`);
   console.error(`  … > supabase/migrations/${version}_${name}.sql   saves it as a migration`);
   console.error("  … --apply   applies it, and loads the feed");

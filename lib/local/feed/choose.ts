@@ -97,15 +97,15 @@ function typed(named: Named, rungs: typeof ladder, asJson: boolean): Column {
     return of(type, "numbers with a comma, for thousands or for the fraction");
   }
   const codes = classes.get("code") ?? 0;
-  const why = asJson ? "are digits in quotes" : "begin with a zero or a plus, or are too long for a number";
-  return codes > 0 ? of(type, `${count(codes)} ${why}`) : of(type);
+  const why = asJson ? "digits in quotes" : "digits behind a zero or a plus, or too many for a number";
+  return codes > 0 ? of(type, `${why}: ${count(codes)}`) : of(type);
 }
 
 /** Words mean null where all else is a number, a day or the like. */
-function findNulls(columns: Column[], { draft, found }: Staged): void {
+function findNulls(columns: Column[], { draft, found, asJson }: Staged): void {
   const words = new Map<string, number>();
   for (const { type, words: mine } of columns) {
-    if (type === "text" || type === "boolean") continue;
+    if (["text", "boolean", "jsonb"].includes(type)) continue;
     for (const [word, records] of mine) words.set(word, (words.get(word) ?? 0) + records);
   }
   const more = [...words].filter(([word]) => !draft.nulls.includes(word));
@@ -116,7 +116,7 @@ function findNulls(columns: Column[], { draft, found }: Staged): void {
   }
   for (const column of columns) {
     const other = sum([...column.words].filter(([word]) => !draft.nulls.includes(word)).map(([, records]) => records));
-    if (other > 0) column.type = "text";
+    if (other > 0 && !(asJson && column.type === "jsonb")) column.type = "text";
   }
 }
 
@@ -143,7 +143,7 @@ function findOrder(columns: Column[], { draft, found }: Staged): void {
     "date_order",
     order
       ? `the days in ${names}: ${count(sure)} of ${count(days)} make sense in no other order`
-      : `the ${count(days)} days in ${names} make sense as ${dated[0].possible.join(" and as ")}`,
+      : `the days in ${names}, ${count(days)}, make sense as ${dated[0].possible.join(" and as ")}`,
   );
 }
 

@@ -145,7 +145,9 @@ async function likeliest(
   evidence.push(
     missing === 0
       ? `all ${count(records)} are in ${parent.table}`
-      : `${count(missing)} of ${count(records)} are not in ${parent.table}${isEnough ? "" : ", and so no foreign key"}`,
+      : `${count(missing)} of ${count(records)} ${missing === 1 ? "is" : "are"} not in ${parent.table}${
+        isEnough ? "" : ", and so no foreign key"
+      }`,
   );
   return isEnough ? parent : null;
 }

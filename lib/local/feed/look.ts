@@ -48,11 +48,13 @@ async function freeTarget(client: Client, { target, draft }: Options): Promise<T
   if (!table) {
     throw new EtlError("usage", `${target} names no schema`, "Say it in full, as in --target public.payouts.");
   }
-  if (taken) throw new EtlError("usage", `there is a table ${target}`, "Name another: --target public.payouts.");
+  if (taken) throw new EtlError("usage", `there is a table ${target}`, "Name another by --target.");
   const { rows: [{ feeds }] } = await client.query("select to_regclass('etl.feeds') is not null as feeds");
   if (feeds) {
     const { rowCount } = await client.query("select from etl.feeds where name = $1", [draft.name]);
-    if (rowCount) throw new EtlError("usage", "there is a feed of that name", "Name another: --name payouts.");
+    if (rowCount) {
+      throw new EtlError("usage", "there is a feed of that name", "Name another by --name, or load it: deno task etl.");
+    }
   }
   return { schema, table, name };
 }

@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { EtlError } from "../../errors.ts";
 import type { Format } from "../../format/rows.ts";
 import { columnNames } from "./names.ts";
-import { identifier, type Value } from "./sql.ts";
+import type { Value } from "./sql.ts";
 
 export const usage = `deno task feed URL [--name NAME] [--target TABLE] [OPTION…] [--apply]
 
@@ -106,7 +106,7 @@ export function readOptions(args: string[]): Options {
         .map(([column, read]) => [column, readOne(column, read, String(values[optionOf(column)]))]),
     );
     const { name = nameIn(url), apply = false } = values as { name?: string; apply?: boolean };
-    const { target = `public.${identifier(columnNames([name])[0]!)}` } = values as { target?: string };
+    const { target = `public.${columnNames([name])[0]}` } = values as { target?: string };
     const draft: Draft = {
       ...{ name, url, headers: {}, format: null, records: null, next: null, time_zone: "UTC", skip: null },
       ...{ header: null, delimiter: null, quote: '"', escape: null, encoding: null, nulls: [], date_order: null },
@@ -138,5 +138,6 @@ function nameIn(url: string): string {
   const [file] = path.split(/[/#]/).slice(3).filter(Boolean).slice(-1);
   const name = (file ?? "").toLowerCase().replace(/\..*/, "").replaceAll(/[^a-z0-9]+/g, "_").replace(/^[\d_]+/, "")
     .replace(/_[\d_]*$/, "");
-  return name || wrong("a --name, for its URL has none");
+  if (name) return name;
+  throw new Error("no name stands in its URL: say --name");
 }

@@ -21,8 +21,7 @@ const classOfText = String.raw`
   case
     when length(t) < 8 and lower(t) in ('true', 'false', 't', 'f', 'yes', 'no') then 'boolean'
     when length(t) < 8 and lower(t) in (
-      'n/a', 'na', '#n/a', 'null', 'none', 'nil', 'nan', 'unknown', '-', '--', '
-'
+      'n/a', 'na', '#n/a', 'null', 'none', 'nil', 'nan', 'unknown', '-', '--', '\n'
     ) then 'word ' || t
     when place = any ({texts}) then 'text'
     when t ~ '^(0|-?[1-9]\d*)$' then case
@@ -43,7 +42,7 @@ const classOfText = String.raw`
     when t ~ '^-?\d+(\.\d*[eE][-+]?|[eE]-)\d+$' then 'exponent'
     when t ~ '^\d\d?[-/.]\d\d?[-/.](\d\d|\d\d\d\d)($|[ T,])' then (
       select case when count(*) = 0 then 'text' else {day_or_time} || string_agg(' ' || o.name, '' order by o.name) end
-      from (values ('dmy', '--'), ('mdy', '--'), ('ymd', '--')) o (name, spelled)
+      from (values ('dmy', '\3-\2-\1\4'), ('mdy', '\3-\1-\2\4'), ('ymd', '\1-\2-\3\4')) o (name, spelled)
       where pg_input_is_valid(regexp_replace(t, '^(\d+)[-/.](\d+)[-/.](\d+)(.*)$', o.spelled), 'timestamptz')
         -- A version is written 1.2.10, and no date.
         and t ~ '^\d+[-/.]\d+[-/.]\d\d\d\d|^\d+/\d+/|^\d\d[-.]\d\d[-.]'

@@ -29,3 +29,7 @@ export function fill(template: string, places: Record<string, string>): string {
 export function count(number: number): string {
   return number.toLocaleString("en-US");
 }
+
+export function records(number: number): string {
+  return `${count(number)} ${number === 1 ? "record" : "records"}`;
+}

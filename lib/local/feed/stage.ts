@@ -5,7 +5,7 @@ import { openDownload } from "../../fetch/download.ts";
 import { openRows, openText, type Rows } from "../../format/rows.ts";
 import { encodingOf, enough, linesOf } from "./layout.ts";
 import type { Draft } from "./options.ts";
-import { count, fill, identifier, quoted } from "./sql.ts";
+import { fill, identifier, quoted, records } from "./sql.ts";
 
 /** Records after which no more are read. */
 const most = 200_000;
@@ -59,17 +59,17 @@ async function stageOnce(client: Client, said: Draft, before: Found): Promise<St
   const garbled = unread["is not UTF-8"] ?? 0;
   if (garbled > 0 && !said.encoding) {
     await client.query(`drop table pg_temp.${table}`);
-    return { encoding: "windows-1252", why: `${count(garbled)} records are not UTF-8; look at the accents` };
+    return { encoding: "windows-1252", why: `not UTF-8: ${records(garbled)}; look at the accents` };
   }
   const names = rows.header ?? await spreadJson(client, unread);
-  const { rows: [{ records }] } = await client.query("select count(*) as records from pg_temp.feed_cells");
-  return { draft, found, names, asJson: !rows.header, records, isPart: part.hasMore, unread };
+  const { rows: [{ count }] } = await client.query("select count(*) from pg_temp.feed_cells");
+  return { draft, found, names, asJson: !rows.header, records: count, isPart: part.hasMore, unread };
 }
 
 /** The draft with what the first bytes tell. */
 function layOut(said: Draft, first: Uint8Array, before: Found): Pick<Staged, "draft" | "found"> {
   const draft = { ...said }, found = new Map(before);
-  const text = new TextDecoder().decode(first, { stream: true });
+  const text = new TextDecoder().decode(first.subarray(0, enough), { stream: true });
   const isCsv = said.format ? said.format === "csv" : !/^\s*[[{]/.test(text);
   const lines = isCsv ? linesOf(text, first.length < enough, said.quote, said.delimiter) : null;
   if (!lines) return { draft, found };

@@ -2,7 +2,8 @@
 import type { Column } from "./choose.ts";
 import type { ForeignKey } from "./keys.ts";
 import type { Options } from "./options.ts";
-import { count, identifier, literal, quoted, type Value } from "./sql.ts";
+import { columnNames } from "./names.ts";
+import { count, literal, quoted, records, type Value } from "./sql.ts";
 import type { Staged } from "./stage.ts";
 
 /** The target's name, its parts as SQL. */
@@ -58,9 +59,9 @@ function linesOf(lines: Line[]): string[] {
   });
 }
 
-function headOf({ options: { draft }, staged: { records, isPart, unread } }: Finding): string[] {
-  const looked = isPart ? `the first ${count(records)} records` : `the ${count(records)} records`;
-  const failed = Object.entries(unread).map(([reason, number]) =>
+function headOf({ options: { draft }, staged }: Finding): string[] {
+  const looked = `the ${staged.isPart ? "first " : ""}${records(staged.records)}`;
+  const failed = Object.entries(staged.unread).map(([reason, number]) =>
     `-- ${count(number)} more cannot be read: ${reason}.`
   );
   return [
@@ -79,21 +80,21 @@ function columnsOf({ columns, key, foreignKeys, staged }: Finding): Line[] {
       ...[nameOf(column), typeOf(column, parent?.type), isKey && "primary key", isRequired && "not null"],
       parent && `references ${parent.table} (${parent.keySql})`,
     ];
-    const unique = isKey ? [`unique in ${count(staged.records)} records`] : [];
+    const unique = isKey ? [`unique in ${records(staged.records)}`] : [];
     return { sql: parts.filter(Boolean).join(" "), why: [...unique, ...column.evidence] };
   });
-  const together = `unique in ${count(staged.records)} records; no column is by itself`;
+  const together = `unique in ${records(staged.records)}; no column is by itself`;
   if (key.length === 2) lines.push({ sql: `primary key (${key.map(nameOf).join(", ")})`, why: [together] });
   if (key.length === 0) lines.push({ sql: null, why: [`primary key (…): ${noKey(columns, staged)}`] });
   return lines;
 }
 
-function noKey(columns: Column[], { records }: Staged): string {
+function noKey(columns: Column[], staged: Staged): string {
   const [nearest] = columns.filter(({ isRequired }) => isRequired).sort((a, b) => b.distinct - a.distinct);
   const most = nearest ? `; ${nearest.name} has the most values, ${count(nearest.distinct)}` : "";
   return `what a row is known by must stand here. No column, and no two, are unique in ${
-    count(records)
-  } records${most}`;
+    records(staged.records)
+  }${most}`;
 }
 
 /** What refers takes the type of what it refers to. */
@@ -107,7 +108,7 @@ function nameOf({ nameSql }: Column): string {
 
 function indexesOf({ foreignKeys, key, target: { name } }: Finding, target: string): string[] {
   return foreignKeys.filter(({ column }) => column !== key[0]).map(({ column }) => {
-    const index = identifier(`${name.slice(0, 28)}_${column.name.slice(0, 28)}_idx`);
+    const index = `${columnNames([name])[0]!.slice(0, 28)}_${column.name.slice(0, 28)}_idx`;
     return `create index if not exists ${index} on ${target} (${nameOf(column)});`;
   });
 }
