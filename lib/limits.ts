@@ -14,6 +14,8 @@ export interface Patience {
   slowest: number;
   /** Milliseconds before each further try after 429, 5xx or a network error: most of these pass within seconds. */
   retryMs: number[];
+  /** Milliseconds that a server may have us wait by Retry-After: a feed that waits keeps the others of its run waiting. */
+  longestWaitMs: number;
   /** Bytes of a body as it arrives: more is no table of a partner's, but a mistake or an attack. */
   bytes: number;
   /** Times its size that a body may unpack to: tables pack to a tenth, a bomb to a thousandth. */
@@ -24,6 +26,7 @@ export const patient: Patience = {
   stallMs: 30_000,
   slowest: 1_000,
   retryMs: [500, 2_000, 5_000],
+  longestWaitMs: 60_000,
   bytes: 16 * 2 ** 30,
   unpackRatio: 250,
 };
@@ -44,6 +47,9 @@ export const allowance: Allowance = { deadlineMs: 5 * 60_000, bytes: Infinity };
  * CPU; the rest of both is for the merge.
  */
 export const allowanceOfFunction: Allowance = { deadlineMs: 45_000, bytes: 400e6 };
+
+/** As fetch has it by itself: more is a circle. */
+export const mostRedirects = 20;
 
 /** Bytes that a body may unpack to, whatever its ratio: a small file of blanks does no harm. */
 export const unpackedFreely = 64 * 2 ** 20;

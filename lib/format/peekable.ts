@@ -3,7 +3,8 @@ export class Peekable implements AsyncIterable<Uint8Array> {
   #first: Uint8Array = new Uint8Array(0);
   #source: AsyncIterator<Uint8Array>;
 
-  constructor(chunks: AsyncIterable<Uint8Array>) {
+  /** `hasEnd`: whether it says itself where it ends, as what is packed does, so that it throws where it is cut short. */
+  constructor(chunks: AsyncIterable<Uint8Array>, readonly hasEnd = false) {
     this.#source = chunks[Symbol.asyncIterator]();
   }
 

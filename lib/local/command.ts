@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import project from "../../deno.json" with { type: "json" };
 import { EtlError } from "../errors.ts";
-import { load, type LoadOptions } from "../load.ts";
+import { isDay, load, type LoadOptions } from "../load.ts";
 import type { Report } from "../report.ts";
 import { feed } from "./feed.ts";
 import { printReport, progressBars } from "./print.ts";
@@ -11,7 +11,7 @@ import { explain, type Session, withSession } from "./session.ts";
 import { printTour } from "./tour.ts";
 
 const usage = `deno task etl [FEED…] [--json] [--force] [--dry-run]
-              [--deadline SECONDS]
+              [--deadline SECONDS] [--day YYYY-MM-DD]
 
 Loads the feeds of etl.feeds (all enabled ones, or those named) into their tables.
 
@@ -19,6 +19,7 @@ Loads the feeds of etl.feeds (all enabled ones, or those named) into their table
   --force     load even where the server or the content says that nothing changed
   --dry-run   report what would change, write nothing
   --deadline  seconds after which nothing more is fetched, and what is there is loaded (300)
+  --day       the day to take for today, of feeds whose URL holds {day}: for files of before
   --version   the version of this checkout
   --help      this text
 
@@ -62,15 +63,16 @@ export async function command(args: string[]): Promise<number> {
 async function etl(args: string[]): Promise<number> {
   let options;
   try {
-    options = parse(args, ["json", "force", "dry-run"], ["deadline"]);
+    options = parse(args, ["json", "force", "dry-run"], ["deadline"], ["day"]);
   } catch (error) {
     return explain(error, args.includes("--json"));
   }
-  const { json, force, "dry-run": dryRun, deadline, feeds } = options;
+  const { json, force, "dry-run": dryRun, deadline, day, feeds } = options;
   return await withSession(json, async (session) => {
     const report = await runOnce(session, {
       force,
       dryRun,
+      day,
       feeds,
       allowance: deadline ? { deadlineMs: deadline * 1000 } : {},
     });
@@ -122,29 +124,36 @@ async function runOnce({ databaseUrl, atEnd }: Session, options: Partial<LoadOpt
   return await load({ databaseUrl, ...options, onProgress: bars.show }).finally(bars.stop);
 }
 
-type Parsed<Flag extends string, Amount extends string> =
+type Parsed<Flag extends string, Amount extends string, Day extends string> =
   & Record<Flag, boolean>
   & Partial<Record<Amount, number>>
+  & Partial<Record<Day, string>>
   & { feeds: string[] };
 
-/** Options that are there or not, and options with a number above 0. */
-function parse<Flag extends string, Amount extends string>(
+/** Options that are there or not, with a number above 0, and with a day. */
+function parse<Flag extends string, Amount extends string, Day extends string>(
   args: string[],
   flags: Flag[],
   amounts: Amount[] = [],
-): Parsed<Flag, Amount> {
+  days: Day[] = [],
+): Parsed<Flag, Amount, Day> {
   try {
     const options = {
       ...Object.fromEntries(flags.map((flag) => [flag, { type: "boolean", default: false } as const])),
-      ...Object.fromEntries(amounts.map((amount) => [amount, { type: "string" } as const])),
+      ...Object.fromEntries([...amounts, ...days].map((name) => [name, { type: "string" } as const])),
     };
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
-    const numbers = Object.entries(values).filter(([, value]) => typeof value === "string").map(([name, value]) => {
+    const read = Object.entries(values).map(([name, value]) => {
+      if (typeof value !== "string") return [name, value];
+      if (days.includes(name as Day)) {
+        if (isDay(value)) return [name, value];
+        throw new Error(`--${name} takes a day, as 2021-07-01`);
+      }
       const number = Number(value);
       if (number > 0 && number <= 86_400) return [name, number];
       throw new Error(`--${name} takes a number of seconds, up to a day`);
     });
-    return { ...values, ...Object.fromEntries(numbers), feeds: positionals } as Parsed<Flag, Amount>;
+    return { ...Object.fromEntries(read), feeds: positionals } as Parsed<Flag, Amount, Day>;
   } catch (cause) {
     const message = (cause as Error).message.replace(/\. To specify.*/s, "");
     throw new EtlError("usage", message, "deno task etl --help", { cause });

@@ -16,7 +16,7 @@ export interface Session {
 }
 
 /** Of errors; all others end the command with 1. */
-const exitCodes: Record<string, number> = { usage: 2, unknown_feed: 2 };
+const exitCodes: Record<string, number> = { usage: 2, unknown_feed: 2, day: 2 };
 /** 128 and the signal's number, as a shell has it. */
 const signals = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 
