@@ -3,11 +3,11 @@
 /** A table has these of its own. */
 const taken = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
 
-/** Distinct names in snake_case and ASCII; null for a column without a name, or with that of another. */
+/** Distinct names in snake_case and ASCII; null for a column without a name, or with that of another, which no run loads. */
 export function columnNames(sources: string[]): (string | null)[] {
   const names = new Set<string>(taken);
   return sources.map((source, i) => {
-    if (source.trim() === "" || sources.indexOf(source) < i) return null;
+    if (source.trim() === "" || sources.some((other, j) => other === source && j !== i)) return null;
     const wanted = snakeCase(source) || `column_${i + 1}`;
     let name = wanted;
     for (let n = 2; names.has(name); n++) name = `${wanted}_${n}`;

@@ -1,6 +1,8 @@
 /** The file as text in temp tables: pg_temp.feed_cells has a row for each record, and in it c1, c2, … for each column. */
 import { copyRows } from "../../database/copy.ts";
 import type { Client } from "../../database/connect.ts";
+import { vaultSecrets } from "../../database/statements.ts";
+import { type Asking, asking, secretsFrom, secretsIn } from "../../fetch/asking.ts";
 import { openDownload } from "../../fetch/download.ts";
 import { openRows, openText, type Rows } from "../../format/rows.ts";
 import { encodingOf, enough, linesOf } from "./layout.ts";
@@ -42,28 +44,41 @@ export async function stage(client: Client, draft: Draft): Promise<Staged> {
 }
 
 async function stageOnce(client: Client, said: Draft, before: Found): Promise<Staged | OtherEncoding> {
-  await using download = await openDownload({ url: said.url, etag: null, last_modified: null });
-  const text = await openText(download!.body, said.encoding ?? "utf-8");
+  await using download = await openDownload(await askingOf(client, said), { etag: null, last_modified: null });
+  const text = await openText(download.body, said.encoding ?? "utf-8");
   const first = await text.peek((first) => first.length >= enough);
   const encoding = said.encoding ? null : encodingOf(first);
   if (encoding) return { encoding, why: "the file is not UTF-8, and looks like this" };
   const { draft, found } = layOut(said, first, before);
-  const layout = { ...draft, skip: draft.skip ?? 0 };
-  const rows = await openRows(text, layout);
+  const rows = await openRows(text, { ...draft, skip: draft.skip ?? 0 });
   const part = new Part(rows);
   const table = rows.header ? "feed_cells" : "feed_records";
   const columns = rows.header?.map((_, i) => `c${i + 1}`) ?? ["record"];
   await client.query(`create temp table ${table} (${columns.map((name) => `${name} text`)}) on commit drop`);
   await copyRows(client, copyInto(table, rows, draft), part.chunks());
   const unread = await takeUnread(client, table, columns[0], rows);
-  const garbled = unread["is not UTF-8"] ?? 0;
-  if (garbled > 0 && !said.encoding) {
+  const other = said.encoding ? null : otherEncoding(unread);
+  if (other) {
     await client.query(`drop table pg_temp.${table}`);
-    return { encoding: "windows-1252", why: `not UTF-8: ${records(garbled)}; look at the accents` };
+    return other;
   }
   const names = rows.header ?? await spreadJson(client, unread);
   const { rows: [{ count }] } = await client.query("select count(*) from pg_temp.feed_cells");
   return { draft, found, names, asJson: !rows.header, records: count, isPart: part.hasMore, unread };
+}
+
+/** What a run asks. Without the loader's functions there are no dates in the URL, and the secrets are the environment's. */
+async function askingOf(client: Client, draft: Draft): Promise<Asking> {
+  const { rows: [{ installed }] } = await client.query(
+    "select to_regprocedure('etl.address(etl.feeds, date)') is not null as installed",
+  );
+  const address = "select etl.address(jsonb_populate_record(null::etl.feeds, $1)) as address";
+  const { rows: [source] } = installed
+    ? await client.query(address, [JSON.stringify(draft)])
+    : { rows: [{ address: draft.url }] };
+  const { headers } = draft;
+  const names = secretsIn({ headers, ...source });
+  return asking({ headers, ...source }, secretsFrom(installed ? await vaultSecrets(client, names) : {}, names));
 }
 
 /** The draft with what the first bytes tell. */
@@ -71,7 +86,7 @@ function layOut(said: Draft, first: Uint8Array, before: Found): Pick<Staged, "dr
   const draft = { ...said }, found = new Map(before);
   const text = new TextDecoder().decode(first.subarray(0, enough), { stream: true });
   const isCsv = said.format ? said.format === "csv" : !/^\s*[[{]/.test(text);
-  const lines = isCsv ? linesOf(text, first.length < enough, said.quote, said.delimiter) : null;
+  const lines = isCsv ? linesOf(text, first.length < enough, said) : null;
   if (!lines) return { draft, found };
   if (said.delimiter === null && lines.delimiter !== ",") {
     draft.delimiter = lines.delimiter;
@@ -89,6 +104,15 @@ function copyInto(table: string, { delimiter }: Rows, { quote }: Draft): string 
     ? "delimiter e'\\x02', quote e'\\x01'"
     : `delimiter ${quoted(delimiter)}, quote ${quoted(quote)}`;
   return `copy pg_temp.${table} from stdin (format csv, ${style})`;
+}
+
+/** The encoding that broken records look like. */
+function otherEncoding(unread: Staged["unread"]): OtherEncoding | null {
+  for (const [reason, number] of Object.entries(unread)) {
+    const [, encoding] = /looks like ([\w-]+),/.exec(reason) ?? [];
+    if (encoding) return { encoding, why: `not UTF-8, and looks like this: ${records(number)}` };
+  }
+  return null;
 }
 
 /** The rows of a file up to the batch that brings them above `most`. */

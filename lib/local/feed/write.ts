@@ -59,14 +59,16 @@ function linesOf(lines: Line[]): string[] {
   });
 }
 
-function headOf({ options: { draft }, staged }: Finding): string[] {
+function headOf({ options: { draft }, staged, columns }: Finding): string[] {
   const looked = `the ${staged.isPart ? "first " : ""}${records(staged.records)}`;
   const failed = Object.entries(staged.unread).map(([reason, number]) =>
     `-- ${count(number)} more cannot be read: ${reason}.`
   );
+  const ignored = staged.names.length - columns.length;
   return [
     `-- The feed ${draft.name}, by ${looked} of its file.`.replaceAll(/\s+/g, " "),
     ...failed,
+    ...(ignored > 0 ? [`-- Ignored, without a name or with that of another: ${count(ignored)} columns.`] : []),
     "-- A column has the narrowest type that takes all its values, and is not null where no record lacks one.",
   ];
 }
