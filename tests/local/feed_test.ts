@@ -9,6 +9,7 @@ import { type Result, run } from "../support/command.ts";
 import { type Database, freshDatabase } from "../support/database.ts";
 import { temporary } from "../support/directories.ts";
 import { sampleGtfsFeed } from "../support/packages.ts";
+import { document } from "../support/project.ts";
 import { sampleDatabase, sampleFiles } from "../support/samples.ts";
 import { snapshot } from "../support/snapshot.ts";
 import { serve } from "../support/web.ts";
@@ -579,6 +580,29 @@ Deno.test("the sample feeds and the files of a transit feed: looked at, applied,
       "transfers.to_stop_id gtfs.stops",
     ],
   });
+});
+
+/** The file that the README looks at. */
+function readmePayouts(): string {
+  const lines = Array.from({ length: 1200 }, (_, i) => {
+    const driver = i < 3 ? 301 + i : i % 300 + 1;
+    const amount = i % 100 === 50 ? "N/A" : `${i + 5},${i % 10}5`;
+    const day = `${i % 28 + 1}`.padStart(2, "0"), month = `${i % 12 + 1}`.padStart(2, "0");
+    return `${1001 + i};driver-${driver};${amount};${day}/${month}/2021;${`${i}`.padStart(8, "0")}`;
+  });
+  return ["Payout No;driver_id;amount;paid_on;reference", ...lines, ""].join("\r\n");
+}
+
+Deno.test("the README shows what the command prints", async () => {
+  await using db = await sampleDatabase();
+  await using web = serve({ "/payouts.csv": readmePayouts() });
+  const [, shown] = /^```\n(-- The feed payouts.*?)^```/ms.exec(await document("README.md"))!;
+  const sql = `${migration(await look(db.url, readOptions([`${web.url}/payouts.csv`])))}\n`;
+  const printed = sql.replace(web.url, "https://partner.example");
+  const [first, last] = shown.split("…\n");
+  assert.ok(last, "it is shortened");
+  assert.equal(printed.slice(0, first.length), first);
+  assert.equal(printed.slice(-last.length), last);
 });
 
 /** The command as a shell runs it. */
