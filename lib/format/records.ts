@@ -6,7 +6,8 @@
  */
 import { asEtlError, EtlError } from "../errors.ts";
 import { hopelessRecords, longestRecord } from "../limits.ts";
-import { rowOfBroken } from "./broken.ts";
+import { askFor, looksLike } from "./encoding.ts";
+import { quoted, rowOfBroken } from "./broken.ts";
 import { Document, type Places } from "./document.ts";
 import { concat } from "./peekable.ts";
 import { Scanner, type Shape, Stop } from "./scan/scanner.ts";
@@ -28,6 +29,9 @@ export class Records {
   /** What the cell of a broken record begins with: random, so that no record can look like one. */
   readonly sentinel = crypto.randomUUID();
   broken = 0;
+  /** Those of them that are no text in UTF-8, and what the last one looks like. */
+  #noText = 0;
+  #encoding: string | null = null;
   #respelled = 0;
   /** Blank lines not passed on yet: at the end of a file they are none. */
   #blanks = 0;
@@ -105,7 +109,8 @@ export class Records {
       }
       const { good, stop, length } = scanner.scan();
       if (good.length > 0) yield* this.#pass(good);
-      if (stop !== Stop.more) yield* this.#mend(stop, scanner.take(length));
+      if (stop === Stop.respelled) scanner.take(length);
+      else if (stop !== Stop.more) yield* this.#mend(stop, scanner.take(length));
       if (scanner.arrayClosed) this.#document?.leave(scanner.taken - this.#before.bytes);
       if (stop !== Stop.more || scanner.arrayClosed) continue;
       const isTooLong = scanner.rest.length > longestRecord;
@@ -145,11 +150,11 @@ export class Records {
 
   /** Passes on a line that the scanner stopped at. */
   *#mend(stop: Stop, line: Uint8Array): Generator<Uint8Array> {
-    const { kind } = this.shape;
+    const { shape } = this, { kind } = shape;
     const record = kind === "array" ? line.subarray(0, -1) : withoutLineEnd(line);
-    if (stop === Stop.otherLineEnd || (stop === Stop.endOfData && kind === "csv")) {
+    if (kind === "csv" && (stop === Stop.otherLineEnd || stop === Stop.endOfData)) {
       this.#respelled++;
-      const spelled = stop === Stop.endOfData ? encoder.encode('"\\."') : record;
+      const spelled = stop === Stop.endOfData ? encoder.encode(quoted("\\.", shape.quote)) : record;
       yield* this.#pass(concat([spelled, this.#lineEnd]));
     } else if (stop === Stop.blank && kind === "csv") this.#blanks += this.#scanner.blanks;
     else if (stop === Stop.blank && (kind === "lines" || this.#isEmptyArray)) return;
@@ -164,6 +169,10 @@ export class Records {
   }
 
   #broken(stop: Stop, record: Uint8Array): Uint8Array {
+    if (stop === Stop.notText) {
+      this.#noText++;
+      this.#encoding = looksLike(record);
+    }
     if (++this.broken >= hopelessRecords && this.broken > this.count * Math.max(this.rejectLimit, 0.5)) {
       throw this.#hopeless();
     }
@@ -172,8 +181,9 @@ export class Records {
 
   #hopeless(): EtlError {
     const message = `${this.broken} of its first ${this.count} records cannot be read`;
-    const hint =
-      "Check the feed's format and delimiter in etl.feeds: deno task rejects shows why, once reject_limit is 1.";
+    const hint = this.#noText > this.broken / 2
+      ? `${askFor(this.#encoding)} deno task rejects shows the records, once reject_limit is 1.`
+      : "Check the feed's format and delimiter in etl.feeds: deno task rejects shows why, once reject_limit is 1.";
     return new EtlError("unreadable", message, hint);
   }
 
@@ -186,8 +196,9 @@ export class Records {
 }
 
 function withoutLineEnd(line: Uint8Array): Uint8Array {
-  const last = line.length - 1;
-  return line.subarray(0, line[last] === lineFeed && line[last - 1] === carriageReturn ? last - 1 : last);
+  let end = line.length - 1;
+  if (line[end] === lineFeed) { while (line[end - 1] === carriageReturn) end--; }
+  return line.subarray(0, end);
 }
 
 /** Joins small pieces: each that goes to COPY costs a system call or two. */

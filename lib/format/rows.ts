@@ -1,23 +1,18 @@
 /** A feed's bytes -> rows as COPY takes them: unpacked, in UTF-8, cut into records, otherwise untouched. */
 import { EtlError } from "../errors.ts";
-import { endOfHeader, type Header, readHeader } from "./csv.ts";
-import type { Places } from "./document.ts";
-import { type Lines, linesOrDocument } from "./lines.ts";
+import { type Dialect, hasHeader, type Header, readHeader, skipAll, skipLines } from "./csv.ts";
+import type { Document, Places } from "./document.ts";
+import { askFor } from "./encoding.ts";
+import { linesOrDocument } from "./lines.ts";
 import { notData } from "../fetch/failures.ts";
 import { longestRecord, type Patience, patient } from "../limits.ts";
 import { copies, isVisible, named, Peekable } from "./peekable.ts";
 import { type Page, Records } from "./records.ts";
+import type { Shape } from "./scan/scanner.ts";
 import { badJson } from "./tokens.ts";
 import { unpack } from "./unpack.ts";
 
 export type Format = "csv" | "json" | "ndjson";
-
-/** What etl.feeds says of a file. */
-export interface Layout extends Places {
-  format: Format | null;
-  delimiter: string | null;
-  reject_limit?: number;
-}
 
 export interface Rows {
   /** The names in the CSV header, null for JSON, whose names are in each record. */
@@ -33,15 +28,21 @@ export interface Rows {
   /** What has become of the records, and the hash of the text, once the chunks are read. */
   records: Pick<Records, "count" | "broken" | "sentinel" | "hash">;
   /** The file's only record, where it may be a document around the records. */
-  only: Lines["only"];
+  only: Pick<Document, "arrays" | "isFilled"> | null;
 }
 
 /** The text of the page that follows, by the link in the document before it, if it has one; null where none does. */
 export type TextAfter = (link: string | null) => Promise<Peekable | null>;
 
+/** What etl.feeds says of a file. */
+export interface Layout extends Partial<Dialect>, Places {
+  format: Format | null;
+  reject_limit?: number;
+}
+
 /** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */
 export async function openRows(text: Peekable, feed: Layout, textAfter?: TextAfter): Promise<Rows> {
-  const start = await startOf(text);
+  const start = await startOf(text, feed.skip);
   const { format, only } = await formatOf(text, start, feed);
   const hasEnd = text.hasEnd || format === "json";
   const { header, delimiter, records, leadOf } = format === "csv" ? await openCsv(text, feed) : openJson(format, feed);
@@ -69,11 +70,19 @@ function openJson(format: "json" | "ndjson", feed: Layout): Reading {
   return { header: null, delimiter: null, records, leadOf };
 }
 
-/** Where the first byte is that can be seen. */
-async function startOf(text: Peekable): Promise<number> {
-  const first = await text.peek((first) => first.length >= longestRecord || first.some(isVisible));
-  const start = first.findIndex(isVisible);
-  if (start < 0) throw new EtlError("empty", "the body is empty", "Ask the partner whether the export failed.");
+/** Where the first byte is that can be seen, behind the lines that are to be skipped. */
+async function startOf(text: Peekable, skip = 0): Promise<number> {
+  const begin = (first: Uint8Array) => {
+    const from = skipLines(first, skip);
+    return from < 0 ? -1 : first.findIndex((byte, i) => i >= from && isVisible(byte));
+  };
+  // A byte more: it tells UTF-16.
+  const first = await text.peek((first) => {
+    const start = begin(first);
+    return first.length >= longestRecord || (start >= 0 && start + 1 < first.length);
+  });
+  const start = begin(first);
+  if (start < 0) throw nothingIn(first, skip);
   if (first[start] === "<".charCodeAt(0)) throw notData();
   return start;
 }
@@ -81,10 +90,14 @@ async function startOf(text: Peekable): Promise<number> {
 async function formatOf(
   text: Peekable,
   start: number,
-  { format, records, next, name }: Layout,
-): Promise<{ format: Format; only: Lines["only"] }> {
-  const sign = String.fromCharCode((await text.peek(() => true))[start]);
+  { format, records, next, name, skip = 0, header }: Layout,
+): Promise<{ format: Format; only: Rows["only"] }> {
+  const begin = (await text.peek(() => true)).subarray(start, start + 2);
+  const sign = String.fromCharCode(begin[0]);
   const isJson = sign === "[" || sign === "{";
+  if (begin.includes(0) && (isJson || records != null || format === "json" || format === "ndjson")) {
+    throw new EtlError("encoding", "it holds NULs", askFor(begin[0] === 0 ? "utf-16be" : "utf-16le"));
+  }
   if ((format === "json" || records != null) && !isJson) {
     throw badJson("it is not an array of objects", "Check etl.feeds.format and records, or ask the partner for JSON.");
   }
@@ -97,40 +110,44 @@ async function formatOf(
     throw new EtlError("next", "etl.feeds.next points into a document, and etl.feeds.records does not", hint);
   }
   if (format !== null || records != null) return { format: format ?? "json", only: null };
+  if (skip > 0 || header) return { format: "csv", only: null };
   if (sign !== "{") return { format: isJson ? "json" : "csv", only: null };
-  return await linesOrDocument(text, start, { name });
+  const lines = await linesOrDocument(text, start, { name });
+  const mayBeDocument = lines.format === "ndjson" && lines.document && lines.document.arrays.length > 0;
+  return { format: lines.format, only: mayBeDocument ? lines.document : null };
+}
+
+function nothingIn(first: Uint8Array, skip: number): EtlError {
+  skipAll(first, skip);
+  const message = skip === 0 ? "the body is empty" : `nothing follows the ${skip} lines that are to be skipped`;
+  return new EtlError("empty", message, "Ask the partner whether the export failed.");
 }
 
 async function openCsv(text: Peekable, feed: Layout): Promise<Reading> {
-  const { names, delimiter, lineEnd, lead } = await headerOf(text, feed);
-  const records = new Records({ kind: "csv", columns: names.length, delimiter, lineEnd }, lead, feed.reject_limit);
+  const { skip = 0, header = null, delimiter: said = null, quote = '"', escape = null } = feed;
+  const dialect = { skip, header, delimiter: said, quote, escape: escape === quote ? null : escape };
+  const { names, lead, delimiter, lineEnd } = await headerOf(text, dialect);
+  const shape: Shape = { kind: "csv", columns: names.length, delimiter, lineEnd, quote, escape: dialect.escape };
+  const records = new Records(shape, lead, feed.reject_limit);
   const leadOf = async (text: Peekable) => {
-    await startOf(text);
-    const page = await headerOf(text, feed);
+    await startOf(text, skip);
+    const page = await headerOf(text, { ...dialect, delimiter });
     // "\n" and "\r\n" may stand side by side.
-    const isAlike = JSON.stringify(page.names) === JSON.stringify(names) && page.delimiter === delimiter &&
-      (page.lineEnd === "\r") === (lineEnd === "\r");
-    if (isAlike) return page.lead;
+    const isAlike = (page.lineEnd === "\r") === (lineEnd === "\r");
+    if (isAlike && JSON.stringify(page.names) === JSON.stringify(names)) return page.lead;
     const hint = "Ask the partner for pages that are alike.";
     throw new EtlError("header", "its header line is not that of the first page", hint);
   };
   return { header: names, delimiter, records, leadOf };
 }
 
-/** `lead`: the bytes to the first record. */
-async function headerOf(text: Peekable, feed: Layout): Promise<Header & { lead: number }> {
-  // A byte more than the line: it tells "\r\n" from "\r".
-  const first = await text.peek((first) => {
-    const end = endOfHeader(first);
-    return first.length >= longestRecord || (end >= 0 && end + 1 < first.length);
-  });
-  const end = endOfHeader(first);
-  if (first.length >= longestRecord && end < 0) {
+async function headerOf(text: Peekable, dialect: Dialect): Promise<Header> {
+  const first = await text.peek((first) => first.length >= longestRecord || hasHeader(first, dialect));
+  if (first.length >= longestRecord && !dialect.header && !hasHeader(first, dialect)) {
     const message = `it has no line end in its first ${longestRecord >> 20} MiB`;
     throw new EtlError("header", message, "It does not look like CSV: check etl.feeds.format.");
   }
-  const header = readHeader(first, feed.delimiter);
-  return { ...header, lead: end < 0 ? first.length : end + header.lineEnd.length };
+  return readHeader(first, dialect);
 }
 
 /** The text of a body: unpacked, in UTF-8, without a byte order mark. `member`: the file in it, if it is a zip archive. */
@@ -143,9 +160,11 @@ export async function openText(
   return await decode(await unpack(new Peekable(body, hasEnd), unpackRatio, member), encoding);
 }
 
-async function decode(bytes: Peekable, encoding: string): Promise<Peekable> {
+async function decode(bytes: Peekable, said: string): Promise<Peekable> {
   let decoder: TextDecoderStream;
   const hint = "Correct etl.feeds.encoding.";
+  const first = await bytes.peek((first) => first.length >= 3);
+  const encoding = /^utf-?8$/i.test(said) ? markedUtf16(first) ?? said : said;
   try {
     decoder = new TextDecoderStream(encoding, { fatal: true });
   } catch (cause) {
@@ -156,7 +175,11 @@ async function decode(bytes: Peekable, encoding: string): Promise<Peekable> {
     const encoded = text.pipeThrough(new TextEncoderStream());
     return named(encoded, "encoding", `it is not ${encoding}`, hint, bytes.hasEnd);
   }
-  const first = await bytes.peek((first) => first.length >= 3);
   if (first[0] === 0xef && first[1] === 0xbb && first[2] === 0xbf) bytes.skip(3);
   return bytes;
+}
+
+/** UTF-16, by its byte order mark. */
+function markedUtf16([first, second]: Uint8Array): string | null {
+  return first === 0xff && second === 0xfe ? "utf-16le" : first === 0xfe && second === 0xff ? "utf-16be" : null;
 }

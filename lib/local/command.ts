@@ -1,9 +1,10 @@
-/** The command line: `start`, a tour on the embedded Postgres; `etl`, one run; `rejects`, the list of them. */
+/** The command line: `start`, a tour on the embedded Postgres; `etl`, one run; `rejects`, the list of them; `feed`, a new one. */
 import { parseArgs } from "node:util";
 import project from "../../deno.json" with { type: "json" };
 import { EtlError } from "../errors.ts";
 import { isDay, load, type LoadOptions } from "../load.ts";
 import type { Report } from "../report.ts";
+import { feed } from "./feed.ts";
 import { printReport, progressBars } from "./print.ts";
 import { listRejects, printSummary } from "./rejects.ts";
 import { explain, type Session, withSession } from "./session.ts";
@@ -26,6 +27,10 @@ deno task rejects [FEED] [--csv | --json]
 
 Lists the rejects, each with its reason: to send to the partner.
 
+deno task feed URL
+
+Makes a new feed of a partner's file: deno task feed --help.
+
 DATABASE_URL names the database, as in postgres://user:password@host:5432/database. Without it a Postgres 17 of its
 own is started, with its data under .local/, and the sample feeds are loaded.
 
@@ -35,6 +40,7 @@ interrupted.`;
 /** Runs `start` or `etl`; returns the exit code. */
 export async function command(args: string[]): Promise<number> {
   const [name, ...rest] = args;
+  if (name === "feed") return await feed(rest, loadOne);
   if (rest.includes("--help") || name === "--help") {
     console.log(usage);
     return 0;
@@ -97,6 +103,13 @@ async function rejects(args: string[]): Promise<number> {
     await listRejects(databaseUrl, feed, json ? "json" : csv ? "csv" : "table");
     return 0;
   });
+}
+
+/** Loads a feed that has just been made; returns the exit code. */
+async function loadOne(session: Session, feed: string): Promise<number> {
+  const report = await runOnce(session, { feeds: [feed] });
+  await printRun(session, report);
+  return report.status === "failed" ? 1 : 0;
 }
 
 async function printRun(session: Session, report: Report): Promise<void> {

@@ -30,11 +30,15 @@ const project = resolve(import.meta.dirname!, "../..");
 const samplePort = 8787;
 
 /** Runs `work` on DATABASE_URL, or on the embedded Postgres with the sample feeds; returns the exit code. */
-export async function withSession(json: boolean, work: (session: Session) => Promise<number>): Promise<number> {
+export async function withSession(
+  json: boolean,
+  work: (session: Session) => Promise<number>,
+  { migrates } = { migrates: true },
+): Promise<number> {
   try {
     await using stack = new AsyncDisposableStack();
     const session = async () => {
-      const databaseUrl = await given() ?? await embedded(stack);
+      const databaseUrl = await given(migrates) ?? await embedded(stack, migrates);
       return await work({ databaseUrl, atEnd: (action) => stack.defer(action) });
     };
     return await Promise.race([interruption(), session()]);
@@ -60,7 +64,7 @@ export function interruption(): Promise<never> {
   });
 }
 
-async function given(): Promise<string | null> {
+async function given(migrates: boolean): Promise<string | null> {
   const url = Deno.env.get("DATABASE_URL");
   if (!url) return null;
   // What cannot be read is not shown: it may hold a password.
@@ -68,18 +72,18 @@ async function given(): Promise<string | null> {
   if (!/^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? "")) {
     throw new EtlError("usage", "DATABASE_URL is not a Postgres URL", `It looks like ${shape}`);
   }
-  await migrate(url);
+  if (migrates) await migrate(url);
   return url;
 }
 
-/** The embedded Postgres, up to date, with the sample feeds; returns its URL. It all ends with `stack`. */
-export async function embedded(stack: AsyncDisposableStack): Promise<string> {
+/** The embedded Postgres, up to date unless it is to stay as it is, and the sample feeds; returns its URL. It all ends with `stack`. */
+export async function embedded(stack: AsyncDisposableStack, migrates = true): Promise<string> {
   const postgres = await startPostgres(await homeOf(project));
   stack.defer(postgres.stop);
-  await migrate(postgres.url);
+  if (migrates) await migrate(postgres.url);
   const samples = serveSamples(samplePort);
   stack.defer(samples.stop);
-  await pointAtSamples(postgres.url, samples.url);
+  if (migrates) await pointAtSamples(postgres.url, samples.url);
   return postgres.url;
 }
 
