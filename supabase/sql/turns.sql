@@ -1,5 +1,6 @@
 -- The feeds that runs have put off: which of them comes first now, and which of them wait on. A row is written by the
--- run that has claimed its feed, so that no two runs are at one row; only etl.lead() touches others, and waits for none.
+-- run that has claimed its feed, so that no two runs are at one row; only etl.lead() touches others, and waits for
+-- none.
 
 create or replace function etl.lead(names text[])
 returns text
