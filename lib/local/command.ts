@@ -1,4 +1,4 @@
-/** The command line: `start`, a tour on the embedded Postgres; `etl`, one run; `rejects`, the list of them. */
+/** The command line: `start`, a tour on the embedded Postgres; `etl`, one run; `migrate`; `rejects`, the list of them. */
 import { parseArgs } from "node:util";
 import project from "../../deno.json" with { type: "json" };
 import { EtlError } from "../errors.ts";
@@ -25,6 +25,11 @@ deno task rejects [FEED] [--csv | --json]
 
 Lists the rejects, each with its reason: to send to the partner.
 
+deno task migrate
+
+Brings the database's schema up to date: makes tables, and alters those that are there. etl does so, too, before it
+loads; what only looks (rejects, --dry-run) never does.
+
 DATABASE_URL names the database, as in postgres://user:password@host:5432/database. Without it a Postgres 17 of its
 own is started, with its data under .local/, and the sample feeds are loaded.
 
@@ -42,7 +47,8 @@ export async function command(args: string[]): Promise<number> {
     console.log(`tdc-etl ${project.version}`);
     return 0;
   }
-  if (name === "start" && rest.length === 0) return await withSession(false, start);
+  if (name === "start" && rest.length === 0) return await withSession({}, start);
+  if (name === "migrate" && rest.length === 0) return await withSession({}, migrated);
   // A computed name: only this command downloads REST and auth.
   if (name === "dev" && rest.length === 0) {
     return await (await import(import.meta.resolve(`./supabase/${name}.ts`))).dev();
@@ -61,7 +67,7 @@ async function etl(args: string[]): Promise<number> {
     return explain(error, args.includes("--json"));
   }
   const { json, force, "dry-run": dryRun, deadline, feeds } = options;
-  return await withSession(json, async (session) => {
+  return await withSession({ json, looks: dryRun }, async (session) => {
     const report = await runOnce(session, {
       force,
       dryRun,
@@ -72,6 +78,11 @@ async function etl(args: string[]): Promise<number> {
     else await printRun(session, report);
     return report.status === "failed" ? 1 : 0;
   });
+}
+
+function migrated(): Promise<number> {
+  console.log("The database's schema is that of this checkout.");
+  return Promise.resolve(0);
 }
 
 /** One run, the two reports, and how to go on. */
@@ -91,7 +102,7 @@ async function rejects(args: string[]): Promise<number> {
     return explain(error, false);
   }
   const { feeds: [feed = null], json, csv } = options;
-  return await withSession(false, async ({ databaseUrl }) => {
+  return await withSession({ looks: true }, async ({ databaseUrl }) => {
     await listRejects(databaseUrl, feed, json ? "json" : csv ? "csv" : "table");
     return 0;
   });

@@ -4,7 +4,7 @@ import { connect } from "../database/connect.ts";
 import { asEtlError, EtlError } from "../errors.ts";
 import { errorReport } from "../report.ts";
 import { homeOf } from "./postgres/home.ts";
-import { migrate } from "./migrate.ts";
+import { migrate, requireMigrated } from "./migrate.ts";
 import { startPostgres } from "./postgres/start.ts";
 import { printError } from "./print.ts";
 import { serveSamples } from "./samples.ts";
@@ -29,12 +29,18 @@ class Interrupted extends EtlError {
 const project = resolve(import.meta.dirname!, "../..");
 const samplePort = 8787;
 
-/** Runs `work` on DATABASE_URL, or on the embedded Postgres with the sample feeds; returns the exit code. */
-export async function withSession(json: boolean, work: (session: Session) => Promise<number>): Promise<number> {
+/**
+ * Runs `work` on DATABASE_URL, or on the embedded Postgres with the sample feeds; returns the exit code. The schema is
+ * brought up to date first, unless the work only looks.
+ */
+export async function withSession(
+  { json = false, looks = false },
+  work: (session: Session) => Promise<number>,
+): Promise<number> {
   try {
     await using stack = new AsyncDisposableStack();
     const session = async () => {
-      const databaseUrl = await given() ?? await embedded(stack);
+      const databaseUrl = await given(looks) ?? await embedded(stack, looks);
       return await work({ databaseUrl, atEnd: (action) => stack.defer(action) });
     };
     return await Promise.race([interruption(), session()]);
@@ -60,7 +66,7 @@ export function interruption(): Promise<never> {
   });
 }
 
-async function given(): Promise<string | null> {
+async function given(looks: boolean): Promise<string | null> {
   const url = Deno.env.get("DATABASE_URL");
   if (!url) return null;
   // What cannot be read is not shown: it may hold a password.
@@ -68,19 +74,26 @@ async function given(): Promise<string | null> {
   if (!/^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? "")) {
     throw new EtlError("usage", "DATABASE_URL is not a Postgres URL", `It looks like ${shape}`);
   }
-  await migrate(url);
+  await prepare(url, looks);
   return url;
 }
 
-/** The embedded Postgres, up to date, with the sample feeds; returns its URL. It all ends with `stack`. */
-export async function embedded(stack: AsyncDisposableStack): Promise<string> {
+/** The embedded Postgres with the sample feeds; returns its URL. It all ends with `stack`. */
+export async function embedded(stack: AsyncDisposableStack, looks = false): Promise<string> {
   const postgres = await startPostgres(await homeOf(project));
   stack.defer(postgres.stop);
-  await migrate(postgres.url);
+  await prepare(postgres.url, looks);
   const samples = serveSamples(samplePort);
   stack.defer(samples.stop);
-  await pointAtSamples(postgres.url, samples.url);
+  if (!looks) await pointAtSamples(postgres.url, samples.url);
   return postgres.url;
+}
+
+/** Brings the schema up to date, and says what that took; for a look it must be so already. */
+async function prepare(databaseUrl: string, looks: boolean): Promise<void> {
+  if (looks) return await requireMigrated(databaseUrl);
+  const applied = await migrate(databaseUrl);
+  if (applied.length > 0) console.error(`Applied ${applied.length} migrations, up to ${applied.at(-1)}.`);
 }
 
 /** In the embedded database the shipped feeds come from the samples, unless someone has given them a URL. */
