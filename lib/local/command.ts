@@ -6,6 +6,7 @@ import { load, type LoadOptions } from "../load.ts";
 import type { Report } from "../report.ts";
 import { printReport, progressBars } from "./print.ts";
 import { listRejects, printSummary } from "./rejects.ts";
+import { showHealth } from "./health.ts";
 import { explain, type Session, withSession } from "./session.ts";
 import { printTour } from "./tour.ts";
 
@@ -25,6 +26,10 @@ deno task rejects [FEED] [--csv | --json]
 
 Lists the rejects, each with its reason: to send to the partner.
 
+deno task health [--json]
+
+Says of each feed whether it is loaded as it should be, and what to do where it is not.
+
 deno task migrate
 
 Brings the database's schema up to date: makes tables, and alters those that are there. etl does so, too, before it
@@ -33,8 +38,8 @@ loads; what only looks (rejects, --dry-run) never does.
 DATABASE_URL names the database, as in postgres://user:password@host:5432/database. Without it a Postgres 17 of its
 own is started, with its data under .local/, and the sample feeds are loaded.
 
-Exit code: 0 every feed is unchanged or changed, 1 a feed failed or the run could not be, 2 wrong usage, 130 or 143
-interrupted.`;
+Exit code: 0 every feed is unchanged or changed (health: ok), 1 a feed failed or the run could not be, 2 wrong usage,
+130 or 143 interrupted.`;
 
 /** Runs `start` or `etl`; returns the exit code. */
 export async function command(args: string[]): Promise<number> {
@@ -55,6 +60,7 @@ export async function command(args: string[]): Promise<number> {
   }
   if (name === "etl") return await etl(rest);
   if (name === "rejects") return await rejects(rest);
+  if (name === "health") return await health(rest);
   console.error(usage);
   return 2;
 }
@@ -106,6 +112,21 @@ async function rejects(args: string[]): Promise<number> {
     await listRejects(databaseUrl, feed, json ? "json" : csv ? "csv" : "table");
     return 0;
   });
+}
+
+async function health(args: string[]): Promise<number> {
+  const isJson = args.includes("--json");
+  let options;
+  try {
+    options = parse(args, ["json"]);
+    if (options.feeds.length > 0) throw new EtlError("usage", "health takes no feed", "deno task etl --help");
+  } catch (error) {
+    return explain(error, isJson);
+  }
+  return await withSession(
+    { json: isJson, looks: true },
+    async ({ databaseUrl }) => await showHealth(databaseUrl, isJson) ? 0 : 1,
+  );
 }
 
 async function printRun(session: Session, report: Report): Promise<void> {
