@@ -11,8 +11,8 @@ const enough = 1 << 16;
 
 export interface Lines {
   format: "json" | "ndjson";
-  /** The file's only record, where it may be a document around the records. */
-  only: Pick<Document, "arrays" | "isFilled"> | null;
+  /** What has been read of it, where it is one document; of one line with one object: where it may be. */
+  document: Document | null;
 }
 
 export async function linesOrDocument(text: Peekable, start: number, places: Places): Promise<Lines> {
@@ -25,12 +25,12 @@ export async function linesOrDocument(text: Peekable, start: number, places: Pla
     if (!document.isWhole) {
       // Of lines, the next would begin with a brace, which does not go with what is open.
       document.read((await text.peek((first) => first.length >= end + enough)).subarray(end, end + enough));
-      return { format: "json", only: null };
+      return { format: "json", document };
     }
   } catch (error) {
-    return { format: (error as EtlError).code === "records" ? "json" : "ndjson", only: null };
+    return (error as EtlError).code === "records" ? { format: "json", document } : { format: "ndjson", document: null };
   }
   const isFollowed = (first: Uint8Array) => first.subarray(end).some(isVisible);
   const all = await text.peek((first) => first.length >= longestRecord || isFollowed(first));
-  return { format: "ndjson", only: isFollowed(all) || document.arrays.length === 0 ? null : document };
+  return { format: "ndjson", document: isFollowed(all) ? null : document };
 }

@@ -4,7 +4,7 @@
  * A broken record, over which COPY would stumble and fail the whole feed, travels as a row of its own: see broken.ts. All
  * other bytes stay as they are.
  */
-import { EtlError } from "../errors.ts";
+import { asEtlError, EtlError } from "../errors.ts";
 import { hopelessRecords, longestRecord } from "../limits.ts";
 import { askFor, looksLike } from "./encoding.ts";
 import { quoted, rowOfBroken } from "./broken.ts";
@@ -15,6 +15,15 @@ import { Scanner, type Shape, Stop } from "./scan/scanner.ts";
 const batchSize = 1 << 19;
 const lineFeed = 0x0a, carriageReturn = 0x0d, space = 0x20;
 const encoder = new TextEncoder();
+
+export interface Page {
+  /** Bytes before its first record. */
+  lead: number;
+  chunks: AsyncIterable<Uint8Array>;
+}
+
+/** The page that follows, by the link in the document before it, if it has one; null where none does. */
+export type PageAfter = (link: string | null) => Promise<Page | null>;
 
 export class Records {
   /** What the cell of a broken record begins with: random, so that no record can look like one. */
@@ -29,7 +38,7 @@ export class Records {
   #scanner: Scanner;
   #lineEnd: Uint8Array;
   /** What is around the elements of an array; the records and bytes before them. */
-  #document: Document | null;
+  #document: Document | null = null;
   #before = { records: 0, bytes: 0 };
 
   /**
@@ -40,11 +49,10 @@ export class Records {
     private readonly shape: Shape,
     private readonly lead = 0,
     private readonly rejectLimit = 0,
-    places: Places = {},
+    private readonly places: Places = {},
   ) {
     this.#scanner = new Scanner(shape);
     this.#lineEnd = encoder.encode(shape.kind === "csv" ? shape.lineEnd : "\n");
-    this.#document = shape.kind === "array" ? new Document(places) : null;
   }
 
   /** Records passed on so far, a row each, the broken ones included. */
@@ -57,14 +65,26 @@ export class Records {
     return this.#scanner.hash;
   }
 
-  /** The URL of the next page, as a JSON document has it. */
-  get next(): string | null {
-    return this.#document?.next ?? null;
+  /**
+   * Passes the records on, of this page and of those that `pageAfter` finds. A page's first chunk holds its lead. A chunk
+   * is valid until the next is asked for.
+   */
+  async *from(chunks: AsyncIterable<Uint8Array>, pageAfter?: PageAfter): AsyncGenerator<Uint8Array> {
+    yield* this.#fromPage({ chunks, lead: this.lead });
+    for (let number = 2; pageAfter; number++) {
+      try {
+        const page = await pageAfter(this.#document?.next ?? null);
+        if (!page) return;
+        yield* this.#fromPage(page);
+      } catch (error) {
+        throw asEtlError(error, `page ${number}`);
+      }
+    }
   }
 
-  /** Passes the records on. The first chunk holds the lead. A chunk is valid until the next is asked for. */
-  async *from(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    let lead = this.lead;
+  async *#fromPage({ chunks, lead }: Page): AsyncGenerator<Uint8Array> {
+    this.#document = this.shape.kind === "array" ? new Document(this.places) : null;
+    this.#blanks = 0;
     for await (const chunk of chunks) {
       this.#scanner.put(chunk);
       this.#scanner.take(lead);

@@ -1,13 +1,13 @@
 /** A feed's bytes -> rows as COPY takes them: unpacked, in UTF-8, cut into records, otherwise untouched. */
 import { EtlError } from "../errors.ts";
-import { type Dialect, hasHeader, readHeader, skipAll, skipLines } from "./csv.ts";
-import type { Places } from "./document.ts";
+import { type Dialect, hasHeader, type Header, readHeader, skipAll, skipLines } from "./csv.ts";
+import type { Document, Places } from "./document.ts";
 import { askFor } from "./encoding.ts";
-import { type Lines, linesOrDocument } from "./lines.ts";
+import { linesOrDocument } from "./lines.ts";
 import { notData } from "../fetch/failures.ts";
 import { longestRecord, type Patience, patient } from "../limits.ts";
 import { copies, isVisible, named, Peekable } from "./peekable.ts";
-import { Records } from "./records.ts";
+import { type Page, Records } from "./records.ts";
 import type { Shape } from "./scan/scanner.ts";
 import { badJson } from "./tokens.ts";
 import { unpack } from "./unpack.ts";
@@ -18,15 +18,21 @@ export interface Rows {
   /** The names in the CSV header, null for JSON, whose names are in each record. */
   header: string[] | null;
   delimiter: string | null;
-  /** Whether the text itself tells where it ends: packed, or an array that is closed. */
+  /**
+   * Whether it is known where the text ends, that of each page: by how it came, as it is packed, or as an array that is
+   * closed. To be asked once the chunks are read.
+   */
   hasEnd: boolean;
   /** A row for each record, without the header. */
   chunks: AsyncIterable<Uint8Array>;
   /** What has become of the records, and the hash of the text, once the chunks are read. */
   records: Pick<Records, "count" | "broken" | "sentinel" | "hash">;
   /** The file's only record, where it may be a document around the records. */
-  only: Lines["only"];
+  only: Pick<Document, "arrays" | "isFilled"> | null;
 }
+
+/** The text of the page that follows, by the link in the document before it, if it has one; null where none does. */
+export type TextAfter = (link: string | null) => Promise<Peekable | null>;
 
 /** What etl.feeds says of a file. */
 export interface Layout extends Partial<Dialect>, Places {
@@ -35,13 +41,33 @@ export interface Layout extends Partial<Dialect>, Places {
 }
 
 /** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */
-export async function openRows(text: Peekable, feed: Layout): Promise<Rows> {
+export async function openRows(text: Peekable, feed: Layout, textAfter?: TextAfter): Promise<Rows> {
   const start = await startOf(text, feed.skip);
   const { format, only } = await formatOf(text, start, feed);
-  if (format === "csv") return await openCsv(text, feed);
-  const records = new Records({ kind: format === "json" ? "array" : "lines" }, 0, feed.reject_limit, feed);
   const hasEnd = text.hasEnd || format === "json";
-  return { header: null, delimiter: null, hasEnd, chunks: records.from(text), records, only };
+  const { header, delimiter, records, leadOf } = format === "csv" ? await openCsv(text, feed) : openJson(format, feed);
+  const rows: Rows = { header, delimiter, hasEnd, chunks: records.from(text, textAfter && pageAfter), records, only };
+  return rows;
+
+  async function pageAfter(link: string | null): Promise<Page | null> {
+    const text = await textAfter!(link);
+    if (!text) return null;
+    rows.hasEnd &&= text.hasEnd || format === "json";
+    return { chunks: text, lead: await leadOf(text) };
+  }
+}
+
+/** What of the rows depends on the format. `leadOf`: the bytes before the first record of a further page. */
+type Reading = Pick<Rows, "header" | "delimiter"> & { records: Records; leadOf: (text: Peekable) => Promise<number> };
+
+function openJson(format: "json" | "ndjson", feed: Layout): Reading {
+  const records = new Records({ kind: format === "json" ? "array" : "lines" }, 0, feed.reject_limit, feed);
+  const leadOf = async (text: Peekable) => {
+    // A last page may have no line.
+    if (format === "json") await startOf(text);
+    return 0;
+  };
+  return { header: null, delimiter: null, records, leadOf };
 }
 
 /** Where the first byte is that can be seen, behind the lines that are to be skipped. */
@@ -64,8 +90,8 @@ async function startOf(text: Peekable, skip = 0): Promise<number> {
 async function formatOf(
   text: Peekable,
   start: number,
-  { format, records, name, skip = 0, header }: Layout,
-): Promise<{ format: Format; only: Lines["only"] }> {
+  { format, records, next, name, skip = 0, header }: Layout,
+): Promise<{ format: Format; only: Rows["only"] }> {
   const begin = (await text.peek(() => true)).subarray(start, start + 2);
   const sign = String.fromCharCode(begin[0]);
   const isJson = sign === "[" || sign === "{";
@@ -79,10 +105,16 @@ async function formatOf(
     const message = `etl.feeds.records points into a JSON document, and etl.feeds.format says ${format}`;
     throw new EtlError("records", message, "Set one of them to null.");
   }
+  if (next?.startsWith("/") && records == null) {
+    const hint = "Say in etl.feeds.records where the records are; for CSV and lines of JSON, next can be link.";
+    throw new EtlError("next", "etl.feeds.next points into a document, and etl.feeds.records does not", hint);
+  }
   if (format !== null || records != null) return { format: format ?? "json", only: null };
   if (skip > 0 || header) return { format: "csv", only: null };
   if (sign !== "{") return { format: isJson ? "json" : "csv", only: null };
-  return await linesOrDocument(text, start, { name });
+  const lines = await linesOrDocument(text, start, { name });
+  const mayBeDocument = lines.format === "ndjson" && lines.document && lines.document.arrays.length > 0;
+  return { format: lines.format, only: mayBeDocument ? lines.document : null };
 }
 
 function nothingIn(first: Uint8Array, skip: number): EtlError {
@@ -91,21 +123,31 @@ function nothingIn(first: Uint8Array, skip: number): EtlError {
   return new EtlError("empty", message, "Ask the partner whether the export failed.");
 }
 
-async function openCsv(text: Peekable, feed: Layout): Promise<Rows> {
-  const { skip = 0, header = null, delimiter = null, quote = '"', escape = null } = feed;
-  const dialect = { skip, header, delimiter, quote, escape: escape === quote ? null : escape };
+async function openCsv(text: Peekable, feed: Layout): Promise<Reading> {
+  const { skip = 0, header = null, delimiter: said = null, quote = '"', escape = null } = feed;
+  const dialect = { skip, header, delimiter: said, quote, escape: escape === quote ? null : escape };
+  const { names, lead, delimiter, lineEnd } = await headerOf(text, dialect);
+  const shape: Shape = { kind: "csv", columns: names.length, delimiter, lineEnd, quote, escape: dialect.escape };
+  const records = new Records(shape, lead, feed.reject_limit);
+  const leadOf = async (text: Peekable) => {
+    await startOf(text, skip);
+    const page = await headerOf(text, { ...dialect, delimiter });
+    // "\n" and "\r\n" may stand side by side.
+    const isAlike = (page.lineEnd === "\r") === (lineEnd === "\r");
+    if (isAlike && JSON.stringify(page.names) === JSON.stringify(names)) return page.lead;
+    const hint = "Ask the partner for pages that are alike.";
+    throw new EtlError("header", "its header line is not that of the first page", hint);
+  };
+  return { header: names, delimiter, records, leadOf };
+}
+
+async function headerOf(text: Peekable, dialect: Dialect): Promise<Header> {
   const first = await text.peek((first) => first.length >= longestRecord || hasHeader(first, dialect));
-  if (first.length >= longestRecord && !header && !hasHeader(first, dialect)) {
+  if (first.length >= longestRecord && !dialect.header && !hasHeader(first, dialect)) {
     const message = `it has no line end in its first ${longestRecord >> 20} MiB`;
     throw new EtlError("header", message, "It does not look like CSV: check etl.feeds.format.");
   }
-  const { names, lead, ...style } = readHeader(first, dialect);
-  const shape: Shape = { kind: "csv", columns: names.length, quote, escape: dialect.escape, ...style };
-  const records = new Records(shape, lead, feed.reject_limit);
-  return {
-    ...{ header: names, delimiter: style.delimiter, hasEnd: text.hasEnd },
-    ...{ chunks: records.from(text), records, only: null },
-  };
+  return readHeader(first, dialect);
 }
 
 /** The text of a body: unpacked, in UTF-8, without a byte order mark. `member`: the file in it, if it is a zip archive. */
@@ -113,9 +155,9 @@ export async function openText(
   body: AsyncIterable<Uint8Array>,
   encoding: string,
   { unpackRatio }: Pick<Patience, "unpackRatio"> = patient,
-  member: string | null = null,
+  { hasEnd = false, member = null }: { hasEnd?: boolean; member?: string | null } = {},
 ): Promise<Peekable> {
-  return await decode(await unpack(new Peekable(body), unpackRatio, member), encoding);
+  return await decode(await unpack(new Peekable(body, hasEnd), unpackRatio, member), encoding);
 }
 
 async function decode(bytes: Peekable, said: string): Promise<Peekable> {

@@ -24,6 +24,7 @@ const to = (name: string, value: string): Answering => (request, [file]) =>
 
 /** How a partner's server gives the files, where it does more than to hand out one a run. */
 const manners: Record<string, Answering> = {
+  "A feed of many pages": (request, files) => new Response(files[new URL(request.url).search === "?page=2" ? 1 : 0]),
   // In windows-1252 the letters of the recipe have their numbers of Unicode.
   "Another encoding": (_, [file]) => new Response(Uint8Array.from(file, (letter) => letter.charCodeAt(0))),
   "A zip archive": (_, files) =>

@@ -29,7 +29,7 @@ async function textOf(body: Uint8Array, member: string | null = null, size = 1 <
     }
   }
   return new Uint8Array(
-    await new Response(ReadableStream.from(copied(await openText(arriving(), "utf-8", undefined, member))))
+    await new Response(ReadableStream.from(copied(await openText(arriving(), "utf-8", undefined, { member }))))
       .arrayBuffer(),
   );
 }

@@ -13,6 +13,7 @@ import { document } from "../support/project.ts";
 import { sampleDatabase, sampleFiles } from "../support/samples.ts";
 import { snapshot } from "../support/snapshot.ts";
 import { serve } from "../support/web.ts";
+import { zipped } from "../support/zip.ts";
 
 type Body = string | Uint8Array<ArrayBuffer>;
 
@@ -383,6 +384,23 @@ const cases: Case[] = [
     file: new Uint8Array(new Uint16Array(Array.from("id,name\n1,José\n2,Ana\n", (c) => c.charCodeAt(0))).buffer),
     table: ["id integer primary key, -- unique in 2 records", "name text not null"],
     feed: ["'utf-16le' -- the file is not UTF-8, and looks like this"],
+  },
+  {
+    title: "records inside a document",
+    file: JSON.stringify({ count: 2, data: { trips: [{ id: 1, v: "x" }, { id: 2, v: "y" }], tags: ["a"] } }, null, 2),
+    table: ["id integer primary key, -- unique in 2 records", "v text not null"],
+    feed: ["'/data/trips' -- the only array of objects in the document"],
+  },
+  {
+    title: "records inside a document on one line",
+    file: '{"data":[{"id":1},{"id":2}]}',
+    table: ["id integer primary key -- unique in 2 records"],
+    feed: ["'/data' -- the only array of objects in the document"],
+  },
+  {
+    title: "the only file in a zip archive",
+    file: zipped([{ name: "f.csv", data: "id\n1\n2\n" }]),
+    table: ["id integer primary key -- unique in 2 records"],
   },
   {
     title: "what is said of the feed beside its file",

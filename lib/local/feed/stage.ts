@@ -4,7 +4,10 @@ import type { Client } from "../../database/connect.ts";
 import { vaultSecrets } from "../../database/statements.ts";
 import { type Asking, asking, secretsFrom, secretsIn } from "../../fetch/asking.ts";
 import { openDownload } from "../../fetch/download.ts";
+import { linesOrDocument } from "../../format/lines.ts";
+import { isVisible, type Peekable } from "../../format/peekable.ts";
 import { openRows, openText, type Rows } from "../../format/rows.ts";
+import { patient } from "../../limits.ts";
 import { encodingOf, enough, linesOf } from "./layout.ts";
 import type { Draft } from "./options.ts";
 import { fill, identifier, quoted, records } from "./sql.ts";
@@ -45,11 +48,12 @@ export async function stage(client: Client, draft: Draft): Promise<Staged> {
 
 async function stageOnce(client: Client, said: Draft, before: Found): Promise<Staged | OtherEncoding> {
   await using download = await openDownload(await askingOf(client, said), { etag: null, last_modified: null });
-  const text = await openText(download.body, said.encoding ?? "utf-8");
+  const text = await openText(download.body, said.encoding ?? "utf-8", patient, download);
   const first = await text.peek((first) => first.length >= enough);
   const encoding = said.encoding ? null : encodingOf(first);
   if (encoding) return { encoding, why: "the file is not UTF-8, and looks like this" };
   const { draft, found } = layOut(said, first, before);
+  await findRecords(text, draft, found);
   const rows = await openRows(text, { ...draft, skip: draft.skip ?? 0 });
   const part = new Part(rows);
   const table = rows.header ? "feed_cells" : "feed_records";
@@ -97,6 +101,17 @@ function layOut(said: Draft, first: Uint8Array, before: Found): Pick<Staged, "dr
     found.set("skip", `only what follows has ${lines.fields} fields a line`);
   }
   return { draft, found };
+}
+
+/** Where the records are in a document around them, if there is but one place. */
+async function findRecords(text: Peekable, draft: Draft, found: Found): Promise<void> {
+  const start = (await text.peek(() => true)).findIndex(isVisible);
+  const isObject = (await text.peek(() => true))[start] === "{".charCodeAt(0);
+  if (!isObject || draft.format !== null || draft.records !== null) return;
+  const { document } = await linesOrDocument(text, start, draft);
+  if (!document?.isFilled || document.arrays.length > 1) return;
+  [draft.records] = document.arrays;
+  found.set("records", "the only array of objects in the document");
 }
 
 function copyInto(table: string, { delimiter }: Rows, { quote }: Draft): string {
