@@ -4,16 +4,16 @@ import { connect } from "./database/connect.ts";
 import { health } from "./database/statements.ts";
 import { asEtlError, EtlError } from "./errors.ts";
 import { allowanceOfFunction, heartbeatMs, longestRequest } from "./limits.ts";
-import { load, type LoadOptions, type Progress } from "./load.ts";
+import { isDay, load, type LoadOptions, type Progress } from "./load.ts";
 import { errorReport, type Report } from "./report.ts";
 
-type Wanted = Pick<LoadOptions, "feeds" | "force" | "dryRun" | "allowance">;
+type Wanted = Pick<LoadOptions, "feeds" | "force" | "day" | "dryRun" | "allowance">;
 
-const statusOf: Record<string, number> = { busy: 409, unknown_feed: 404, request: 400, internal: 500 };
+const statusOf: Record<string, number> = { busy: 409, unknown_feed: 404, request: 400, day: 400, internal: 500 };
 
 /**
  * POST /etl with `Authorization: Bearer <trigger secret>` and, optionally,
- * `{"feeds":[…],"force":true,"dry_run":true,"deadline":45}`, the deadline in seconds.
+ * `{"feeds":[…],"force":true,"dry_run":true,"deadline":45,"day":"2021-07-01"}`, the deadline in seconds.
  *
  * Answers the JSON report: 200 when all is well, 207 where some feeds failed, 502 where all did; where the run could
  * not be, `{"error":{code,message,hint}}` with 400, 404, 409 or 503. With `Accept: application/x-ndjson`: 200 and a line
@@ -64,16 +64,17 @@ async function read(request: Request): Promise<Wanted> {
     throw badRequest("the body is not JSON", { cause });
   }
   if (body === null || typeof body !== "object" || Array.isArray(body)) throw badRequest("the body is no JSON object");
-  const { feeds = [], force = false, dry_run = false, deadline = allowanceOfFunction.deadlineMs / 1000, ...others } =
-    body;
+  const { feeds = [], force = false, dry_run = false, day, ...more } = body;
+  const { deadline = allowanceOfFunction.deadlineMs / 1000, ...others } = more;
   const isNames = Array.isArray(feeds) && feeds.every((name) => typeof name === "string");
   const isTime = typeof deadline === "number" && deadline > 0 && deadline <= 86_400;
   if (
-    !isNames || !isTime || typeof force !== "boolean" || typeof dry_run !== "boolean" || Object.keys(others).length > 0
+    !isNames || !isTime || (day !== undefined && !isDay(day)) || typeof force !== "boolean" ||
+    typeof dry_run !== "boolean" || Object.keys(others).length > 0
   ) {
     throw badRequest("the body holds something else than is expected");
   }
-  return { feeds, force, dryRun: dry_run, allowance: { ...allowanceOfFunction, deadlineMs: deadline * 1000 } };
+  return { feeds, force, day, dryRun: dry_run, allowance: { ...allowanceOfFunction, deadlineMs: deadline * 1000 } };
 }
 
 async function limitedText(request: Request): Promise<string> {
@@ -89,7 +90,7 @@ function badRequest(message: string, options?: ErrorOptions): EtlError {
   return new EtlError(
     "request",
     message,
-    '{"feeds":["trips"],"force":true,"dry_run":true,"deadline":45}, each optional',
+    '{"feeds":["trips"],"force":true,"dry_run":true,"deadline":45,"day":"2021-07-01"}, each optional',
     options,
   );
 }

@@ -14,8 +14,12 @@ export interface Patience {
   slowest: number;
   /** Milliseconds before each further try after 429, 5xx or a network error: most of these pass within seconds. */
   retryMs: number[];
+  /** Milliseconds that a server may have us wait by Retry-After: a feed that waits keeps the others of its run waiting. */
+  longestWaitMs: number;
   /** Bytes of a body as it arrives: more is no table of a partner's, but a mistake or an attack. */
   bytes: number;
+  /** Pages of a feed: each costs a request, and a server may link without end. */
+  pages: number;
   /** Times its size that a body may unpack to: tables pack to a tenth, a bomb to a thousandth. */
   unpackRatio: number;
 }
@@ -24,7 +28,9 @@ export const patient: Patience = {
   stallMs: 30_000,
   slowest: 1_000,
   retryMs: [500, 2_000, 5_000],
+  longestWaitMs: 60_000,
   bytes: 16 * 2 ** 30,
+  pages: 10_000,
   unpackRatio: 250,
 };
 
@@ -45,6 +51,9 @@ export const allowance: Allowance = { deadlineMs: 5 * 60_000, bytes: Infinity };
  */
 export const allowanceOfFunction: Allowance = { deadlineMs: 45_000, bytes: 400e6 };
 
+/** As fetch has it by itself: more is a circle. */
+export const mostRedirects = 20;
+
 /** Bytes that a body may unpack to, whatever its ratio: a small file of blanks does no harm. */
 export const unpackedFreely = 64 * 2 ** 20;
 
@@ -56,6 +65,9 @@ export const hopelessRecords = 100_000;
 
 /** Names in a CSV header: a table of Postgres takes no more columns. */
 export const mostColumns = 1600;
+
+/** Bytes of a link to a feed's next page: no server takes longer ones. */
+export const longestLink = 16 * 1024;
 
 /** Milliseconds for a connection to the database: a host that drops what it is sent would never answer. */
 export const connectMs = 10_000;

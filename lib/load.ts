@@ -12,18 +12,29 @@ import {
   claimTables,
   enter,
   type Feed,
+  keepWaiting,
+  lead,
   merge,
   type Outcome,
   plan,
   remember,
+  rememberValidators,
+  rememberWithheld,
   stage,
   type Staged,
   unchanged,
+  type Validators,
+  vaultSecrets,
 } from "./database/statements.ts";
 import { begin, beginFeed, end, endFeed, undoFeed } from "./database/transaction.ts";
+import { meaningOf } from "./database/sqlstates.ts";
 import { asEtlError, EtlError } from "./errors.ts";
-import { type Download, openDownload, type Source } from "./fetch/download.ts";
+import { type Asking, asking, secretsFrom, secretsIn } from "./fetch/asking.ts";
+import { type Download, type Known, openDownload } from "./fetch/download.ts";
+import { wrapped } from "./format/document.ts";
+import { Pages } from "./fetch/pages.ts";
 import type { Peekable } from "./format/peekable.ts";
+import { namesOf } from "./format/pointer.ts";
 import { openRows, openText } from "./format/rows.ts";
 import { hashOf } from "./format/scan/scanner.ts";
 import { type Allowance, allowance, type Patience, patient } from "./limits.ts";
@@ -36,6 +47,8 @@ export interface LoadOptions {
   feeds?: string[];
   /** Load even where the validators say that nothing changed. */
   force?: boolean;
+  /** The day to take for today, as 2021-07-01, of feeds whose URL holds {day}: for files of before. */
+  day?: string;
   /** Report what would change, and write nothing. */
   dryRun?: boolean;
   patience?: Partial<Patience>;
@@ -52,24 +65,33 @@ export interface Progress {
   total: number | null;
 }
 
+/** Whether it names a day as the option does. */
+export function isDay(text: unknown): text is string {
+  return typeof text === "string" && /^(?!0000)\d{4}-\d\d-\d\d$/.test(text) &&
+    new Date(`${text}T00:00Z`).toJSON()?.startsWith(text) === true;
+}
+
 /** Runs the feeds. Throws EtlError where the run as a whole cannot be: no connection, unknown feed, another run. */
 export async function load(options: LoadOptions): Promise<Report> {
   const run = crypto.randomUUID();
   await using client = await connect(options.databaseUrl);
   using room = new Room({ ...allowance, ...options.allowance }, options.ending);
+  const { feeds: names = [], dryRun = false } = options;
   try {
+    const leader = dryRun ? null : await lead(client, names);
     await begin(client, room.deadlineMs);
     const jobs = await plannedJobs(client, run, room, options);
-    await stageAll(jobs);
+    await stageAll(jobs, leader);
     await claimAll(jobs);
-    if (jobs.length > 0 && jobs.every(({ outcome }) => outcome?.status === "busy")) {
-      const { message, hint } = jobs[0].outcome!.error!;
-      throw new EtlError("busy", "another run is under way", `${message}. ${hint}`);
-    }
     const feeds: FeedReport[] = [];
     for (const job of jobs) feeds.push(await finish(job));
-    await end(client, !options.dryRun);
-    return { run, status: overall(feeds), dry_run: options.dryRun ?? false, feeds };
+    await remain(client, leader, jobs);
+    await end(client, !dryRun);
+    if (feeds.length > 0 && feeds.every(({ status }) => status === "busy")) {
+      const { message, hint } = feeds[0].error!;
+      throw new EtlError("busy", "another run is under way", `${message}. ${hint}`);
+    }
+    return { run, status: overall(feeds), dry_run: dryRun, feeds };
   } catch (error) {
     throw runFailed(error);
   }
@@ -82,34 +104,56 @@ interface Job {
   feed: Feed;
   /** Its number in the run, from 1, in which parents are before children. */
   place: number;
+  /** The jobs of the feeds whose tables it refers to. */
+  parents: Job[];
   room: Room;
   patience: Patience;
+  /** Another run has it. */
+  isTaken: boolean;
+  /** Nothing but what it refers to is fetched before it. */
+  isFirst: boolean;
+  /** Why it has had no turn. */
+  putOff: string | null;
   startedAt: Date;
   ms: number;
   progress: Progress;
   tell(news: Partial<Progress>): void;
   staged: Staged | null;
+  /** Where nothing new came, and rejects are tried again. */
+  retried: Outcome | null;
+  /** Of an answer that brought nothing new. */
+  validators: Validators | null;
   /** What became of it, once that is known. */
   outcome: Outcome | null;
 }
 
 async function plannedJobs(client: Client, run: string, room: Room, options: LoadOptions): Promise<Job[]> {
-  const names = options.feeds ?? [];
+  const { feeds: names = [] } = options;
   const taken = await claimFeeds(client, names);
-  const feeds = await plan(client, names, options.force ?? false);
-  return feeds.map((feed, i) => {
+  const feeds = await plan(client, names, options.force ?? false, options.day);
+  const jobs = feeds.map((feed, i) => {
     const progress: Progress = { feed: feed.name, step: "fetching", bytes: 0, total: null };
     const job: Job = {
-      ...{ client, run, feed, place: i + 1, room, patience: { ...patient, ...options.patience } },
-      ...{ startedAt: new Date(), ms: 0, progress, staged: null, outcome: null },
+      ...{ client, run, feed, place: i + 1, parents: [], room, patience: { ...patient, ...options.patience } },
+      ...{ isTaken: taken.includes(feed.name), isFirst: false, putOff: null },
+      ...{ startedAt: new Date(), ms: 0, progress, staged: null, retried: null, validators: null, outcome: null },
       tell(news) {
         Object.assign(progress, news);
         options.onProgress?.(progress);
       },
     };
-    if (taken.includes(feed.name)) settle(job, refused(job, busy("another run is loading it")));
     return job;
   });
+  for (const job of jobs) {
+    job.parents = jobs.filter(({ feed }) => job.feed.parents.includes(feed.name));
+    if (job.isTaken) settle(job, refused(job, busy("another run is loading it")));
+  }
+  return jobs;
+}
+
+/** Whether it is known what comes: what is staged, or nothing new. */
+function isFetched({ staged, retried }: Job): boolean {
+  return staged !== null || retried !== null;
 }
 
 function busy(message: string): EtlError {
@@ -117,12 +161,21 @@ function busy(message: string): EtlError {
 }
 
 function settle(job: Job, outcome: Outcome): void {
+  const { status, error } = outcome;
+  if (status === "unchanged" && job.feed.waits && !isFetched(job)) {
+    job.retried = outcome;
+    return;
+  }
+  // Who was first had all the time of the run, and who was slow itself would have been so in any other.
+  const hadNoTime = error?.code === "too_slow" && job.room.over.aborted && !job.isFirst;
+  if (status === "busy" || status === "deferred" || hadNoTime) job.putOff = error!.message;
   job.outcome = outcome;
   job.tell({ step: outcome.status });
 }
 
 function refused({ feed }: Job, error: unknown): Outcome {
-  const { code } = error as EtlError;
+  const { code, message } = error as EtlError;
+  if (code === "http_404" && feed.not_yet) return { ...unchanged, note: `not there yet: ${message}` };
   const status = code === "busy" || code === "deferred" ? code : "failed";
   const doing = status === "failed" ? `Cannot load ${feed.name}` : `${feed.name} waits`;
   return { ...unchanged, status, error: errorReport(asEtlError(error, doing)) };
@@ -144,22 +197,27 @@ async function attempt(job: Job, step: () => Promise<Outcome | null>): Promise<v
   if (outcome) settle(job, outcome);
 }
 
-/** Stages all that there is time and room for. What would fill the room alone comes last. */
-async function stageAll(jobs: Job[]): Promise<void> {
-  const turn = inTurn(jobs);
-  for (const alone of [false, true]) {
+/** Stages all that there is time and room for. What would fill the room alone comes last, unless it leads. */
+async function stageAll(jobs: Job[], leader: string | null): Promise<void> {
+  const families = inTurn(jobs.filter(({ outcome }) => !outcome), leader);
+  const [first = []] = families;
+  for (const job of first) job.isFirst = true;
+  const isLed = first.at(-1)?.feed.name === leader;
+  const turn = families.flat();
+  for (const isLast of [false, true]) {
     for (const [i, job] of turn.entries()) {
-      if (job.outcome || job.staged) continue;
-      const parents = turn.slice(0, i).filter(({ feed }) => job.feed.parents.includes(feed.name));
-      const isOpen = parents.some(({ outcome, staged }) => !outcome && !staged);
-      if (!isOpen && !waitsFor(job, parents)) await attempt(job, () => fetchAndStage(job, alone));
+      if (job.outcome || isFetched(job) || waitsFor(job)) continue;
+      const isOpen = turn.slice(0, i).some((other) =>
+        !other.outcome && !isFetched(other) && job.parents.includes(other)
+      );
+      if (!isOpen) await attempt(job, () => fetchAndStage(job, isLast || (isLed && job.isFirst)));
     }
   }
 }
 
 /** Whether a parent waits for another run: then the feed does, too. */
-function waitsFor(job: Job, parents: Job[]): boolean {
-  const parent = parents.find(({ outcome }) => outcome?.status === "busy" || outcome?.status === "deferred");
+function waitsFor(job: Job): boolean {
+  const parent = job.parents.find(({ outcome }) => outcome?.status === "busy" || outcome?.status === "deferred");
   if (!parent) return false;
   const { status, error } = parent.outcome!;
   settle(job, refused(job, new EtlError(status, `it refers to ${parent.feed.name}, which waits`, error!.hint)));
@@ -172,20 +230,45 @@ async function fetchAndStage(job: Job, alone: boolean): Promise<Outcome | null> 
   room.require(0);
   job.startedAt = new Date();
   job.tell({});
-  await using download = await ask(job, feed);
-  if (!download) return unchanged;
+  const asked = await askingOf(job);
+  await using download = await ask(job, asked, feed);
+  if (download.isUnchanged) return nothingNew(job, { ...download, total: feed.content_length });
   if (!alone && room.isFilledBy(download.total ?? 0)) return null;
-  if (!isAsLongAsLast(download, feed)) return await take(job, download);
+  if (!isAsLongAsLast(download, feed)) return await take(job, asked, download);
   // So it is most likely the same: it is read for its hash alone, and asked for again if it is not.
-  if (await hashOf(await textOf(job, download)) === feed.content_hash) return unchanged;
-  await using again = await ask(job, { url: feed.url, etag: null, last_modified: null });
-  return again ? await take(job, again) : unchanged;
+  if (await hashOf(await textOf(job, download)) === feed.content_hash) return nothingNew(job, download);
+  await using again = await ask(job, asked, none);
+  return await take(job, asked, again);
 }
 
-async function ask({ patience, room, tell }: Job, source: Source): Promise<Download | null> {
-  const download = await openDownload(source, patience, (bytes) => tell({ bytes }), room.over);
-  tell({ total: download?.total ?? null });
+/** The feed's request; the secrets in it are looked up, where it has any. */
+async function askingOf({ client, feed }: Job): Promise<Asking> {
+  const names = secretsIn(feed);
+  return asking(feed, names.length > 0 ? secretsFrom(await vaultSecrets(client, names), names) : {});
+}
+
+/** The same content may have come with other validators. */
+function nothingNew(job: Job, { etag, lastModified, total }: Validators): Outcome {
+  job.validators = { etag, lastModified, total };
+  return unchanged;
+}
+
+/** `before`: bytes of the pages before it. */
+async function ask(job: Job, asked: Asking, known: Known, before = 0): Promise<Download> {
+  const { feed, room, tell } = job;
+  const patience = { ...job.patience, longestWaitMs: Math.min(job.patience.longestWaitMs, room.timeLeft) };
+  const download = await openDownload(asked, known, patience, (bytes) => tell({ bytes }), room.over, before);
+  // What a page says of itself says nothing of the others.
+  if (feed.next) return { ...download, etag: null, lastModified: null, total: null };
+  tell({ total: download.total });
   return download;
+}
+
+/** Nothing is known of what comes. */
+const none: Known = { etag: null, last_modified: null };
+
+function areLast({ etag, lastModified, total }: Validators, feed: Feed): boolean {
+  return etag === feed.etag && lastModified === feed.last_modified && total === feed.content_length;
 }
 
 function isAsLongAsLast({ total }: Download, feed: Feed): boolean {
@@ -193,50 +276,81 @@ function isAsLongAsLast({ total }: Download, feed: Feed): boolean {
 }
 
 /** Stages what came, unless it is what came last. */
-async function take(job: Job, download: Download): Promise<Outcome | null> {
-  const { client, feed, room, place } = job;
+async function take(job: Job, asked: Asking, download: Download): Promise<Outcome | null> {
+  const { client, feed, room, place, patience } = job;
   room.require(download.total ?? 0);
-  const rows = await openRows(await textOf(job, download), feed);
+  const open = (page: Asking) => ask(job, page, none, job.progress.bytes);
+  await using pages = new Pages(feed.next, asked, download, patience.pages, open);
+  const textAfter = async (link: string | null) => {
+    const page = await pages.after(link);
+    return page && await textOf(job, page);
+  };
+  const rows = await openRows(await textOf(job, download), feed, textAfter);
   await stage(client, feed, place, { ...rows, chunks: room.fill(rows.chunks) });
   if (rows.records.hash === feed.content_hash) {
     await undoFeed(client);
-    return unchanged;
+    return nothingNew(job, download);
   }
   room.keep();
-  const { header, records: { broken, sentinel, hash } } = rows;
+  const { header, only, hasEnd: isWhole, records: { count, broken, sentinel, hash } } = rows;
   const { etag, lastModified, total } = download;
-  job.staged = { header, broken, sentinel, hash, etag, lastModified, total };
+  job.staged = { header, only, isWhole, count, broken, sentinel, hash, etag, lastModified, total };
   return null;
 }
 
-async function textOf({ feed, patience }: Job, { body }: Download): Promise<Peekable> {
-  return await openText(body, feed.encoding, patience);
+async function textOf({ feed, patience }: Job, download: Download): Promise<Peekable> {
+  return await openText(download.body, feed.encoding, patience, download);
 }
 
 /** Has the tables of what is staged for this run alone, or leaves the feed to the next one. */
 async function claimAll(jobs: Job[]): Promise<void> {
   for (const job of jobs) {
-    if (job.outcome || waitsFor(job, jobs.filter(({ feed }) => job.feed.parents.includes(feed.name)))) continue;
+    if (job.outcome || waitsFor(job)) continue;
     await attempt(job, async () => {
       if (await claimTables(job.client, job.feed)) return null;
       throw busy("another run is writing its table, or one that is tied to it by a key");
     });
   }
+  // In a circle of keys a parent may be behind its child: each that waits is followed by those that refer to it.
+  while (jobs.some((job) => !job.outcome && waitsFor(job)));
+}
+
+/** Where the file's only record is no record of the table's, but has arrays, it is a document around the records. */
+async function mergeStaged({ client, run, feed, place, staged }: Job): Promise<Outcome> {
+  const only = staged?.only;
+  const around = () => wrapped("it is an object, not an array of objects", only!.arrays, feed.name, true);
+  const outcome = await merge(client, run, feed, place, staged).catch((error) => {
+    const isNoRecord = ["columns", "too_many_rejects"].includes(meaningOf(error)?.code ?? "");
+    throw only && isNoRecord ? around() : error;
+  });
+  const isIgnored = (pointer: string) => outcome.ignored_columns.includes(namesOf(pointer)[0]);
+  if (only?.isFilled && only.arrays.some(isIgnored)) throw around();
+  return outcome;
 }
 
 /** Merges what is staged, and says what became of the feed. */
 async function finish(job: Job): Promise<FeedReport> {
-  const { client, run, feed, startedAt, place, staged } = job;
+  const { client, run, feed, startedAt, staged, retried, validators } = job;
   if (!job.outcome) {
     job.tell({ step: "merging" });
     await attempt(job, async () => {
-      const outcome = await merge(client, run, feed, place, staged!);
-      await remember(client, feed, staged!, outcome.read);
-      return outcome;
+      const outcome = await mergeStaged(job);
+      if (staged) await remember(client, feed, staged);
+      if (staged) await rememberWithheld(client, feed, outcome);
+      return { ...outcome, note: retried?.note ?? null };
     });
   }
   const { status, ...others } = job.outcome!;
   const report = { feed: feed.name, status, bytes: job.progress.bytes, ...others, ms: job.ms };
+  if (validators && !areLast(validators, feed)) await rememberValidators(client, feed, validators);
   if (status === "changed" || status === "failed") await enter(client, run, startedAt, report);
   return report;
+}
+
+/** Remembers who waits on. What another run has is for that one to say. */
+async function remain(client: Client, leader: string | null, jobs: Job[]): Promise<void> {
+  const claimed = jobs.filter(({ isTaken }) => !isTaken);
+  const hadTurn = claimed.filter(({ putOff }) => putOff === null).map(({ feed }) => feed.name);
+  const putOff = claimed.flatMap(({ feed, putOff }) => putOff === null ? [] : [[feed.name, putOff]]);
+  await keepWaiting(client, leader, hadTurn, Object.fromEntries(putOff));
 }

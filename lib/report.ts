@@ -19,9 +19,15 @@ export interface FeedReport extends Counts {
   status: Status;
   /** Bytes of the body as received. */
   bytes: number;
+  /** Rows of the table that the file lacks, and that were deleted or marked. No records, so in no sum with the others. */
+  deleted: number;
+  /** Such rows that were left as they are, of how many, and why; null where there are none. */
+  withheld: { rows: number; of: number; why: string } | null;
   /** Source columns that the target table does not have. */
   ignored_columns: string[];
   ms: number;
+  /** What is no error, and worth knowing all the same. */
+  note: string | null;
   error: ErrorReport | null;
 }
 

@@ -8,11 +8,13 @@ export class Room implements Disposable {
   #staged = 0;
   #latest = 0;
   #timer: ReturnType<typeof setTimeout>;
+  #endsAt: number;
   #end: () => void;
 
   /** `ending`: aborted, with a reason in words, when the process is about to be ended. */
   constructor(private readonly allowance: Allowance, private readonly ending?: AbortSignal) {
     const { deadlineMs } = allowance;
+    this.#endsAt = Date.now() + deadlineMs;
     this.#timer = setTimeout(() => this.#over.abort(`${deadlineMs / 1000} s have passed`), deadlineMs);
     this.#end = () => this.#over.abort(ending!.reason);
     if (ending?.aborted) this.#end();
@@ -21,6 +23,11 @@ export class Room implements Disposable {
 
   get deadlineMs(): number {
     return this.allowance.deadlineMs;
+  }
+
+  /** Milliseconds. */
+  get timeLeft(): number {
+    return this.#endsAt - Date.now();
   }
 
   [Symbol.dispose](): void {
@@ -38,11 +45,11 @@ export class Room implements Disposable {
     return bytes > this.allowance.bytes;
   }
 
-  /** Throws where there is no time for another feed, or no room for so many bytes; for the first one there always is. */
+  /** Throws where there is no time for another feed, or no room for so many bytes; for the first one, and for none, there always is. */
   require(bytes: number): void {
     const hint = "Nothing is lost: a later run takes it. Where that is put off each time, run the feed alone.";
     if (this.over.aborted) throw new EtlError("deferred", `the time of the run was up: ${this.over.reason}`, hint);
-    if (this.#staged === 0 || this.#staged + bytes <= this.allowance.bytes) return;
+    if (bytes === 0 || this.#staged === 0 || this.#staged + bytes <= this.allowance.bytes) return;
     const megabytes = Math.round(this.#staged / 1e6);
     throw new EtlError("deferred", `the run has ${megabytes} MB of other feeds, and no room for it`, hint);
   }
@@ -63,25 +70,25 @@ export class Room implements Disposable {
   }
 }
 
-export interface Waiting {
+export interface Turn {
   name: string;
   /** The feeds whose tables it refers to. */
   parents: string[];
-  /** When it was last changed or failed, as a text that sorts. */
-  last_run: string | null;
+  /** A text: the least of them comes first. */
+  turn: string;
 }
 
-/** Who has waited longest comes first, each after its parents: for without their new rows it has orphans. */
-export function inTurn<T extends { feed: Waiting }>(all: T[]): T[] {
-  const turn = new Set<T>();
-  const visited = new Set<T>();
-  const take = (one: T) => {
-    if (visited.has(one)) return;
-    visited.add(one);
-    for (const other of all) if (one.feed.parents.includes(other.feed.name)) take(other);
-    turn.add(one);
+/**
+ * The leader first, then by their turn, each behind its parents: for without their new rows it has orphans. Each list is
+ * a feed with those that come along for its sake.
+ */
+export function inTurn<T extends { feed: Turn }>(all: T[], leader: string | null): T[][] {
+  const taken = new Set<T>();
+  const take = (one: T): T[] => {
+    if (taken.has(one)) return [];
+    taken.add(one);
+    return [...all.filter((other) => one.feed.parents.includes(other.feed.name)).flatMap(take), one];
   };
-  const since = ({ feed }: T) => feed.last_run ?? "";
-  all.toSorted((a, b) => since(a) < since(b) ? -1 : since(a) > since(b) ? 1 : 0).forEach(take);
-  return [...turn];
+  const turn = ({ feed }: T) => feed.name === leader ? "" : feed.turn;
+  return all.toSorted((a, b) => turn(a) < turn(b) ? -1 : turn(a) > turn(b) ? 1 : 0).map(take);
 }

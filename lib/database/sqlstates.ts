@@ -22,6 +22,7 @@ const sqlstates: Record<string, Meaning> = {
   ETL09: { code: "time_zone" },
   ETL10: { code: "unknown_user" },
   ETL11: { code: "setting" },
+  ETL12: { code: "day" },
   "23503": {
     code: "foreign_key_violation",
     hint: "A row that a record refers to was deleted meanwhile. The next run finds out which records that leaves.",

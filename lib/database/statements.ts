@@ -22,22 +22,55 @@ export interface Feed {
   escape: string | null;
   encoding: string;
   contents: "all" | "changes";
+  absent: "keep" | "delete" | "mark";
   fresh_within: string | null;
   reject_limit: number;
   etag: string | null;
   last_modified: string | null;
   content_hash: string | null;
   content_length: number | null;
+  /** The URL with its dates; null where they cannot be written. */
+  address: string | null;
+  /** Whether it is the file of another day than today's. */
+  backfill: boolean;
+  /** Whether a file that is not there is no failure yet. */
+  not_yet: boolean;
   /** The feeds whose tables it refers to. */
   parents: string[];
-  /** When it was last changed or failed. */
-  last_run: string | null;
+  /** Whether there are rejects to be tried again, also where nothing new comes. */
+  waits: boolean;
+  /** A text: the least of them is fetched first. */
+  turn: string;
 }
 
 /** What became of a feed's records; the rest of its report is known outside. */
 export type Outcome = Omit<FeedReport, "feed" | "bytes" | "ms">;
 
-export const unchanged: Outcome = { status: "unchanged", ...nothing, ignored_columns: [], error: null };
+export const unchanged: Outcome = {
+  status: "unchanged",
+  ...nothing,
+  ...{ deleted: 0, withheld: null },
+  ...{ ignored_columns: [], note: null, error: null },
+};
+
+/**
+ * The feed that has been put off for longest and now comes first; null where none has. In a transaction of its own: a run
+ * that is killed over it is not begun with it once more.
+ */
+export async function lead(client: Client, names: string[]): Promise<string | null> {
+  const { rows: [{ leader }] } = await client.query("select etl.lead($1) as leader", [names]);
+  return leader;
+}
+
+/** Remembers which feeds were put off (feed -> why), and which need wait no longer. */
+export async function keepWaiting(
+  client: Client,
+  leader: string | null,
+  hadTurn: string[],
+  putOff: Record<string, string>,
+): Promise<void> {
+  await client.query("select etl.keep_waiting($1, $2, $3)", [leader, hadTurn, JSON.stringify(putOff)]);
+}
 
 /** Has these feeds (none: all) for this run alone; returns those that another run has. */
 export async function claimFeeds(client: Client, names: string[]): Promise<string[]> {
@@ -51,20 +84,32 @@ export async function claimTables(client: Client, { name }: Feed): Promise<boole
   return claim.claimed;
 }
 
-/** The feeds to load, parents first. */
-export async function plan(client: Client, names: string[], force: boolean): Promise<Feed[]> {
-  const { rows } = await client.query("select feed from etl.plan($1, $2) feed", [names, force]);
+/** The feeds to load, parents first. `day`: what to take for today in their URLs. */
+export async function plan(
+  client: Client,
+  names: string[],
+  force: boolean,
+  day: string | null = null,
+): Promise<Feed[]> {
+  const { rows } = await client.query("select feed from etl.plan($1, $2, $3) feed", [names, force, day]);
   return rows.map(({ feed }) => feed);
+}
+
+/** What the database's vault has of these. */
+export async function vaultSecrets(client: Client, names: string[]): Promise<Record<string, string | null>> {
+  const { rows } = await client.query("select etl.vault_secrets($1) as secrets", [names]);
+  return rows[0].secrets;
 }
 
 /** place: the feed's number in the run, from 1. */
 export async function stage(client: Client, feed: Feed, place: number, rows: Rows): Promise<void> {
   const { header, delimiter, chunks, records } = rows;
-  const { rows: [staging] } = await client.query("select etl.stage($1, $2, $3, $4) as copy", [
+  const { rows: [staging] } = await client.query("select etl.stage($1, $2, $3, $4, $5) as copy", [
     feed.name,
     place,
     header,
     delimiter,
+    feed.quote,
   ]);
   const staged = await copyRows(client, staging.copy, chunks);
   if (staged === records.count) return;
@@ -77,54 +122,99 @@ export async function stage(client: Client, feed: Feed, place: number, rows: Row
 
 /** What is known of a body in the staging table. Not the scanner: each has memory of its own. */
 export type Staged =
-  & Pick<Rows, "header">
-  & Pick<Rows["records"], "broken" | "sentinel" | "hash">
-  & Pick<Download, "etag" | "lastModified" | "total">;
+  & Pick<Rows, "header" | "only">
+  & {
+    /** Whether its end is known to be its end: it cannot be cut short. */
+    isWhole: boolean;
+  }
+  & Pick<Rows["records"], "count" | "broken" | "sentinel" | "hash">
+  & Validators;
 
-/** Merges what was staged at this place. */
+/** What an answer brings by which the next one may be known to be the same. */
+export type Validators = Pick<Download, "etag" | "lastModified" | "total">;
+
+/** Merges what was staged at this place; where nothing new came, the rejects alone that wait. */
 export async function merge(
   client: Client,
   run: string,
   feed: Feed,
   place: number,
-  { header, broken, sentinel }: Staged,
+  staged: Staged | null,
 ): Promise<Outcome> {
-  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3, $4, $5)", [
+  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3, $4, $5, $6)", [
     feed.name,
     run,
-    place,
-    header,
-    broken > 0 ? sentinel : null,
+    staged && place,
+    staged?.header,
+    staged && staged.broken > 0 ? staged.sentinel : null,
+    // What the file of another day lacks says nothing.
+    feed.backfill ? null : staged?.isWhole,
   ]);
   const { changed, ignored_columns, ...counts } = merged;
-  return { status: changed ? "changed" : "unchanged", ...counts, ignored_columns: ignored_columns ?? [], error: null };
+  return {
+    status: changed ? "changed" : "unchanged",
+    ...counts,
+    ignored_columns: ignored_columns ?? [],
+    note: null,
+    error: null,
+  };
 }
 
 /** Keeps what lets the next run find out that nothing is new; nothing where the feed was redefined meanwhile. */
 export async function remember(
   client: Client,
   feed: Feed,
-  { etag, lastModified, hash, total }: Staged,
-  records: number,
+  { header, etag, lastModified, hash, total, count }: Staged,
 ): Promise<void> {
   await client.query(
-    "select etl.remember($1, $2, $3, $4, $5, $6)",
-    [JSON.stringify(feed), etag, lastModified, hash, total, records],
+    "select etl.remember($1, $2, $3, $4, $5, $6, $7)",
+    [JSON.stringify(feed), etag, lastModified, hash, total, count, header === null],
   );
+}
+
+/** Keeps how many rows the file lacks that were left as they are, and why. */
+export async function rememberWithheld(client: Client, feed: Feed, { withheld }: Outcome): Promise<void> {
+  if (feed.absent === "keep" || feed.backfill) return;
+  await client.query("select etl.remember_withheld($1, $2)", [feed.name, withheld]);
+}
+
+/** Keeps the validators of a later answer with the same content. */
+export async function rememberValidators(
+  client: Client,
+  { name, content_hash }: Feed,
+  { etag, lastModified, total }: Validators,
+): Promise<void> {
+  await client.query("select etl.remember_validators($1, $2, $3, $4, $5)", [
+    ...[name, content_hash, etag, lastModified, total],
+  ]);
 }
 
 /** The ledger: a row for each feed that changed or failed. */
 export async function enter(client: Client, run: string, startedAt: Date, report: FeedReport): Promise<void> {
-  const { feed, status, bytes, read, inserted, updated, unchanged, duplicate, rejected, error } = report;
+  const {
+    feed,
+    status,
+    bytes,
+    read,
+    inserted,
+    updated,
+    unchanged,
+    duplicate,
+    rejected,
+    deleted,
+    ignored_columns,
+    error,
+  } = report;
   await client.query(
     `insert into etl.runs (
       run, feed, status, started_at, finished_at, bytes,
-      read, inserted, updated, unchanged, duplicate, rejected, error_code, error
+      read, inserted, updated, unchanged, duplicate, rejected, deleted, ignored_columns, error_code, error
     )
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
     [
       ...[run, feed, status, startedAt, new Date(), bytes],
-      ...[read, inserted, updated, unchanged, duplicate, rejected, error?.code, error?.message],
+      ...[read, inserted, updated, unchanged, duplicate, rejected, deleted, ignored_columns],
+      ...[error?.code, error?.message],
     ],
   );
 }

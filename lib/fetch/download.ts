@@ -1,22 +1,33 @@
-/** A feed's URL -> its bytes as they arrive, with the validators that let the next run ask "anything new?". */
+/** What is asked -> its bytes as they arrive, with the validators that let the next run ask "anything new?". */
 import { setTimeout } from "node:timers/promises";
 import { EtlError } from "../errors.ts";
-import { type Patience, patient } from "../limits.ts";
-import { badStatus, checkUrl, cutShort, notHttp, notTaken, place, tooBig, unreachable } from "./failures.ts";
+import { mostRedirects, type Patience, patient } from "../limits.ts";
+import { type Asking, redirected, shown } from "./asking.ts";
+import { badStatus, cutShort, notHttp, notTaken, tooBig, tooManyRedirects, unreachable } from "./failures.ts";
 import { StallClock } from "./stall.ts";
 
-export interface Source {
-  url: string;
+/** What the last answer said of itself, to be asked whether it is so still. */
+export interface Known {
   etag: string | null;
   last_modified: string | null;
 }
 
 /** An answer of the partner's server. Its body is closed at the end of the block that holds it, read or not. */
 export interface Download extends AsyncDisposable {
+  /** Nothing has changed since the validators were stored (304), and there is no body. */
+  isUnchanged: boolean;
+  /** Where it came from, at the end of all redirects. */
+  url: string;
+  /** Its header Link. */
+  link: string | null;
   etag: string | null;
   lastModified: string | null;
+  /** The file in a zip archive, as the URL's fragment names it; null where it has none. */
+  member: string | null;
   /** Bytes announced by the server, null where it did not say. */
   total: number | null;
+  /** Whether its end is known, by its length or the last chunk: else a body that is cut short ends like a whole one. */
+  hasEnd: boolean;
   /**
    * The body. Throws where it is cut short or stalls. `read()` pulls, so a slow database slows the sender.
    * A chunk is valid until the next is asked for.
@@ -24,38 +35,50 @@ export interface Download extends AsyncDisposable {
   body: AsyncGenerator<Uint8Array>;
 }
 
-/** Asks for the feed; null where it has not changed since the validators were stored (304). `over` ends it. */
+/** Asks for the feed, or a page of it. `over` ends it. `before`: bytes of the pages before. */
 export async function openDownload(
-  source: Source,
+  asked: Asking,
+  { etag, last_modified }: Known,
   patience: Patience = patient,
   onBytes: (received: number) => void = () => {},
   over?: AbortSignal,
-): Promise<Download | null> {
-  const url = checkUrl(source.url);
+  before = 0,
+): Promise<Download> {
   // Deno 2.9 unpacks only the first member of a gzip answer, in silence; "identity" leaves the unpacking to us.
   const headers = new Headers({ "accept": "*/*", "accept-encoding": "identity", "user-agent": "tdc-etl" });
-  if (source.etag) headers.set("if-none-match", source.etag);
-  if (source.last_modified) headers.set("if-modified-since", source.last_modified);
-  const clock = new StallClock(patience, place(url), over);
-  const response = await request(url, headers, clock, patience.retryMs, over);
-  if (response.status === 304) return null;
-  const length = response.headers.get("content-length");
+  if (etag) headers.set("if-none-match", etag);
+  if (last_modified) headers.set("if-modified-since", last_modified);
+  const clock = new StallClock(patience, asked.place, over);
+  const response = await request(asked, headers, clock, patience, over).catch((error) => {
+    throw shown(asked, error);
+  });
+  const isUnchanged = response.status === 304;
+  // A 304 may tell the length of the body that it spares us.
+  const length = isUnchanged ? null : response.headers.get("content-length");
   // Sent twice, it arrives as "5, 5".
   const total = length === null ? null : Number(length.split(",")[0]);
-  const refusal = notTaken(url, response.headers) ?? (total !== null ? tooBig(total, patience.bytes) : null);
+  const refusal = isUnchanged
+    ? null
+    : notTaken(asked.place, response.headers) ?? (total !== null ? tooBig(total, patience.bytes) : null);
   if (refusal) {
     await response.body?.cancel();
-    throw refusal;
+    throw shown(asked, refusal);
   }
-  const body = receive(response.body, total, clock, (received) => {
-    const excess = tooBig(received, patience.bytes);
+  const body = receive(asked, response.body, total, clock, (received) => {
+    const excess = tooBig(before + received, patience.bytes);
     if (excess) throw excess;
-    onBytes(received);
+    onBytes(before + received);
   });
   return {
-    etag: response.headers.get("etag"),
-    lastModified: strongDate(response.headers),
+    isUnchanged,
+    url: response.url,
+    link: response.headers.get("link"),
+    // What a 304 does not name is as it was.
+    etag: response.headers.get("etag") ?? (isUnchanged ? etag : null),
+    lastModified: strongDate(response.headers) ?? (isUnchanged ? last_modified : null),
+    member: asked.url.hash.slice(1) || null,
     total,
+    hasEnd: total !== null || response.headers.get("transfer-encoding")?.toLowerCase() === "chunked",
     body,
     async [Symbol.asyncDispose]() {
       await body.return(undefined);
@@ -72,29 +95,68 @@ function strongDate(headers: Headers): string | null {
 }
 
 async function request(
-  url: URL,
+  asked: Asking,
   headers: Headers,
   clock: StallClock,
-  retryMs: number[],
+  { retryMs, longestWaitMs }: Patience,
   over?: AbortSignal,
 ): Promise<Response> {
   for (let attempt = 0;; attempt++) {
     const last = attempt === retryMs.length;
+    let waitMs: number | null = null;
     try {
-      const response = await clock.during(() => fetch(url, { headers, signal: clock.signal }));
+      const response = await follow(asked, headers, clock);
       // 203 came through a proxy, 204 is empty. Any other success holds no file, or a part of one.
       const isConditional = headers.has("if-none-match") || headers.has("if-modified-since");
       if ([200, 203, 204].includes(response.status) || (response.status === 304 && isConditional)) return response;
-      await response.body?.cancel();
-      if (last || !(response.status === 429 || response.status >= 500)) throw badStatus(url, response);
+      const status = await statusOf(response, clock);
+      waitMs = status === 429 || status === 503 ? retryAfter(response.headers) : null;
+      const passes = status === 429 || status >= 500;
+      if (last || !passes || (waitMs ?? 0) > longestWaitMs) throw badStatus(asked.place, status, waitMs);
     } catch (cause) {
       if (cause instanceof EtlError) throw cause;
-      const lasting = notHttp(url, cause as Error);
+      const lasting = notHttp(asked.place, cause as Error);
       if (lasting) throw lasting;
-      if (last) throw unreachable(url, cause);
+      if (last) throw unreachable(asked.place, cause);
     }
-    await setTimeout(retryMs[attempt], null, { signal: over }).catch(() => {});
+    await setTimeout(Math.max(retryMs[attempt], waitMs ?? 0), null, { signal: over }).catch(() => {});
   }
+}
+
+/** The answer at the end of all redirects. What the feed's own headers say goes to its own origin alone. */
+async function follow(asked: Asking, headers: Headers, clock: StallClock): Promise<Response> {
+  const own = new Headers(headers);
+  for (const [name, value] of Object.entries(asked.headers)) own.set(name, value);
+  let url = asked.url;
+  for (let redirects = 0; redirects <= mostRedirects; redirects++) {
+    const sent = url.origin === asked.url.origin ? own : headers;
+    const response = await clock.during(() => fetch(url, { headers: sent, redirect: "manual", signal: clock.signal }));
+    const location = response.headers.get("location");
+    if (location === null || ![301, 302, 303, 307, 308].includes(response.status)) return response;
+    await response.body?.cancel();
+    url = redirected(asked, url, location);
+  }
+  throw tooManyRedirects(asked.place);
+}
+
+/** Closes an answer that is no file. Supabase's Storage has the status that it means in the body of a 400. */
+async function statusOf(response: Response, clock: StallClock): Promise<number> {
+  const { status, headers, body } = response;
+  const length = Number(headers.get("content-length") ?? Infinity);
+  if (status !== 400 || !/json/.test(headers.get("content-type") ?? "") || length > 1000) {
+    await body?.cancel();
+    return status;
+  }
+  return Number(/"statusCode": ?"(4\d\d)"/.exec(await clock.during(() => response.text()))?.[1] ?? status);
+}
+
+/** Milliseconds for which the server has us wait, by its own clock; null where it does not say. */
+function retryAfter(headers: Headers): number | null {
+  const said = headers.get("retry-after") ?? "";
+  if (/^\d{1,9}$/.test(said)) return Number(said) * 1000;
+  const now = Date.parse(headers.get("date") ?? "") || Date.now();
+  const until = Date.parse(said);
+  return until > now ? until - now : null;
 }
 
 /** Bytes gathered into one chunk: what comes after costs as much for a chunk of any size. */
@@ -102,6 +164,7 @@ const chunkSize = 1 << 19;
 
 /** Each chunk is overwritten by the next: a fresh buffer for each would cost as much as reading. */
 async function* receive(
+  asked: Asking,
   body: Response["body"],
   total: number | null,
   clock: StallClock,
@@ -119,13 +182,15 @@ async function* receive(
         if (value) buffer = value.buffer;
         filled += value?.length ?? 0;
         clock.received(value?.length ?? 0);
-        onBytes(received += value?.length ?? 0);
+        received += value?.length ?? 0;
+        if (received === total) clock.hasAll();
+        onBytes(received);
         ended = done;
       }
       if (filled > 0) yield new Uint8Array(buffer, 0, filled);
     }
   } catch (cause) {
-    throw cause instanceof EtlError ? cause : cutShort(received, total, cause);
+    throw shown(asked, cause instanceof EtlError ? cause : cutShort(received, total, cause));
   } finally {
     clock.stop();
     await reader?.cancel().catch(() => {});

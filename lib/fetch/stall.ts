@@ -19,7 +19,7 @@ export class StallClock {
   constructor(
     private readonly patience: Pick<Patience, "stallMs" | "slowest">,
     private readonly place: string,
-    private readonly over?: AbortSignal,
+    private over?: AbortSignal,
   ) {}
 
   /** From here to `stop` one timer serves all waits; one for each chunk would cost more than the chunk. */
@@ -33,6 +33,12 @@ export class StallClock {
     clearInterval(this.#timer);
     this.#timer = undefined;
     this.over?.removeEventListener("abort", this.#end);
+  }
+
+  /** All is there but its end: the run's time no longer matters. */
+  hasAll(): void {
+    this.over?.removeEventListener("abort", this.#end);
+    this.over = undefined;
   }
 
   async during<T>(wait: () => Promise<T>): Promise<T> {

@@ -1,9 +1,10 @@
-/** The command line: `start`, a tour on the embedded Postgres; `etl`, one run; `migrate`; `rejects`, the list of them. */
+/** The command line: the tour, a run, and what looks at the feeds or makes one; the usage below lists them. */
 import { parseArgs } from "node:util";
 import project from "../../deno.json" with { type: "json" };
 import { EtlError } from "../errors.ts";
-import { load, type LoadOptions } from "../load.ts";
+import { isDay, load, type LoadOptions } from "../load.ts";
 import type { Report } from "../report.ts";
+import { feed } from "./feed.ts";
 import { printReport, progressBars } from "./print.ts";
 import { listRejects, printSummary } from "./rejects.ts";
 import { showHealth } from "./health.ts";
@@ -11,7 +12,7 @@ import { explain, type Session, withSession } from "./session.ts";
 import { printTour } from "./tour.ts";
 
 const usage = `deno task etl [FEED…] [--json] [--force] [--dry-run]
-              [--deadline SECONDS]
+              [--deadline SECONDS] [--day YYYY-MM-DD]
 
 Loads the feeds of etl.feeds (all enabled ones, or those named) into their tables.
 
@@ -19,12 +20,17 @@ Loads the feeds of etl.feeds (all enabled ones, or those named) into their table
   --force     load even where the server or the content says that nothing changed
   --dry-run   report what would change, write nothing
   --deadline  seconds after which nothing more is fetched, and what is there is loaded (300)
+  --day       the day to take for today, of feeds whose URL holds {day}: for files of before
   --version   the version of this checkout
   --help      this text
 
 deno task rejects [FEED] [--csv | --json]
 
 Lists the rejects, each with its reason: to send to the partner.
+
+deno task feed URL
+
+Makes a new feed of a partner's file: deno task feed --help.
 
 deno task health [--json]
 
@@ -44,6 +50,7 @@ Exit code: 0 every feed is unchanged or changed (health: ok), 1 a feed failed or
 /** Runs `start` or `etl`; returns the exit code. */
 export async function command(args: string[]): Promise<number> {
   const [name, ...rest] = args;
+  if (name === "feed") return await feed(rest, loadOne);
   if (rest.includes("--help") || name === "--help") {
     console.log(usage);
     return 0;
@@ -68,15 +75,16 @@ export async function command(args: string[]): Promise<number> {
 async function etl(args: string[]): Promise<number> {
   let options;
   try {
-    options = parse(args, ["json", "force", "dry-run"], ["deadline"]);
+    options = parse(args, ["json", "force", "dry-run"], ["deadline"], ["day"]);
   } catch (error) {
     return explain(error, args.includes("--json"));
   }
-  const { json, force, "dry-run": dryRun, deadline, feeds } = options;
-  return await withSession({ json, looks: dryRun }, async (session) => {
+  const { json, force, "dry-run": dryRun, deadline, day, feeds } = options;
+  return await withSession({ json, schema: dryRun ? "as it must be" : "brought up to date" }, async (session) => {
     const report = await runOnce(session, {
       force,
       dryRun,
+      day,
       feeds,
       allowance: deadline ? { deadlineMs: deadline * 1000 } : {},
     });
@@ -108,7 +116,7 @@ async function rejects(args: string[]): Promise<number> {
     return explain(error, false);
   }
   const { feeds: [feed = null], json, csv } = options;
-  return await withSession({ looks: true }, async ({ databaseUrl }) => {
+  return await withSession({ schema: "as it must be" }, async ({ databaseUrl }) => {
     await listRejects(databaseUrl, feed, json ? "json" : csv ? "csv" : "table");
     return 0;
   });
@@ -124,9 +132,16 @@ async function health(args: string[]): Promise<number> {
     return explain(error, isJson);
   }
   return await withSession(
-    { json: isJson, looks: true },
+    { json: isJson, schema: "as it must be" },
     async ({ databaseUrl }) => await showHealth(databaseUrl, isJson) ? 0 : 1,
   );
+}
+
+/** Loads a feed that has just been made; returns the exit code. */
+async function loadOne(session: Session, feed: string): Promise<number> {
+  const report = await runOnce(session, { feeds: [feed] });
+  await printRun(session, report);
+  return report.status === "failed" ? 1 : 0;
 }
 
 async function printRun(session: Session, report: Report): Promise<void> {
@@ -141,29 +156,36 @@ async function runOnce({ databaseUrl, atEnd }: Session, options: Partial<LoadOpt
   return await load({ databaseUrl, ...options, onProgress: bars.show }).finally(bars.stop);
 }
 
-type Parsed<Flag extends string, Amount extends string> =
+type Parsed<Flag extends string, Amount extends string, Day extends string> =
   & Record<Flag, boolean>
   & Partial<Record<Amount, number>>
+  & Partial<Record<Day, string>>
   & { feeds: string[] };
 
-/** Options that are there or not, and options with a number above 0. */
-function parse<Flag extends string, Amount extends string>(
+/** Options that are there or not, with a number above 0, and with a day. */
+function parse<Flag extends string, Amount extends string, Day extends string>(
   args: string[],
   flags: Flag[],
   amounts: Amount[] = [],
-): Parsed<Flag, Amount> {
+  days: Day[] = [],
+): Parsed<Flag, Amount, Day> {
   try {
     const options = {
       ...Object.fromEntries(flags.map((flag) => [flag, { type: "boolean", default: false } as const])),
-      ...Object.fromEntries(amounts.map((amount) => [amount, { type: "string" } as const])),
+      ...Object.fromEntries([...amounts, ...days].map((name) => [name, { type: "string" } as const])),
     };
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
-    const numbers = Object.entries(values).filter(([, value]) => typeof value === "string").map(([name, value]) => {
+    const read = Object.entries(values).map(([name, value]) => {
+      if (typeof value !== "string") return [name, value];
+      if (days.includes(name as Day)) {
+        if (isDay(value)) return [name, value];
+        throw new Error(`--${name} takes a day, as 2021-07-01`);
+      }
       const number = Number(value);
       if (number > 0 && number <= 86_400) return [name, number];
       throw new Error(`--${name} takes a number of seconds, up to a day`);
     });
-    return { ...values, ...Object.fromEntries(numbers), feeds: positionals } as Parsed<Flag, Amount>;
+    return { ...Object.fromEntries(read), feeds: positionals } as Parsed<Flag, Amount, Day>;
   } catch (cause) {
     const message = (cause as Error).message.replace(/\. To specify.*/s, "");
     throw new EtlError("usage", message, "deno task etl --help", { cause });

@@ -32,7 +32,8 @@ export function progressBars(): { show(progress: Progress): void; stop(): void }
 
 /** The counts of each feed, then what went wrong and what was ignored. */
 export function printReport(report: Report): void {
-  const columns = ["read", "inserted", "updated", "unchanged", "duplicate", "rejected"] as const;
+  const counts = ["read", "inserted", "updated", "unchanged", "duplicate", "rejected", "deleted"] as const;
+  const columns = counts.filter((count) => count !== "deleted" || report.feeds.some(({ deleted }) => deleted > 0));
   const rows = report.feeds.map((feed) => [
     feed.feed,
     feed.status,
@@ -44,6 +45,11 @@ export function printReport(report: Report): void {
     if (feed.ignored_columns.length > 0) {
       console.log(`${feed.feed}: ignored, for want of a column: ${feed.ignored_columns.join(", ")}`);
     }
+    if (feed.withheld) {
+      console.log(`${feed.feed}: ${feed.withheld.rows} rows that the file lacks stay, for ${feed.withheld.why}`);
+      console.log(`${" ".repeat(feed.feed.length + 2)}To have them go: select etl.approve('${feed.feed}')`);
+    }
+    if (feed.note) console.log(`${feed.feed}: ${feed.note}`);
     if (feed.error) printError(feed.error);
   }
   if (report.feeds.length === 0) console.log("No feed is enabled in etl.feeds.");

@@ -16,11 +16,11 @@ export async function listRejects(databaseUrl: string, feed: string | null, form
   // It raises where there is no such feed.
   if (feed !== null) await plan(client, [feed], true);
   const filter = feed === null ? "true" : `feed = ${client.escapeLiteral(feed)}`;
-  const columns = "feed, record_number, column_name, value, reason, constraint_name";
+  const columns = "feed, record_number, column_name, value, reason, constraint_name, sqlstate";
   const rejects = `from etl.rejects where ${filter}`;
   if (form === "csv") {
-    await printCsv(client, `select ${columns}, sqlstate, coalesce(raw, record::text) as record ${rejects}`);
-  } else if (form === "json") await printJson(client, `select ${columns}, sqlstate, record, raw ${rejects}`);
+    await printCsv(client, `select ${columns}, coalesce(raw, record::text) as record, since ${rejects}`);
+  } else if (form === "json") await printJson(client, `${columns}, record, raw, since`, rejects);
   else await printTable(client, rejects);
 }
 
@@ -41,14 +41,16 @@ export async function printSummary(databaseUrl: string, feeds: string[]): Promis
   console.log(table(["feed", "records", "first", "column", "why"], rows.map(shorten)));
 }
 
-const order = "order by feed, record_number";
+/** Of one file by the record's number; of several, the longest waiting first where they share one. */
+const order = "order by feed, record_number, since, id";
 
 async function printTable(client: Client, rejects: string): Promise<void> {
   // Where a record could not be split no value is at fault: its text is shown, of which `shorten` needs the beginning.
-  const columns = "feed, record_number, column_name, left(coalesce(value, raw), 10000), reason, constraint_name";
+  const columns = `feed, record_number, to_char(since, 'YYYY-MM-DD HH24:MI'), column_name,
+    left(coalesce(value, raw), 10000), reason, constraint_name`;
   const { rows } = await client.query({ text: `select ${columns} ${rejects} ${order} limit 101`, rowMode: "array" });
   if (rows.length === 0) return console.log("There are no rejects.");
-  const head = ["feed", "record", "column", "value", "why", "constraint"];
+  const head = ["feed", "record", "since", "column", "value", "why", "constraint"];
   console.log(table(head, rows.slice(0, 100).map(shorten)));
   if (rows.length > 100) console.log("… and more: --csv or --json give all of them.");
 }
@@ -59,13 +61,13 @@ async function printCsv(client: Client, query: string): Promise<void> {
 }
 
 /** As json_agg writes it, but a row at a time. JSON holds no control character, so nothing in it is quoted. */
-async function printJson(client: Client, query: string): Promise<void> {
+async function printJson(client: Client, columns: string, rejects: string): Promise<void> {
   const rows = client.query(copyTo(`
     copy (
       select
-        case when row_number() over w = 1 then '[' else ' ' end || row_to_json(r)
-          || case when lead(r.feed) over w is null then ']' else ', ' end
-      from (${query}) r
+        case when row_number() over w = 1 then '[' else ' ' end || (select row_to_json(r) from (select ${columns}) r)
+          || case when lead(feed) over w is null then ']' else ', ' end
+      ${rejects}
       window w as (${order})
       ${order}
     ) to stdout (format csv, quote e'\\x01', delimiter e'\\x02')

@@ -16,7 +16,7 @@ export interface Session {
 }
 
 /** Of errors; all others end the command with 1. */
-const exitCodes: Record<string, number> = { usage: 2, unknown_feed: 2 };
+const exitCodes: Record<string, number> = { usage: 2, unknown_feed: 2, day: 2 };
 /** 128 and the signal's number, as a shell has it. */
 const signals = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 
@@ -29,18 +29,18 @@ class Interrupted extends EtlError {
 const project = resolve(import.meta.dirname!, "../..");
 const samplePort = 8787;
 
-/**
- * Runs `work` on DATABASE_URL, or on the embedded Postgres with the sample feeds; returns the exit code. The schema is
- * brought up to date first, unless the work only looks.
- */
+/** What a command does with the schema of its database before it works. What only looks brings nothing up to date. */
+type Schema = "brought up to date" | "as it must be" | "as it is";
+
+/** Runs `work` on DATABASE_URL, or on the embedded Postgres with the sample feeds; returns the exit code. */
 export async function withSession(
-  { json = false, looks = false },
+  { json = false, schema = "brought up to date" }: { json?: boolean; schema?: Schema },
   work: (session: Session) => Promise<number>,
 ): Promise<number> {
   try {
     await using stack = new AsyncDisposableStack();
     const session = async () => {
-      const databaseUrl = await given(looks) ?? await embedded(stack, looks);
+      const databaseUrl = await given(schema) ?? await embedded(stack, schema);
       return await work({ databaseUrl, atEnd: (action) => stack.defer(action) });
     };
     return await Promise.race([interruption(), session()]);
@@ -66,7 +66,7 @@ export function interruption(): Promise<never> {
   });
 }
 
-async function given(looks: boolean): Promise<string | null> {
+async function given(schema: Schema): Promise<string | null> {
   const url = Deno.env.get("DATABASE_URL");
   if (!url) return null;
   // What cannot be read is not shown: it may hold a password.
@@ -74,24 +74,24 @@ async function given(looks: boolean): Promise<string | null> {
   if (!/^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? "")) {
     throw new EtlError("usage", "DATABASE_URL is not a Postgres URL", `It looks like ${shape}`);
   }
-  await prepare(url, looks);
+  await prepare(url, schema);
   return url;
 }
 
 /** The embedded Postgres with the sample feeds; returns its URL. It all ends with `stack`. */
-export async function embedded(stack: AsyncDisposableStack, looks = false): Promise<string> {
+export async function embedded(stack: AsyncDisposableStack, schema: Schema = "brought up to date"): Promise<string> {
   const postgres = await startPostgres(await homeOf(project));
   stack.defer(postgres.stop);
-  await prepare(postgres.url, looks);
+  await prepare(postgres.url, schema);
   const samples = serveSamples(samplePort);
   stack.defer(samples.stop);
-  if (!looks) await pointAtSamples(postgres.url, samples.url);
+  if (schema === "brought up to date") await pointAtSamples(postgres.url, samples.url);
   return postgres.url;
 }
 
-/** Brings the schema up to date, and says what that took; for a look it must be so already. */
-async function prepare(databaseUrl: string, looks: boolean): Promise<void> {
-  if (looks) return await requireMigrated(databaseUrl);
+async function prepare(databaseUrl: string, schema: Schema): Promise<void> {
+  if (schema === "as it must be") return await requireMigrated(databaseUrl);
+  if (schema === "as it is") return;
   const applied = await migrate(databaseUrl);
   if (applied.length > 0) console.error(`Applied ${applied.length} migrations, up to ${applied.at(-1)}.`);
 }

@@ -57,14 +57,11 @@ begin
   known := (select max(l.at) from etl.looks() l where l.of_call is not null);
   begin
     next_run := case when job.active then etl.next_run(job.schedule) end;
-    overdue_from := coalesce(
-      etl.next_run(job.schedule, etl.next_run(job.schedule, greatest(last_start, job.since))) + etl.patience(),
-      '-infinity'
-    );
   exception when sqlstate 'ETL08' then
     -- A line that somebody else has given to pg_cron, and that pg_cron knows how to read.
-    overdue_from := 'infinity';
+    next_run := null;
   end;
+  overdue_from := coalesce(etl.overdue_from(job.schedule, greatest(last_start, job.since)), '-infinity');
   return next;
 end
 $$;
@@ -73,6 +70,21 @@ comment on function etl.job() is
 etl.look() is scheduled too. awaited: whoever called then must have an answer by now. known: the latest call of which
 a look has seen a good answer. overdue_from: by then pg_cron has missed two starts. last_problem: why the latest call
 could not be made.';
+
+create or replace function etl.overdue_from(schedule text, since timestamptz)
+returns timestamptz
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return etl.next_run(schedule, etl.next_run(schedule, since)) + etl.patience();
+exception when sqlstate 'ETL08' then
+  return 'infinity';
+end
+$$;
+comment on function etl.overdue_from(text, timestamptz) is
+  'When two ticks of the schedule are over since then, with the longest that a run may take; infinity where the line is
+one that pg_cron alone knows how to read.';
 
 create or replace function etl.patience()
 returns interval

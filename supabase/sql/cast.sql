@@ -136,7 +136,7 @@ $$;
 comment on function etl.equals(oid, int) is
   'SQL text: the operator by which a B-tree index finds two values of its column at this position equal.';
 
-create or replace function etl.typed_cells(with_length boolean)
+create or replace function etl.typed_cells(with_length boolean, of_rejected boolean default false)
 returns text
 language plpgsql stable
 set search_path = ''
@@ -144,7 +144,7 @@ as $$
 begin
   return (
     select etl.fill($sql$select cells.etl$staged, {values} from ({cells}) cells$sql$, jsonb_build_object(
-      'cells', etl.cells(),
+      'cells', etl.cells(of_rejected),
       'values', string_agg(
         etl.fill(
           case
@@ -178,10 +178,10 @@ begin
   );
 end
 $$;
-comment on function etl.typed_cells(boolean) is
+comment on function etl.typed_cells(boolean, boolean) is
   'SQL text: the query that casts the cells, to the columns'' types with their length, or without: a cast to
 varchar(3) cuts what is longer, where the assignment to such a column raises. It raises 22007 for a cell that matches
-etl_columns.refused.';
+etl_columns.refused. of_rejected: as in etl.cells().';
 
 create or replace function etl.drop_assigned(target regclass)
 returns bigint

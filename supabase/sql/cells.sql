@@ -101,14 +101,14 @@ begin
         end
     )
   ));
-  perform etl.check_columns(feed, etl.is_empty(etl.target_of(feed)));
+  perform etl.check_columns(feed, etl.is_empty(etl.target_of(feed)), as_json => true);
 end
 $$;
 comment on function etl.map_keys(etl.feeds) is
   'Fills etl_columns with the keys of the first 1,000 objects, and any later one that the target has; with none
 where no record is an object. Raises ETL03 as etl.check_columns() does.';
 
-create or replace function etl.cells()
+create or replace function etl.cells(of_rejected boolean default false)
 returns text
 language plpgsql stable
 set search_path = ''
@@ -146,6 +146,9 @@ begin
         'etl$none text'
       ),
       'readable', case
+        when of_rejected then $sql$
+          where exists (select 1 from pg_temp.etl_rejected r where r.etl$staged = s.ctid and r.raw is null) offset 0
+        $sql$
         when etl.rejected_count() = 0 then ''
         -- OFFSET 0: without it Postgres may cast what is rejected, before it finds that it is.
         else 'where not exists (select 1 from pg_temp.etl_rejected r where r.etl$staged = s.ctid) offset 0'
@@ -161,8 +164,8 @@ begin
   );
 end
 $$;
-comment on function etl.cells() is
+comment on function etl.cells(boolean) is
   'SQL text: the query for the cells, which are the staged records that are not rejected so far, under the target''s
-names, still text.';
+names, still text. of_rejected: of those instead that are, and could be split.';
 
 revoke all on all functions in schema etl from public;

@@ -11,7 +11,11 @@ returns table (
   last_error text,
   open_rejects bigint,
   last_good_answer timestamptz,
-  next_run timestamptz
+  next_run timestamptz,
+  failing_since timestamptz,
+  hint text,
+  records bigint,
+  usual_records bigint
 )
 language sql stable
 set search_path = ''
@@ -24,19 +28,41 @@ as $$
     cross join jsonb_array_elements(a.report -> 'feeds') of_feed
     where of_feed ->> 'status' in ('unchanged', 'changed') and a.report ->> 'dry_run' = 'false'
     group by 1
+  ), waits as materialized (
+    select w.feed, w.since, w.problem from etl.waits() w
+  ), too_long as materialized (
+    select r.since
+    from (select distinct w.since from waits w) r
+    cross join common c
+    where now() > case
+      when c.schedule is null then r.since + interval '1 day' else etl.overdue_from(c.schedule, r.since)
+    end
+  ), put_off as (
+    select w.feed, string_agg(w.problem, '. ' order by w.since) as problem
+    from waits w
+    join too_long t on t.since = w.since
+    group by 1
   ), seen as (
     select
+      f as definition,
+      s as state,
       f.name,
-      exists (select from etl.feed_state s where s.feed = f.name) as has_content,
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed') as changed,
+      change.finished_at as changed,
       failure.finished_at as failed,
       failure.error,
-      (select count(*) from etl.rejects r where r.feed = f.name) as rejects,
-      good.at as good
+      coalesce(waiting.rejects, 0) as rejects,
+      good.at as good,
+      -- Each failure is in the ledger: a later call that is known to be answered well has not failed.
+      coalesce(greatest(change.finished_at, good.at, c.known), '-infinity') as last_well
     from etl.feeds f
+    cross join common c
+    left join etl.feed_state s on s.feed = f.name
     left join good on good.feed = f.name
     -- All at once: feed by feed Postgres might read all rejects for each.
     left join (select r.feed, count(*) as rejects from etl.rejects r group by r.feed) waiting on waiting.feed = f.name
+    cross join lateral (
+      select max(r.finished_at) as finished_at from etl.runs r where r.feed = f.name and r.status = 'changed'
+    ) change
     left join lateral (
       select r.finished_at, r.error
       from etl.runs r
@@ -50,28 +76,35 @@ as $$
       s.*,
       case
         when c.verdict = 'secret refused' then c.verdict
-        when fails.itself or c.verdict = 'failing' then 'failing'
-        when not s.has_content and s.changed is null and s.good is null then 'never ran'
-        else coalesce(c.verdict, 'ok')
+        when s.failed > s.last_well or c.verdict = 'failing' then 'failing'
+        when p.problem is not null then 'late'
+        when c.verdict is not null then c.verdict
+        when never.loaded then 'never ran'
+        else coalesce(unusual.verdict, 'ok')
       end as verdict,
-      fails.itself
+      never.loaded as never_loaded,
+      p.problem as put_off,
+      unusual.verdict as unusual,
+      unusual.message,
+      unusual.hint
     from seen s
     cross join common c
-    -- Each failure is in the ledger: a later call that is known to be answered well has not failed.
-    cross join lateral (
-      select s.failed > coalesce(greatest(s.changed, s.good, c.known), '-infinity') as itself
-    ) fails
+    left join put_off p on p.feed = s.name
+    cross join lateral (select s.state is null and s.changed is null and s.good is null as loaded) never
+    cross join lateral etl.unusual(s.definition, s.state, s.changed) unusual
   )
   select
     j.name,
     j.verdict,
     concat_ws(
       '. ',
+      case when j.verdict = 'failing' and j.failed > j.last_well then j.error end,
       case
-        when j.verdict = 'failing' and j.itself then j.error
-        when j.verdict = 'never ran' then 'Nothing was ever loaded'
+        when j.verdict = 'late' and j.put_off is not null then j.put_off
+        when j.verdict in ('late', 'never ran') and j.never_loaded then 'Nothing was ever loaded'
       end,
       c.message,
+      case when j.verdict = j.unusual then j.message end,
       case when c.schedule is null then 'No schedule: see etl.schedule()' end
     ),
     j.changed,
@@ -79,15 +112,60 @@ as $$
     j.error,
     j.rejects,
     j.good,
-    c.next_run
+    c.next_run,
+    failing.since,
+    case when j.verdict = j.unusual then j.hint end,
+    (j.state).records,
+    (j.state).usual_records
   from judged j
   cross join common c
+  left join lateral (
+    select min(r.finished_at) as since
+    from etl.runs r
+    where j.verdict = 'failing' and r.feed = j.name and r.status = 'failed' and r.finished_at > j.last_well
+  ) failing on true
   order by j.name
 $$;
 comment on function etl.health() is
-  'A row for each enabled feed. verdict: ok, late, failing, never ran, secret refused; message says why, empty where
-all is well. last_good_answer is null where pg_net is missing, or has lost its answers or dropped them after its six
-hours. Without pg_cron and pg_net the ledger alone is judged: it does not show a recovery that changed nothing.';
+  'A row for each enabled feed. verdict, gravest first: secret refused, failing, late, never ran, drifted, shrunk,
+stale, ok; message says why, empty where all is well, and hint holds the line to run, where there is one. failing_since
+is the first failure since the feed was last known to be well. records are those of its last body, usual_records those
+of the last one that was not shrunk. last_good_answer is null where pg_net is missing, or has lost its answers or
+dropped them after its six hours. Without pg_cron and pg_net the ledger alone is judged: it does not show a recovery
+that changed nothing. A feed that is put off at
+each tick is late after two of them, or after a day where nothing is scheduled.';
+
+create or replace function etl.waits()
+returns table (feed text, since timestamptz, problem text)
+language sql stable
+set search_path = ''
+as $$
+  select
+    w.feed,
+    w.since,
+    format(
+      '%s; it is put off since %s. Run it alone: POST {"feeds":[%s]} to the function, or deno task etl with its name',
+      w.reason, w.since, to_json(w.feed)
+    )
+  from etl.waiting w
+  union all
+  select
+    f.name,
+    a.xact_start,
+    format(
+      'Another run has had it since %s. Where that hangs, end it: select pg_terminate_backend(%s)', a.xact_start, a.pid
+    )
+  from pg_catalog.pg_locks l
+  join pg_catalog.pg_stat_activity a on a.pid = l.pid
+  -- As etl.claim_feeds() locks it.
+  join etl.feeds f on hashtext(f.name)::oid = l.objid
+  where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+    and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())
+    and l.classid = hashtext('tdc-etl feed')::oid
+$$;
+comment on function etl.waits() is
+  'The feeds that wait, since when, why and what to do: those that the runs put off, and those that a run has now, for
+whoever comes after it. since is null where the run is another role''s, and this one may not see it.';
 
 create or replace function etl.trouble(out verdict text, out message text, out rests_on timestamptz)
 language plpgsql stable

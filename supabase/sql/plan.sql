@@ -1,7 +1,7 @@
 -- The feeds of a run, whether another run is in their way, and whether what the loader remembers of them may be
 -- trusted.
 
-create or replace function etl.plan(names text[], force boolean default false)
+create or replace function etl.plan(names text[], force boolean default false, day date default null)
 returns setof jsonb
 language plpgsql stable
 set search_path = ''
@@ -18,6 +18,16 @@ begin
         hint = 'etl.feeds has: '
           || coalesce((select string_agg(f.name, ', ' order by f.name) from etl.feeds f), 'none');
   end if;
+  if day is not null then
+    select string_agg(f.name, ', ' order by f.name) into unknown
+    from etl.feeds f
+    where (f.name = any (names) or (names = '{}' and f.enabled)) and etl.address(f, day) = f.url;
+    if unknown is not null then
+      raise exception 'the URL of % holds no {day}', unknown
+        using errcode = 'ETL12',
+          hint = 'Name the feeds to load: only where a URL holds {day} is there a file of a day.';
+    end if;
+  end if;
   return query
   with recursive parents as (
     select child.name as child, parent.name as parent
@@ -25,45 +35,78 @@ begin
     join pg_catalog.pg_constraint c on c.conrelid = to_regclass(child.target) and c.contype = 'f'
     join etl.feeds parent on to_regclass(parent.target) = c.confrelid
     where c.conrelid <> c.confrelid
-  ), depths as (
-    select f.name, 0 as depth
-    from etl.feeds f
+  ), ancestors as (
+    select p.child, p.parent as ancestor
+    from parents p
     union
-    select p.child, d.depth + 1
-    from depths d
-    join parents p on p.parent = d.name
-    where d.depth < (select count(*) from etl.feeds)
+    select a.child, p.parent
+    from ancestors a
+    join parents p on p.child = a.ancestor
   )
   select to_jsonb(f) || jsonb_build_object(
-    'parents', (select coalesce(jsonb_agg(p.parent), '[]') from parents p where p.child = f.name),
-    'last_run', greatest(
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed'),
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'failed')
-    ),
+    'parents', (select coalesce(jsonb_agg(distinct p.parent), '[]') from parents p where p.child = f.name),
+    'turn', case
+      when w.led then '3 ' || to_char(w.since at time zone 'UTC', 'YYYYMMDDHH24MISSUS')
+      when w.feed is not null then '1 ' || to_char(w.since at time zone 'UTC', 'YYYYMMDDHH24MISSUS')
+      else concat('2 ', to_char(last_run at time zone 'UTC', 'YYYYMMDDHH24MISSUS'))
+    end,
     'etag', s.etag, 'last_modified', s.last_modified,
-    'content_hash', s.content_hash, 'content_length', s.content_length
+    'content_hash', s.content_hash, 'content_length', s.content_length,
+    'waits', f.contents = 'changes' and (
+      (s.feed is null and exists (select from etl.rejects r where r.feed = f.name))
+      or exists (
+        select from etl.rejects r
+        where r.feed = f.name
+          and (r.sqlstate !~ '^(22|23502|23514)' or r.reason ~ '^(is refused by a trigger|fits no partition)')
+      )
+    ),
+    'address', address.asked, 'backfill', address.backfill,
+    'not_yet', not address.backfill and address.asked <> f.url and exists (
+      select
+      from etl.runs r
+      where r.feed = f.name and r.status = 'changed' and r.finished_at > now() - coalesce(f.fresh_within, '2 days')
+    )
   )
   from etl.feeds f
+  cross join lateral (
+    select etl.address(f, day) as asked, etl.address(f, day) is distinct from etl.address(f) as backfill
+  ) address
   left join etl.feed_state s
     on s.feed = f.name
     and not force
+    and not address.backfill
     and s.definition_hash = etl.definition_hash(f)
-    and not exists (
+    and (f.contents = 'changes' or not exists (
       select from etl.rejects r
       where r.feed = f.name
         and (r.sqlstate !~ '^(22|23502|23514)' or r.reason ~ '^(is refused by a trigger|fits no partition)')
-    )
+    ))
+    and not exists (select from etl.approvals a where a.feed = f.name and a.removals >= s.withheld)
+  left join etl.waiting w on w.feed = f.name
+  cross join lateral (
+    select greatest(
+      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed'),
+      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'failed')
+    ) as last_run
+  ) ledger
   where f.name = any (names) or (names = '{}' and f.enabled)
-  order by (select max(d.depth) from depths d where d.name = f.name), f.name;
+  -- Whoever is below another has more above it; those of a circle have the same.
+  order by (select count(*) from ancestors a where a.child = f.name and a.ancestor <> f.name), f.name;
 end
 $$;
-comment on function etl.plan(text[], boolean) is
+comment on function etl.plan(text[], boolean, date) is
   'The feeds of a run, parents before children by the foreign keys: each a row of etl.feeds with the names of its
-parents, when it was last changed or failed (last_run), and the validators of its etl.feed_state. All enabled feeds
-where no name is given. Raises ETL01 for a name that is not in etl.feeds. Validators are null where they must not be
-used: when forced, when a definition has changed, while there are rejects that depend on more than their record. Those
-alone that hold no value of a type (class 22), lack one (23502) or break a CHECK (23514) do not; but whatever a
-trigger refuses does, and what fits no partition.';
+parents, its turn, and the validators of its etl.feed_state. All enabled feeds where no name is given. Raises ETL01 for
+a name that is not in etl.feeds. turn is a text, the least of them first: those that wait, longest first; then who was
+changed or failed longest ago; then those that led a run and wait all the same. Validators are null where they must not
+be used: when forced, when a definition has changed, while there are rejects that depend on more than their record.
+Those alone that hold no value of a type (class 22), lack one (23502) or break a CHECK (23514) do not; but whatever a
+trigger refuses does, and what fits no partition. Nor are they once etl.approve() has permitted what the last run
+withheld. Of a feed of changes such rejects do not matter; waits: whether it has any, to be tried again. address: the
+URL with its dates, of the day that is given, else of today; null where they cannot be written. backfill: it is the
+file of another day than today''s, and no validator is used. not_yet: that there is no such file is no failure, for the
+feed was changed within fresh_within, or two days.
+Raises ETL12 where a day is given and the URL of a feed holds none.';
 
 create or replace function etl.claim_feeds(names text[])
 returns setof text
@@ -125,7 +168,8 @@ $$;
 comment on function etl.root_of(regclass) is 'The partitioned table that a partition belongs to; any other itself.';
 
 create or replace function etl.remember(
-  planned jsonb, etag text, last_modified text, content_hash text, content_length bigint, records bigint
+  planned jsonb, etag text, last_modified text, content_hash text, content_length bigint, records bigint,
+  as_json boolean
 )
 returns void
 language plpgsql
@@ -133,32 +177,75 @@ set search_path = ''
 as $$
 declare
   present etl.feeds := (select f from etl.feeds f where f.name = planned ->> 'name');
-  -- The target's definition is what it is now, under the lock of the merge: the one that was obeyed.
-  state etl.feed_state := row(
-    present.name, etag, last_modified, content_hash, content_length, etl.definition_hash(present),
-    etl.carried_columns(), records
-  );
+  before etl.feed_state := (select s from etl.feed_state s where s.feed = present.name);
+  state etl.feed_state := before;
 begin
-  if etl.definition(present) is distinct from etl.definition(jsonb_populate_record(null::etl.feeds, planned))
-    -- ON CONFLICT alone would lock the row, which is a write, too.
-    or exists (select from etl.feed_state s where s is not distinct from state)
-  then
+  if (planned ->> 'backfill')::boolean then
+    update etl.feed_state s set definition_hash = '' where s.feed = present.name and s.definition_hash <> '';
+    return;
+  end if;
+  if etl.definition(present) is distinct from etl.definition(jsonb_populate_record(null::etl.feeds, planned)) then
+    return;
+  end if;
+  state.feed := present.name;
+  state.etag := etag;
+  state.last_modified := last_modified;
+  state.content_hash := content_hash;
+  state.content_length := content_length;
+  -- The target's definition is what it is now, under the lock of the merge: the one that was obeyed.
+  state.definition_hash := etl.definition_hash(present);
+  state := etl.note_columns(
+    state, to_regclass(present.target), as_json and (records < 10 or records < before.usual_records / 10)
+  );
+  state := etl.note_records(state, present, records);
+  -- ON CONFLICT alone would lock the row, which is a write, too.
+  if state is not distinct from before then
     return;
   end if;
   insert into etl.feed_state as s (
-    feed, etag, last_modified, content_hash, content_length, definition_hash, carried_columns, records
+    feed, etag, last_modified, content_hash, content_length, definition_hash, carried_columns, ignored_columns,
+    gone_columns, unplaced_columns, drifted_since, records, usual_records, shrunk_since
   )
-  select state.*
+  values (
+    state.feed, state.etag, state.last_modified, state.content_hash, state.content_length, state.definition_hash,
+    state.carried_columns, state.ignored_columns, state.gone_columns, state.unplaced_columns, state.drifted_since,
+    state.records, state.usual_records, state.shrunk_since
+  )
   on conflict on constraint feed_state_pkey do update
   set etag = excluded.etag, last_modified = excluded.last_modified, content_hash = excluded.content_hash,
     content_length = excluded.content_length, definition_hash = excluded.definition_hash,
-    carried_columns = excluded.carried_columns, records = excluded.records;
+    carried_columns = excluded.carried_columns, ignored_columns = excluded.ignored_columns,
+    gone_columns = excluded.gone_columns, unplaced_columns = excluded.unplaced_columns,
+    drifted_since = excluded.drifted_since, records = excluded.records, usual_records = excluded.usual_records,
+    shrunk_since = excluded.shrunk_since;
 end
 $$;
-comment on function etl.remember(jsonb, text, text, text, bigint, bigint) is
-  'Keeps what lets the next run find out that nothing is new, for a feed as etl.plan() gave it, while its
-etl_columns are there. Keeps nothing where the feed was redefined or removed meanwhile, and writes nothing where all
-is as it was.';
+comment on function etl.remember(jsonb, text, text, text, bigint, bigint, boolean) is
+  'Keeps what lets the next run find out that nothing is new, and health what the body was like, for a feed as
+etl.plan() gave it, while its etl_columns are there. Keeps nothing where the feed was redefined or removed meanwhile,
+and writes nothing where all is as it was. After the file of another day the next run trusts no validator: it brings
+back what that file was older in.';
+
+create or replace function etl.remember_validators(
+  feed_name text, content_hash text, etag text, last_modified text, content_length bigint
+)
+returns void
+language sql
+set search_path = ''
+as $$
+  update etl.feed_state s
+  set etag = remember_validators.etag, last_modified = remember_validators.last_modified,
+    content_length = remember_validators.content_length
+  where s.ctid = (
+    select l.ctid
+    from etl.feed_state l
+    where l.feed = feed_name and l.content_hash = remember_validators.content_hash
+    for update skip locked
+  )
+$$;
+comment on function etl.remember_validators(text, text, text, text, bigint) is
+  'Keeps the validators of a later answer with the same content. Waits for nobody: what is not kept now is kept by the
+next run.';
 
 create or replace function etl.definition(feed etl.feeds)
 returns jsonb
@@ -179,6 +266,8 @@ as $$
   -- The catalog as it is, not pg_get_constraintdef: that would wait for a lock on the table, and with it the whole run.
   select md5(concat_ws(
     e'\n', etl.definition(feed),
+    -- Another day's file has validators of its own.
+    etl.address(feed),
     (
       select string_agg(
         concat_ws(
@@ -212,7 +301,7 @@ as $$
   ))
 $$;
 comment on function etl.definition_hash(etl.feeds) is
-  'MD5 of everything but the body that decides what a load does: the feed''s row, the target''s columns,
-constraints, indexes.';
+  'MD5 of everything but the body that decides what a load does: the feed''s row, the day in its URL, the target''s
+columns, constraints, indexes.';
 
 revoke all on all functions in schema etl from public;

@@ -18,35 +18,46 @@ begin
       join (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) n
         on n.ctid = r.etl$staged
       join pg_temp.etl_staging s on s.ctid = r.etl$staged
+    ), known as materialized (
+      select distinct on (r.record_number) r.id, r.record_number
+      from etl.rejects r
+      join present p on p.record_number = r.record_number
+      where r.feed = $1
+      order by r.record_number, r.since desc
     ), gone as (
       delete from etl.rejects r
-      where r.feed = $1 and not exists (select from present p where p.record_number = r.record_number)
+      where r.feed = $1 and (r.record_number is not null or $3) and not exists (select from known k where k.id = r.id)
+      returning 1
+    ), rewritten as (
+      update etl.rejects r
+      set record = p.record, raw = p.raw, column_name = p.column_name, value = p.value, reason = p.reason,
+        sqlstate = p.sqlstate, constraint_name = p.constraint_name, last_run = $2
+      from known k
+      join present p on p.record_number = k.record_number
+      where r.id = k.id
+        and row(r.record, r.raw, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name) is distinct from row(
+          p.record, p.raw, p.column_name, p.value, p.reason, p.sqlstate, p.constraint_name
+        )
       returning 1
     ), written as (
-      insert into etl.rejects as r (
+      insert into etl.rejects (
         feed, record_number, record, raw, column_name, value, reason, sqlstate, constraint_name, first_run, last_run
       )
       select $1, p.*, $2, $2
       from present p
-      on conflict (feed, record_number) do update
-      set record = excluded.record, raw = excluded.raw, column_name = excluded.column_name, value = excluded.value,
-        reason = excluded.reason, sqlstate = excluded.sqlstate, constraint_name = excluded.constraint_name,
-        last_run = excluded.last_run
-      where row(r.record, r.raw, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name) is distinct from row(
-        excluded.record, excluded.raw, excluded.column_name, excluded.value, excluded.reason, excluded.sqlstate,
-        excluded.constraint_name
-      )
+      where not exists (select from known k where k.record_number = p.record_number)
       returning 1
     )
-    select (select count(*) from gone) + (select count(*) from written) > 0
+    select exists (table gone) or exists (table rewritten) or exists (table written)
     $sql$,
     case when as_json then etl.rejected_json() else etl.rejected_csv() end
-  ) into is_written using loaded.name, run;
+  ) into is_written using loaded.name, run, loaded.absent = 'keep';
   return is_written;
 end
 $$;
 comment on function etl.keep_rejects(etl.feeds, uuid, boolean) is
-  'Makes etl.rejects what is wrong now, writing only what is new, other or gone; returns whether anything was.';
+  'Makes etl.rejects what is wrong now, writing only what is new, other or gone; returns whether anything was.
+What has no number is a row that the file lacks: see etl.keep_kept().';
 
 create or replace function etl.rejected_json()
 returns jsonb
@@ -70,11 +81,12 @@ as $$
   select jsonb_build_object('raw', 'r.raw', 'record', etl.fill(
     $sql$case when r.raw is null then jsonb_object({names}::text[], array[{cells}]::text[]) end$sql$,
     jsonb_build_object(
-      'names', quote_literal(array_agg(c.source order by c.position)),
+      'names', quote_literal(array_agg(n.name order by c.position)),
       'cells', string_agg('s.c' || c.position, ', ' order by c.position)
     )
   ))
   from pg_temp.etl_columns c
+  join etl.source_names() n on n.place = c.position
   where c.stored
 $$;
 comment on function etl.rejected_csv() is
@@ -136,30 +148,46 @@ set search_path = ''
 as $$
 declare
   rejected bigint := etl.rejected_count();
-  example text;
+  first record;
 begin
   if rejected <= feed.reject_limit * read then
     return;
   end if;
-  -- What a trigger or Postgres said may hold a value.
-  select concat_ws(
-    ' ', 'record', s.record_number || ',', 'column ' || r.column_name || ':',
-    regexp_replace(r.reason, '^(is refused by a trigger|cannot be written): .*', '\1'), '(' || r.constraint_name || ')'
-  )
-  into example
+  select s.record_number, r.column_name, r.reason, r.constraint_name into first
   from (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) s
   join pg_temp.etl_rejected r on r.etl$staged = s.ctid
   order by s.record_number
   limit 1;
-  raise exception '% of % records break a rule, more than the limit of % %%; the first is %',
-      case when at_least then 'at least ' else '' end || rejected, read, round(feed.reject_limit * 100, 2)::float8,
-      example
-    using errcode = 'ETL06',
-      hint = 'Nothing of this feed was loaded. Have the feed mended, or raise etl.feeds.reject_limit.';
+  perform etl.raise_limit(
+    feed, case when at_least then 'at least ' else '' end || rejected, read,
+    first.record_number, first.column_name, first.reason, first.constraint_name
+  );
 end
 $$;
 comment on function etl.check_limit(etl.feeds, bigint, boolean) is
   'Raises ETL06 where more of the records read are rejected than the feed''s limit; at_least: not all have been
 tried.';
+
+create or replace function etl.raise_limit(
+  feed etl.feeds, rejected text, read bigint, record_number bigint, column_name text, reason text, constraint_name text
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception '% of % records break a rule, more than the limit of % %%; the first is %',
+      rejected, read, round(feed.reject_limit * 100, 2)::float8,
+      concat_ws(
+        ' ', 'record', record_number || ',', 'column ' || column_name || ':',
+        -- What a trigger or Postgres said may hold a value.
+        regexp_replace(reason, '^(is refused by a trigger|cannot be written): .*', '\1'), '(' || constraint_name || ')'
+      )
+    using errcode = 'ETL06',
+      hint = 'Nothing of this feed was loaded. Have the feed mended, or raise etl.feeds.reject_limit.';
+end
+$$;
+comment on function etl.raise_limit(etl.feeds, text, bigint, bigint, text, text, text) is
+  'Raises ETL06: so many of the records read are rejected, and the first is this one.';
 
 revoke all on all functions in schema etl from public;

@@ -37,7 +37,7 @@ begin
         null, null, string_agg(format('%I::text = %L', c.name, c.source), ' and '),
         'repeats the header line', '22P04', null
       from pg_temp.etl_columns c
-      where c.name is not null
+      where c.name is not null and c.stored
     ) r
   ) r;
   offenders := etl.execute_on(

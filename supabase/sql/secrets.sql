@@ -1,5 +1,5 @@
--- The function's URL and the trigger secret, in the vault. The database makes the secrets itself, so that no statement
--- holds one: Postgres logs the text of a statement that fails.
+-- The function's URL and the trigger secret, in the vault, and the secrets that feeds name. The database makes its own
+-- secrets itself, so that no statement holds one: Postgres logs the text of a statement that fails.
 
 create or replace function etl.connect(function_url text)
 returns text
@@ -95,6 +95,25 @@ $$;
 comment on function etl.secrets() is
   'The function''s URL and the trigger secret, from the vault. Raises ETL07, never with a secret in it, where one is
 missing or unfit.';
+
+create or replace function etl.vault_secrets(names text[])
+returns jsonb
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  if not etl.can_read('vault.decrypted_secrets') then
+    return '{}';
+  end if;
+  return (
+    select coalesce(jsonb_object_agg(s.name, s.decrypted_secret), '{}')
+    from vault.decrypted_secrets s
+    where s.name = any (names)
+  );
+end
+$$;
+comment on function etl.vault_secrets(text[]) is
+  'Name -> secret, of those that the vault has and this role may read: for a feed whose URL or headers name them.';
 
 create or replace function etl.keep_secret(secret_name text, secret text)
 returns void

@@ -1,5 +1,16 @@
 -- How a cell is spelled for the input of its column's type, and what is refused although that would take it.
 
+create or replace function etl.set_date_order(feed etl.feeds)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform set_config('datestyle', 'ISO, ' || coalesce(upper(feed.date_order), 'YMD'), true);
+end
+$$;
+comment on function etl.set_date_order(etl.feeds) is 'Has dates read as the feed writes them, until the merge ends.';
+
 create or replace function etl.kind_of(type oid)
 returns text
 language sql stable

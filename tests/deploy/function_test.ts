@@ -153,6 +153,9 @@ Deno.test("a request that cannot be understood is refused before the database is
     '{"dryrun":true}',
     '{"deadline":0}',
     '{"deadline":"soon"}',
+    '{"day":"today"}',
+    '{"day":20210701}',
+    '{"day":null}',
     `{"feeds":["${"x".repeat(70_000)}"]}`,
   ];
   for (const body of bodies) {
@@ -160,6 +163,8 @@ Deno.test("a request that cannot be understood is refused before the database is
     assert.equal(response.status, 400, body.slice(0, 40));
     assert.equal((await response.json()).error.code, "request");
   }
+  const noDay = await etl.call({ body: '{"feeds":["trips"],"day":"2021-07-01"}' });
+  assert.deepEqual([noDay.status, (await noDay.json()).error.code], [400, "day"]);
   const unknown = await etl.call({ body: JSON.stringify({ feeds: ["trips'; drop table trips; --"] }) });
   assert.equal(unknown.status, 404);
   assert.equal((await unknown.json()).error.code, "unknown_feed");

@@ -1,7 +1,8 @@
 /** Every recipe of docs/feeds.md does what stands there: the file, the SQL, and the table that comes of them. */
 import assert from "node:assert/strict";
 import { freshDatabase } from "../support/database.ts";
-import { type Answer, serve } from "../support/web.ts";
+import { onLoopback } from "../support/web.ts";
+import { zipped } from "../support/zip.ts";
 
 interface Recipe {
   title: string;
@@ -15,8 +16,29 @@ interface Recipe {
 const text = await Deno.readTextFile(new URL("../../docs/feeds.md", import.meta.url));
 const recipes = text.split(/^## /m).slice(1).map(recipeOf);
 
-/** How a partner's server gives the files, where it does more than to hand them out. */
-const manners: Record<string, (files: string[]) => Answer> = {};
+type Answering = (request: Request, files: string[]) => Response;
+
+/** Who has this header gets the file. */
+const to = (name: string, value: string): Answering => (request, [file]) =>
+  request.headers.get(name) === value ? new Response(file) : new Response("who are you?", { status: 401 });
+
+/** How a partner's server gives the files, where it does more than to hand out one a run. */
+const manners: Record<string, Answering> = {
+  "A feed of many pages": (request, files) => new Response(files[new URL(request.url).search === "?page=2" ? 1 : 0]),
+  // In windows-1252 the letters of the recipe have their numbers of Unicode.
+  "Another encoding": (_, [file]) => new Response(Uint8Array.from(file, (letter) => letter.charCodeAt(0))),
+  "A zip archive": (_, files) =>
+    new Response(zipped(["agency.txt", "stops.txt"].map((name, i) => ({ name: `gtfs/${name}`, data: files[i] })))),
+  "A file behind a key": to("authorization", "Bearer a secret"),
+  "A file in Supabase Storage": to("apikey", "a secret"),
+  "A file a day": (request, [file]) => {
+    const yesterday = new Date(Date.now() - 24 * 60 * 60_000).toLocaleDateString("sv", {
+      timeZone: "America/New_York",
+    });
+    const isThere = new URL(request.url).pathname === `/payouts-${yesterday.replaceAll("-", "")}.csv`;
+    return isThere ? new Response(file) : new Response("not here", { status: 404 });
+  },
+};
 
 function recipeOf(section: string): Recipe {
   const blocks = [...section.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language, body]) => ({ language, body }));
@@ -48,12 +70,13 @@ Deno.test("the cookbook has recipes, each with all that it needs", () => {
 for (const { title, files, sql, table } of recipes) {
   Deno.test(`docs/feeds.md: ${title}`, async () => {
     await using db = await freshDatabase();
-    const answer = manners[title]?.(files) ?? files[0];
-    const [, path] = /https:\/\/partner\.example([^'#?{]*)/.exec(sql)!;
-    await using web = serve({ [path]: answer });
-    await db.query(sql.replaceAll("https://partner.example", web.url));
+    let file = files[0];
+    await using web = onLoopback((request) => manners[title]?.(request, files) ?? new Response(file));
+    for (const [, name] of sql.matchAll(/\{secret:(\w+)\}/g)) Deno.env.set(`ETL_SECRET_${name}`, "a secret");
+    await db.query(sql.replaceAll(/https:\/\/(partner\.example|\w+\.supabase\.co)/g, web.url));
     const [{ name, target }] = await db.query("select name, target from etl.feeds order by ctid desc limit 1");
-    assert.equal((await db.loadOne(name)).error, null);
+    // One after the other, as a partner publishes them.
+    for (file of manners[title] ? [file] : files) assert.equal((await db.loadOne(name)).error, null);
     const columns = await db.query(
       `select string_agg(format('%I::text', attname), ', ' order by attnum) as list
       from pg_attribute where attrelid = $1::regclass and attnum > 0`,

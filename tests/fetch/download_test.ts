@@ -102,8 +102,8 @@ const faults: Record<string, Fault> = {
   },
   "a redirect to a file": {
     http: () => new Response(null, { status: 302, headers: { location: "file:///etc/hostname" } }),
-    code: "unreachable",
-    message: /cannot be reached/,
+    code: "redirects",
+    message: /redirects to something that is not an http or https URL/,
   },
   "a redirect without end": {
     http: () => new Response(null, { status: 302, headers: { location: "/things" } }),
@@ -185,6 +185,66 @@ Deno.test("what passes is waited for: 429, 503, a closed connection, then data",
     const report = await given.db.loadOne("things", { patience: { retryMs } });
     assert.equal(report.error, null);
   });
+});
+
+/** A server's clock stands still. */
+const date = "Thu, 01 Jan 2026 00:00:00 GMT";
+const waits: Record<
+  string,
+  { status: number; headers: Record<string, string>; expected: "waited" | "at once" | RegExp }
+> = {
+  "a second": { status: 429, headers: { "retry-after": "1" }, expected: "waited" },
+  "until a second later": {
+    status: 503,
+    headers: { date, "retry-after": date.replace("00 GMT", "01 GMT") },
+    expected: "waited",
+  },
+  "until before": {
+    status: 503,
+    headers: { date, "retry-after": "Wed, 31 Dec 2025 23:00:00 GMT" },
+    expected: "at once",
+  },
+  "no time": { status: 429, headers: { "retry-after": "0" }, expected: "at once" },
+  "what nobody knows": { status: 429, headers: { "retry-after": "soon" }, expected: "at once" },
+  "a second, with a status that means none": { status: 500, headers: { "retry-after": "1" }, expected: "at once" },
+  "more than a minute": {
+    status: 429,
+    headers: { "retry-after": "61" },
+    expected: /answered 429, and asks us to stay away until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$/,
+  },
+  "a day, by a date": {
+    status: 503,
+    headers: { date, "retry-after": "Fri, 02 Jan 2026 00:00:00 GMT" },
+    expected: /answered 503, and asks us to stay away until 20/,
+  },
+  "more than the run has left": { status: 503, headers: { "retry-after": "50" }, expected: /stay away until 20/ },
+};
+
+Deno.test("Retry-After is obeyed, up to a minute and within the run's time", async (t) => {
+  await using given = await twoFeeds();
+  for (const [what, { status, headers, expected }] of Object.entries(waits)) {
+    await t.step(what, async () => {
+      const asked: number[] = [];
+      given.web.files["/things"] = () => {
+        asked.push(performance.now());
+        return asked.length === 1 ? new Response(null, { status, headers }) : new Response("id,name\n1,Bo\n");
+      };
+      const { error } = await given.db.loadOne("things", {
+        patience: { retryMs: [1] },
+        allowance: { deadlineMs: 45_000 },
+        force: true,
+      });
+      if (expected instanceof RegExp) {
+        assert.equal(error?.code, `http_${status}`);
+        assert.match(error!.message, expected);
+        assert.equal(asked.length, 1, "it is not waited for");
+      } else {
+        assert.equal(error, null);
+        assert.equal(asked.length, 2);
+        if (expected === "waited") assert.ok(asked[1] - asked[0] >= 999, "not sooner than it may be asked");
+      }
+    });
+  }
 });
 
 Deno.test("a redirect is followed", async () => {

@@ -1,6 +1,7 @@
 /**
  * A run that is broken off at any moment leaves what was there before it, or, once committed, all of it; and the next
- * run ends where an undisturbed one does. `FAULTS=1000` tries more often, `FAULTS_SEED` tries the same again.
+ * run ends where an undisturbed one does, also where two are beside each other. `FAULTS=1000` tries more often,
+ * `FAULTS_SEED` tries the same again.
  */
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
@@ -8,13 +9,13 @@ import { EtlError } from "../../lib/errors.ts";
 import { load } from "../../lib/load.ts";
 import { migrate } from "../../lib/local/migrate.ts";
 import { startPostgres } from "../../lib/local/postgres/start.ts";
-import { often } from "../support/chance.ts";
+import { chance, often } from "../support/chance.ts";
 import { database, impatient, template, testServer } from "../support/database.ts";
 import { temporary } from "../support/directories.ts";
 import { startLoader } from "../support/loader.ts";
 import { type Proxy, proxy } from "../support/proxy.ts";
-import { type Answering, repair, rewind, stateOf, withScene } from "../support/scene.ts";
-import { within } from "../support/waiting.ts";
+import { type Answering, loadersIn, repair, rewind, stateOf, withScene } from "../support/scene.ts";
+import { until, within } from "../support/waiting.ts";
 
 const hang = 20;
 
@@ -28,11 +29,15 @@ const ways: Record<string, Answering> = {
 const wait = (milliseconds: number) => new Promise((resume) => setTimeout(resume, milliseconds));
 
 /** A run that may fail, but neither hangs nor fails without a word. */
-async function outcomeOf(databaseUrl: string): Promise<string> {
-  const run = load({ databaseUrl, patience: impatient });
-  return await within(hang, "the run", run).then(({ status }) => status, (error) => {
+async function outcomeOf(databaseUrl: string, feeds: string[] = []): Promise<string> {
+  const run = load({ databaseUrl, feeds, patience: impatient });
+  return await within(hang, "the run", run).then(({ status, feeds }) => {
+    for (const { error } of feeds) if (error?.code !== "busy") assert.equal(error, null);
+    return status;
+  }, (error) => {
     assert.ok(error instanceof EtlError, error);
-    assert.match(error.message, /^(the connection to the database was lost|Cannot connect to the database): ./);
+    const lost = /^(the connection to the database was lost|Cannot connect to the database): ./;
+    assert.match(error.message, error.code === "busy" ? /^another run is under way$/ : lost);
     assert.ok(error.hint);
     return `failed: ${error.code}`;
   });
@@ -45,6 +50,7 @@ const faults: Record<string, () => Promise<void>> = {
     for (const way of Object.keys(ways)) await cutFromPartner(way);
   },
   "Postgres is shut down as by a crash": crashed,
+  "two runs beside each other are cut from the database": besideEachOther,
 };
 
 // Side by side, which Deno allows without its sanitizers only: what is waited for here is mostly Postgres.
@@ -104,6 +110,45 @@ async function cutFromDatabase(): Promise<void> {
       const outcome = await outcomeOf(url);
       wire.left = Infinity;
       return `${outcome}, ${await repair(db, scene)}`;
+    });
+  });
+}
+
+/** Two runs of some or all feeds, broken off if they come so far; then two at once that are not; then one alone. */
+async function besideEachOther(): Promise<void> {
+  const on = testServer();
+  await withScene(plain, on, async ({ db, after }) => {
+    using one = proxy(Number(new URL(on.url).port));
+    using two = proxy(Number(new URL(on.url).port));
+    const choices = [[], [], ["drivers"], ["trips", "charges"], ["charges"]];
+    const run = async ({ port }: Proxy, feeds: string[]) => {
+      const url = Object.assign(new URL(db.url), { port }).href;
+      return await outcomeOf(url, feeds);
+    };
+    const begun = Date.now();
+    const whole = await conversation(one, async () => assert.equal(await run(one, []), "changed"));
+    const millis = Date.now() - begun;
+    await often("two beside each other", 0.25, async (random) => {
+      await rewind(db);
+      const dice = chance(random * 2 ** 32);
+      const breakOff = async (wire: Proxy) => {
+        await wait(dice() * millis);
+        wire.left = byteOf(whole, dice());
+        return await run(wire, choices[Math.floor(dice() * choices.length)]);
+      };
+      const broken = await Promise.all([one, two].map(breakOff));
+      one.left = two.left = Infinity;
+      const finished = await Promise.all([one, two].map((wire) => run(wire, [])));
+      assert.ok(
+        finished.every((outcome) => !outcome.startsWith("failed") || outcome === "failed: busy"),
+        `${finished}`,
+      );
+      await until("the broken runs have left the database", async () => (await loadersIn(db)) === 0);
+      assert.match((await within(hang, "the last run", db.load())).status, /^(un)?changed$/);
+      assert.deepEqual({ ...await stateOf(db), ledger: null }, { ...after, ledger: null });
+      assert.deepEqual(await db.query("select * from etl.waiting"), []);
+      assert.equal((await db.load()).status, "unchanged");
+      return [broken, finished].map((pair) => pair.sort().join(" and ")).join(", then ");
     });
   });
 }

@@ -1,5 +1,6 @@
 /** One partner who is slow holds up nobody: what a run holds while partners send, and what it leaves to the next one. */
 import assert from "node:assert/strict";
+import type { Progress } from "../../lib/load.ts";
 import type { Report } from "../../lib/report.ts";
 import { database } from "../support/database.ts";
 import { databaseAndWeb, type Given } from "../support/given.ts";
@@ -156,6 +157,20 @@ Deno.test("at its deadline a run loads what is there; who was sending is too slo
   slow.go();
   web.files["/parents"] = "id,name\n1,new\n";
   assert.deepEqual(told(await db.load()), { others: "unchanged", parents: "changed", things: "changed" });
+});
+
+Deno.test("what is there with its last byte when the time is up is loaded", async () => {
+  await using here = await given();
+  const { db } = here;
+  const ending = new AbortController();
+  const onProgress = ({ feed, bytes, total }: Progress) => {
+    if (feed === "parents" && bytes === total) ending.abort("the platform ends the function");
+  };
+  assert.deepEqual(told(await db.load({ ending: ending.signal, onProgress })), {
+    others: "changed",
+    parents: "changed",
+    things: "deferred: the time of the run was up: the platform ends the function",
+  });
 });
 
 Deno.test("a process that is about to be ended loads what is there", async () => {

@@ -129,3 +129,102 @@ Deno.test("a body of unknown length is staged, and unchanged by its hash", async
   const other = await at.run([two], { chunked: true });
   assert.deepEqual([other.gets, other.counts], [1, [2, 0, 1, 1, 0, 0]]);
 });
+
+/** What a server answers to a conditional request for a body that is the same. */
+type Same = { status?: 304; etag?: string; modified?: string; chunked?: boolean; gzip?: boolean };
+
+const monday = "Mon, 05 Jul 2026 10:00:00 GMT", tuesday = "Tue, 06 Jul 2026 10:00:00 GMT";
+
+const sameAgain: [what: string, first: Same, second: Same, remembered: Record<string, string | null>][] = [
+  ["a new ETag", { etag: '"1"' }, { etag: '"2"' }, { etag: '"2"', last_modified: null }],
+  ["a new ETag, and no length", { etag: '"1"', chunked: true }, { etag: '"2"', chunked: true }, { etag: '"2"' }],
+  ["a new ETag by 304", { etag: '"1"', modified: monday }, { status: 304, etag: '"2"' }, {
+    etag: '"2"',
+    last_modified: monday,
+  }],
+  ["a new Last-Modified", { modified: monday }, { modified: tuesday }, { etag: null, last_modified: tuesday }],
+  ["a new Last-Modified by 304", { etag: '"1"', modified: monday }, { status: 304, modified: tuesday }, {
+    etag: '"1"',
+    last_modified: tuesday,
+  }],
+  ["its first ETag", {}, { etag: '"1"' }, { etag: '"1"' }],
+  ["an ETag no more", { etag: '"1"', modified: monday }, { modified: monday }, { etag: null, last_modified: monday }],
+  ["another length", { etag: '"1"' }, { etag: '"1"', gzip: true }, { etag: '"1"' }],
+];
+
+Deno.test("the same content under other validators: these are remembered, and nothing else is written", async (t) => {
+  for (const [what, first, second, remembered] of sameAgain) {
+    await t.step(what, async () => {
+      await using at = await changingValidators(first);
+      const before = await snapshot(at.db);
+      await at.run(second, { dryRun: true });
+      assert.deepEqual(await snapshot(at.db), before, "a dry run writes nothing");
+
+      await at.run(second);
+      const [state] = await at.db.query("select * from etl.feed_state");
+      for (const [column, value] of Object.entries(remembered)) assert.equal(state[column], value);
+      const { "etl.feed_state": [row], ...after } = await snapshot(at.db) as Record<string, { xmin: string }[]>;
+      const { "etl.feed_state": [rowBefore], ...others } = before as Record<string, { xmin: string }[]>;
+      assert.deepEqual(after, others);
+      assert.notEqual(row.xmin, rowBefore.xmin);
+
+      const again = await snapshot(at.db);
+      const sent = await at.run(second);
+      assert.deepEqual(sent, [state.etag, state.last_modified], "the next run asks by them");
+      assert.deepEqual(await snapshot(at.db), again, "and writes nothing");
+    });
+  }
+});
+
+Deno.test("the same validators: nothing is written", async () => {
+  for (const second of [{ etag: '"1"', modified: monday }, { status: 304 }, { status: 304, etag: '"1"' }] as Same[]) {
+    await using at = await changingValidators({ etag: '"1"', modified: monday });
+    const before = await snapshot(at.db);
+    await at.run(second);
+    assert.deepEqual(await snapshot(at.db), before, JSON.stringify(second));
+  }
+});
+
+Deno.test("somebody has locked the state of the feed: its validators wait for the next run, and nobody for them", async () => {
+  await using at = await changingValidators({ etag: '"1"' });
+  await at.db.query("begin");
+  await at.db.query("select from etl.feed_state for update");
+  await at.run({ etag: '"2"' });
+  await at.db.query("commit");
+  assert.deepEqual(await at.db.query("select etag from etl.feed_state"), [{ etag: '"1"' }]);
+  await at.run({ etag: '"2"' });
+  assert.deepEqual(await at.db.query("select etag from etl.feed_state"), [{ etag: '"2"' }]);
+});
+
+/** A feed whose content stays, loaded once with the first answer. */
+async function changingValidators(first: Same) {
+  let answer = first, sent: (string | null)[] = [];
+  const given = await databaseAndWeb("create table public.things (id text primary key, name text)", {
+    "/things": async (request) => {
+      sent = [request.headers.get("if-none-match"), request.headers.get("if-modified-since")];
+      const headers = new Headers({ date: "Fri, 09 Jul 2026 10:00:00 GMT" });
+      if (answer.etag) headers.set("etag", answer.etag);
+      if (answer.modified) headers.set("last-modified", answer.modified);
+      if (answer.status === 304) return new Response(null, { status: 304, headers });
+      if (answer.chunked) return new Response(new Blob([one]).stream(), { headers });
+      return new Response(answer.gzip ? await gzipped(one) : one, { headers });
+    },
+  });
+  const { db, web } = given;
+  await db.feed("things", { url: `${web.url}/things` });
+  assert.equal((await db.loadOne("things")).status, "changed");
+  return {
+    ...given,
+    /** A run that finds nothing new; gives the validators by which it asked. */
+    run: async (second: Same, options: { dryRun?: boolean } = {}) => {
+      answer = second;
+      const { status, error } = await db.loadOne("things", options);
+      assert.deepEqual([status, error], ["unchanged", null]);
+      return sent;
+    },
+  };
+}
+
+async function gzipped(text: string): Promise<Uint8Array<ArrayBuffer>> {
+  return await new Response(new Blob([text]).stream().pipeThrough(new CompressionStream("gzip"))).bytes();
+}

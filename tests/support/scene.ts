@@ -51,6 +51,7 @@ const tables = [
   "etl.feed_state",
   "etl.runs",
   "etl.rejects",
+  "etl.waiting",
   "public.drivers",
   "public.trips",
   "public.charges",
@@ -79,7 +80,7 @@ export async function repair(
   return kept ? "kept" : "not kept";
 }
 
-const loadersIn = async (db: Database) =>
+export const loadersIn = async (db: Database) =>
   (await db.admin(
     "select from pg_stat_activity where application_name = 'tdc-etl' and datname = current_database()",
   )).length;

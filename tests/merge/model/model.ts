@@ -25,6 +25,8 @@ export interface Outcome {
   rejects: Reject[];
   /** read, inserted, updated, unchanged, duplicate, rejected; null where the feed is refused whole. */
   counts: number[] | null;
+  /** The keys of the rows that it wrote. */
+  written: string[];
 }
 
 interface Candidate {
@@ -34,15 +36,16 @@ interface Candidate {
   old?: Row;
 }
 
-type Fault = [column: string | null, sqlstate: string, constraint: string | null];
+export type Fault = [column: string | null, sqlstate: string, constraint: string | null];
 
-/** Loads a file into one of the tables; `tables` are their rows. */
+/** Loads a file into one of the tables; `tables` are their rows. A row whose key is marked is written in any case. */
 export function load(
   table: Table,
   all: Table[],
   file: File,
   tables: Record<string, Row[]>,
   limit: number,
+  marked: ReadonlySet<string> = new Set(),
 ): Outcome {
   const before = tables[table.name];
   const rejects: Reject[] = [];
@@ -70,7 +73,8 @@ export function load(
 
   const stored = new Map(before.map((row) => [keyOf(table, row), row]));
   const differs = ({ row }: Candidate, old = stored.get(keyOf(table, row))) =>
-    !old || carried.some((name) => !table.key.includes(name) && row[name] !== old[name]);
+    !old || marked.has(keyOf(table, old)) ||
+    carried.some((name) => !table.key.includes(name) && row[name] !== old[name]);
   const last = new Map(good.map((candidate) => [keyOf(table, candidate.row), candidate]));
   let open: Candidate[] = [];
   for (const [key, candidate] of last) {
@@ -124,12 +128,25 @@ export function load(
     rows,
     rejects: rejects.sort((a, b) => a[0] - b[0]),
     counts: [file.records.length, inserted, open.length - inserted, same, duplicate, rejects.length],
+    written: [...written.keys()],
   };
 }
 
-const refused = (rows: Record<string, Row[]>): Outcome => ({ rows, rejects: [], counts: null });
-const only = (columns: string[]) => columns.length === 1 ? columns[0] : null;
-const byName = <T extends { name: string }>(all: T[]) => all.toSorted((a, b) => a.name < b.name ? -1 : 1);
+/** The key of a record, as its index compares; null where it cannot be read. */
+export function keyOfRecord(table: Table, record: FeedRecord): string | null {
+  if (Array.isArray(record)) return null;
+  const row: Row = {};
+  for (const column of table.columns.filter(({ name }) => table.key.includes(name))) {
+    const value = valueOf(table, column, record[column.name] ?? null);
+    if (value === null || typeof value === "object") return null;
+    row[column.name] = value;
+  }
+  return keyOf(table, row);
+}
+
+const refused = (rows: Record<string, Row[]>): Outcome => ({ rows, rejects: [], counts: null, written: [] });
+export const only = (columns: string[]) => columns.length === 1 ? columns[0] : null;
+export const byName = <T extends { name: string }>(all: T[]) => all.toSorted((a, b) => a.name < b.name ? -1 : 1);
 const defaults = (table: Table): Row =>
   Object.fromEntries(table.columns.map((column) => [column.name, column.default]));
 const keyColumns = (table: Table, old?: Row): Row =>
@@ -160,11 +177,11 @@ function staying(rows: Row[], open: Candidate[]): Row[] {
   return rows.filter((row) => !changing.has(row));
 }
 
-function keyOf(table: Table, row: Row): string {
+export function keyOf(table: Table, row: Row): string {
   return JSON.stringify(meanings(table, table.key, row));
 }
 
-function meanings(table: Table, columns: string[], row: Row): (string | null)[] {
+export function meanings(table: Table, columns: string[], row: Row): (string | null)[] {
   return columns.map((name) => meaning(table.columns.find((column) => column.name === name)!.type, row[name]));
 }
 

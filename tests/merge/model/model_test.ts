@@ -8,7 +8,9 @@ import { countsOf } from "../../support/counts.ts";
 import { type Database, freshDatabase } from "../../support/database.ts";
 import { snapshot } from "../../support/snapshot.ts";
 import { serve, type Web } from "../../support/web.ts";
-import { load, type Outcome, type Row } from "./model.ts";
+import { type Absences, none, removeAbsent } from "./absent.ts";
+import { loadChanges, type Waiting } from "./changes.ts";
+import { keyOf, load, only, type Reject, type Row } from "./model.ts";
 import { extension, ours, spellings, sqlOf, type Table, type Type, types, values } from "./tables.ts";
 import { bytesOf, type Case, cases, type Feed } from "./random_cases.ts";
 import { createTable, textsOf } from "./random_tables.ts";
@@ -22,7 +24,10 @@ const shrinkMs = 20_000;
 /** What the model says there is. */
 interface World {
   rows: Record<string, Row[]>;
-  rejects: Record<string, Outcome["rejects"]>;
+  rejects: Record<string, Reject[]>;
+  /** Of feeds of changes: the rejects, the oldest first. */
+  waiting: Record<string, Waiting[]>;
+  absences: Record<string, Absences>;
   files: Record<string, Feed>;
   /** The bodies that were loaded last. */
   loaded: Record<string, string>;
@@ -91,12 +96,20 @@ async function tryCase(db: Database, web: Web, { tables, limit, runs }: Case): P
   const definitions = "select indexdef from pg_indexes where schemaname = 'cases' order by indexname";
   const indexes = await db.query(definitions);
   const each = <T>(make: (table: Table) => T) => Object.fromEntries(tables.map((table) => [table.name, make(table)]));
-  const world: World = { rows: each(() => []), rejects: each(() => []), files: {}, loaded: {} };
-  for (const { name, nulls, dateOrder } of tables) {
+  const world: World = {
+    ...{ rows: each(() => []), rejects: each(() => []), waiting: each(() => []), absences: each(() => none) },
+    ...{ files: {}, loaded: {} },
+  };
+  for (const { name, nulls, dateOrder, contents, absent, absentLimit } of tables) {
     const feed = { url: `${web.url}/${name}`, target: `cases.${name}`, reject_limit: limit };
-    await db.feed(name, { ...feed, nulls, date_order: dateOrder });
+    await db.feed(name, { ...feed, nulls, date_order: dateOrder, contents, absent, absent_limit: absentLimit });
   }
-  for (const { files, feeds, force } of runs) {
+  for (const { files, feeds, force, approve } of runs) {
+    for (const { name } of tables.filter(() => approve)) {
+      await db.query("select etl.approve($1)", [name]);
+      const { withheld } = world.absences[name];
+      if (withheld) world.absences[name] = { ...world.absences[name], approved: withheld.rows };
+    }
     for (const [name, feed] of Object.entries(files)) {
       world.files[name] = feed;
       web.files[`/${name}`] = bytesOf(feed);
@@ -114,11 +127,14 @@ async function tryCase(db: Database, web: Web, { tables, limit, runs }: Case): P
   // A value that keys refer to is taken in the run after the one that gave it up; and what follows a key, its feed undoes.
   const isSettled = () =>
     !Object.values(world.rejects).flat().some(([, , sqlstate]) => sqlstate === "23505") &&
+    Object.values(world.absences).every(({ kept }) => kept.size === 0) &&
     !tables.some(({ foreignKeys }) => foreignKeys.some(({ onUpdate }) => /cascade|null/.test(onUpdate)));
   for (let again = !isSettled(); again;) {
-    const { rows, rejects } = world;
+    const state = () =>
+      JSON.stringify([world.rows, world.rejects, Object.values(world.absences).map(({ kept }) => [...kept])]);
+    const before = state();
     await tryRun(db, tables, all, limit, true, world);
-    again = JSON.stringify([rows, rejects]) !== JSON.stringify([world.rows, world.rejects]);
+    again = state() !== before;
   }
   const before = await snapshot(db);
   const whole = await tryRun(db, tables, all, limit, runs.length % 2 === 1, world);
@@ -141,48 +157,99 @@ async function tryRun(
   for (const table of tables.filter(({ name }) => feeds.includes(name))) {
     const { file, body } = world.files[table.name];
     const said = report.feeds.find(({ feed }) => feed === table.name)!;
-    const outcome = load(table, tables, file, world.rows, limit);
-    if (!outcome.counts) {
+    const isNew = force || world.loaded[table.name] !== body || isPermitted(world.absences[table.name]);
+    const outcome = table.contents === "changes"
+      ? tryChanges(table, tables, isNew, limit, world)
+      : tryAll(table, tables, file, isNew, limit, world);
+    if (!outcome) {
       whole = false;
       assert.match(said.error?.code ?? "none", /^(columns|too_many_rejects)$/, `${table.name} should be refused`);
       continue;
     }
     assert.equal(said.error, null, table.name);
-    const open = world.rejects[table.name];
-    const skipped = !force && world.loaded[table.name] === body &&
-      open.every(([, , sqlstate]) => !["23503", "23505"].includes(sqlstate));
+    assert.deepEqual(countsOf(said), outcome.counts, `counts of ${table.name}`);
     assert.deepEqual(
-      countsOf(said),
-      skipped ? [0, 0, 0, 0, 0, 0] : outcome.counts,
-      `counts of ${table.name}`,
+      [said.deleted, said.withheld?.rows ?? 0],
+      outcome.removed,
+      `deleted and withheld of ${table.name}`,
     );
-    world.rows = outcome.rows;
-    world.rejects = { ...world.rejects, [table.name]: outcome.rejects };
     world.loaded[table.name] = body;
   }
   for (const table of tables) await compare(db, table, world);
   return whole;
 }
 
-async function compare(db: Database, { name, columns }: Table, world: World): Promise<void> {
-  const rejects = await db.query(
-    "select record_number::int, column_name, sqlstate, constraint_name from etl.rejects where feed = $1 order by 1",
+interface Said {
+  counts: number[];
+  /** deleted, withheld */
+  removed: number[];
+}
+
+const nothing: Said = { counts: [0, 0, 0, 0, 0, 0], removed: [0, 0] };
+
+const isPermitted = ({ withheld, approved }: Absences) => approved !== null && approved >= (withheld?.rows ?? 0);
+/** Whether there are rejects that depend on more than their record. */
+const isOpen = (rejects: Reject[]) => rejects.some(([, , sqlstate]) => ["23503", "23505"].includes(sqlstate));
+
+function tryAll(table: Table, tables: Table[], file: Feed["file"], isNew: boolean, limit: number, world: World) {
+  const { name } = table, before = world.absences[name];
+  if (!isNew && !isOpen(world.rejects[name]) && before.kept.size === 0) return nothing;
+  const loaded = load(table, tables, file, world.rows, limit, before.marked);
+  if (!loaded.counts) return null;
+  const { rows, deleted, ...absences } = removeAbsent(table, tables, file, loaded, before);
+  world.rows = rows;
+  world.rejects = { ...world.rejects, [name]: loaded.rejects };
+  world.absences = { ...world.absences, [name]: absences };
+  return { counts: loaded.counts, removed: [deleted, table.absent === "keep" ? 0 : absences.withheld?.rows ?? 0] };
+}
+
+function tryChanges(table: Table, tables: Table[], isNew: boolean, limit: number, world: World): Said | null {
+  const { name } = table, { file, texts } = world.files[name];
+  if (!isNew && !isOpen(world.rejects[name])) return nothing;
+  const loaded = loadChanges(table, tables, isNew ? file : null, texts, world.rows, limit, world.waiting[name]);
+  if (!loaded.counts) return null;
+  world.rows = loaded.rows;
+  world.waiting = { ...world.waiting, [name]: loaded.waiting };
+  const rejects = loaded.waiting.map(({ number, fault }): Reject => [number, ...fault]);
+  world.rejects = { ...world.rejects, [name]: rejects };
+  return { counts: loaded.counts, removed: [0, 0] };
+}
+
+async function compare(db: Database, table: Table, world: World): Promise<void> {
+  const { name, columns, key, absent } = table;
+  const found = await db.query(
+    "select record_number::int, column_name, sqlstate, constraint_name from etl.rejects where feed = $1",
     [name],
   );
-  assert.deepEqual(rejects.map((row) => Object.values(row)), world.rejects[name], `rejects of ${name}`);
+  const inOrder = (rejects: unknown[][]) => rejects.map((reject) => JSON.stringify(reject)).sort();
+  const { kept, marked, withheld } = world.absences[name];
+  const rejects = [
+    ...world.rejects[name],
+    ...[...kept.values()].map((constraint) => [null, only(key), "23503", constraint]),
+  ];
+  assert.deepEqual(inOrder(found.map((row) => Object.values(row))), inOrder(rejects), `rejects of ${name}`);
   const rows = await db.query(`select ${columns.map((column) => `${column.name}::text`)} from cases.${name}`);
   const lines = (rows: Row[]) => rows.map((row) => JSON.stringify(columns.map((column) => row[column.name]))).sort();
   assert.deepEqual(lines(rows), lines(world.rows[name]), `rows of ${name}`);
+  const [state] = await db.query("select withheld::int from etl.feed_state where feed = $1", [name]);
+  assert.equal(state?.withheld ?? 0, withheld?.rows ?? 0, `withheld of ${name}`);
+  if (absent !== "mark") return;
+  const ofMarked = await db.query(
+    `select ${key.map((column) => `${column}::text`)} from cases.${name} where absent_since is not null`,
+  );
+  assert.deepEqual(ofMarked.map((row) => keyOf(table, row)).sort(), [...marked].sort(), `marked rows of ${name}`);
 }
 
 function show({ tables, limit, runs }: Case): string {
-  const steps = runs.map(({ files, feeds, force }, i) =>
+  const steps = runs.map(({ files, feeds, force, approve }, i) =>
     [
-      `-- run ${i + 1}: ${feeds}${force ? ", forced" : ""}`,
+      `-- run ${i + 1}: ${feeds}${force ? ", forced" : ""}${approve ? ", approved" : ""}`,
       ...Object.entries(files).map(([name, { body }]) => `-- ${name}\n${body}`),
     ]
       .join("\n")
   );
-  const feeds = tables.map(({ name, nulls, dateOrder }) => `-- ${name}: nulls ${JSON.stringify(nulls)}, ${dateOrder}`);
+  const feeds = tables.map(({ name, nulls, dateOrder, contents, absent, absentLimit }) =>
+    `-- ${name}: nulls ${JSON.stringify(nulls)}, ${dateOrder}, ${contents}, ${absent} up to ${absentLimit}`
+  );
   return [...tables.map(createTable), ...feeds, `-- reject_limit ${limit}`, ...steps].join("\n");
 }

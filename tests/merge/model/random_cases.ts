@@ -8,6 +8,8 @@ export interface Feed {
   file: File;
   format: "csv" | "json" | "ndjson";
   body: string;
+  /** Of each record what is the same where it comes again. */
+  texts: string[];
 }
 
 /** Stands for the byte 0xff. */
@@ -23,6 +25,8 @@ export interface Run {
   files: Record<string, Feed>;
   feeds: string[];
   force: boolean;
+  /** Whether all that is withheld is permitted before it. */
+  approve: boolean;
 }
 
 export interface Case {
@@ -107,12 +111,42 @@ function feed({ columns, key }: Table): fc.Arbitrary<Feed> {
           ended: fc.boolean(),
           bare: fc.boolean(),
         }),
-      }).map(({ records, names, style }) => ({
-        file: { header: format === "csv" ? names : null, records: counted(records, format) },
-        format,
-        body: format === "csv" ? csv(names, records, style) : json(records, style.bare, format),
-      }));
+      }).map(({ records, names, style }) => {
+        const file = { header: format === "csv" ? names : null, records: counted(records, format) };
+        const known = columns.map(({ name }) => name);
+        return {
+          file,
+          format,
+          body: format === "csv" ? csv(names, records, style) : json(records, style.bare, format),
+          texts: format === "csv"
+            ? textsOfCsv(file.records, names, style.delimiter)
+            : textsOfJson(file.records, known, style.bare),
+        };
+      });
     });
+}
+
+const asRead = (text: string) => text.replaceAll(/[\0\ue000]/g, "\ufffd");
+const sorted = (entries: [string, string | null][]) => JSON.stringify(entries.toSorted(([a], [b]) => a < b ? -1 : 1));
+
+function textsOfCsv(records: FeedRecord[], names: string[], delimiter: string): string[] {
+  return records.map((record) =>
+    Array.isArray(record)
+      ? `csv ${asRead(unreadLines[record[0]](names.length, delimiter))}`
+      : `csv ${sorted(names.map((name) => [name, record[name]]))}`
+  );
+}
+
+/** What an object lacks and others of the file have is null. */
+function textsOfJson(records: FeedRecord[], known: string[], bare: boolean): string[] {
+  const all = new Set(records.flatMap((record) => Array.isArray(record) ? [] : Object.keys(record)));
+  const value = (text: string | null) =>
+    text !== null && bare && isBare.test(text) && !/[eE]\+?-?\d|^-0/.test(text) ? `bare ${text}` : text;
+  return records.map((record) => {
+    if (Array.isArray(record)) return `json ${asRead(record[0])}`;
+    const names = new Set([...Object.keys(record), ...known.filter((name) => all.has(name))]);
+    return `json ${sorted([...names].map((name) => [name, value(record[name] ?? null)]))}`;
+  });
 }
 
 /** Blank lines at the end of a CSV file are no records, and an array with nothing in it has none. */
@@ -147,11 +181,10 @@ function csv(names: string[], records: FeedRecord[], { delimiter, quoteAll, line
     (ended ? lineEnd : "");
 }
 
+const isBare = /^(true|false|-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?)$/;
+
 function json(records: FeedRecord[], bare: boolean, format: "json" | "ndjson"): string {
-  const value = (text: string | null) =>
-    bare && text !== null && /^(true|false|-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?)$/.test(text)
-      ? text
-      : JSON.stringify(text);
+  const value = (text: string | null) => bare && text !== null && isBare.test(text) ? text : JSON.stringify(text);
   const lines = records.map((record) =>
     Array.isArray(record)
       ? record[0]
@@ -171,6 +204,7 @@ export const cases: fc.Arbitrary<Case> = table("parent").chain((parent) =>
         "parent",
       ]),
       force: often(1),
+      approve: often(4),
     });
     return fc.record({
       tables: fc.constant(tables),

@@ -112,7 +112,19 @@ export function table(name: string, parent?: Table): fc.Arbitrary<Table> {
       partition: often(3),
       nulls: fc.constantFrom<string[]>([], [], ["NULL"], ["", "a", "2"], ["0", "2021-07-01", "07/03/2021"]),
       dateOrder: fc.constantFrom<DateOrder | null>(null, "dmy", "mdy", "ymd"),
-    }).map(({ columns, checked, unique, isFull, onUpdate, hasIdentity, include, partition, nulls, dateOrder }) => {
+      onDelete: fc.constantFrom<ForeignKey["onDelete"]>("no action", "restrict", "cascade", "set null"),
+      lacking: fc.oneof(
+        { weight: 3, arbitrary: fc.record({ contents: fc.constant("all"), absent: fc.constant("keep") }) },
+        { weight: 3, arbitrary: fc.record({ contents: fc.constant("changes"), absent: fc.constant("keep") }) },
+        {
+          weight: 4,
+          arbitrary: fc.record({ contents: fc.constant("all"), absent: fc.constantFrom("delete", "mark") }),
+        },
+      ) as fc.Arbitrary<Pick<Table, "contents" | "absent">>,
+      absentLimit: fc.constantFrom(1, 1, 0.5, 0.25, 0),
+    }).map((random) => {
+      const { columns, checked, unique, isFull, onUpdate, onDelete, hasIdentity, include, partition } = random;
+      const { nulls, dateOrder, lacking, absentLimit } = random;
       const made: Table = {
         name,
         columns,
@@ -129,6 +141,8 @@ export function table(name: string, parent?: Table): fc.Arbitrary<Table> {
         isPartitioned: partition && !code && unique.every(({ columns }) => columns.includes("k1")),
         nulls,
         dateOrder,
+        ...lacking,
+        absentLimit,
       };
       const refer = (columns: Column[], parent: Table, parentColumns: string[], onUpdate: OnUpdate) => {
         if (columns.length === 0) return;
@@ -141,6 +155,7 @@ export function table(name: string, parent?: Table): fc.Arbitrary<Table> {
           parentColumns,
           isFull,
           onUpdate,
+          onDelete,
         };
         made.foreignKeys.push(key);
       };
@@ -163,6 +178,7 @@ export function createTable(table: Table): string {
       c.default === null ? "" : ` default ${literal(c.default)}`
     }`
   );
+  if (table.absent === "mark") parts.push("absent_since timestamptz");
   if (hasIdentity) parts.push("i int generated always as identity");
   parts.push(`primary key (${key})${included ? ` include (${included})` : ""}`);
   for (const { name, condition } of checks) parts.push(`constraint ${name} check (${condition.sql})`);
@@ -170,7 +186,7 @@ export function createTable(table: Table): string {
     `alter table cases.${name} add constraint ${fk.name} foreign key (${fk.columns})
       references cases.${fk.parent.name} (${fk.parentColumns})${
       fk.isFull ? " match full" : ""
-    } on update ${fk.onUpdate};`
+    } on update ${fk.onUpdate} on delete ${fk.onDelete};`
   );
   const partitions = [0, 1].map((n) =>
     `create table cases.${name}_${n} partition of cases.${name} for values with (modulus 2, remainder ${n});`

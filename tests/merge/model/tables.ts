@@ -34,6 +34,8 @@ export interface ForeignKey {
   parentColumns: string[];
   isFull: boolean;
   onUpdate: OnUpdate;
+  /** Nothing is ever deleted by it. */
+  onDelete: "no action" | "restrict" | "cascade" | "set null";
 }
 
 export type OnUpdate = "no action" | "restrict" | "cascade" | "set null";
@@ -52,6 +54,10 @@ export interface Table {
   /** How its feed's file is written: words that mean null, and how 03/04/2021 is meant. */
   nulls: string[];
   dateOrder: DateOrder | null;
+  /** What it means that a file lacks a record. */
+  contents: "all" | "changes";
+  absent: "keep" | "delete" | "mark";
+  absentLimit: number;
 }
 
 export type DateOrder = "dmy" | "mdy" | "ymd";

@@ -1,0 +1,38 @@
+-- The dates in a feed's URL.
+
+create or replace function etl.address(feed etl.feeds, day date default null)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  place constant text := '\{day(?:-\d{1,4})?(?::[^{}]+)?\}';
+  places text[] := array(select match[1] from regexp_matches(feed.url, format('(%s)', place), 'g') match);
+begin
+  if places = '{}' then
+    return feed.url;
+  end if;
+  day := coalesce(day, (now() at time zone feed.time_zone)::date);
+  return (
+    select string_agg(
+      part.piece || case
+        when part.place is null then ''
+        else to_char(
+          (day - coalesce(substring(part.place from '^\{day-(\d+)'), '0')::int)::timestamp,
+          coalesce(substring(part.place from ':(.+)\}$'), 'YYYY-MM-DD')
+        )
+      end,
+      '' order by part.position
+    )
+    from unnest(regexp_split_to_array(feed.url, place), places) with ordinality as part(piece, place, position)
+  );
+exception when data_exception then
+  return null;
+end
+$$;
+comment on function etl.address(etl.feeds, date) is
+  'The feed''s URL with a date for each {day}, {day-1} or {day-1:YYYYMMDD}, as to_char() writes it: of the day that is
+given, else of the one on which the transaction began where the feed is (time_zone). Null where it cannot be written.
+All else in braces stays.';
+
+revoke all on all functions in schema etl from public;
