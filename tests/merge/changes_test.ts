@@ -157,7 +157,7 @@ const cases: { name: string; columns?: Record<string, unknown>; steps: Step[] }[
           [3, "1", /^has 1 field/],
           [4, "null", /^is missing/],
           [5, "5", tooSmall],
-          [6, "1", /^has 1 field/],
+          [4, "1", /^has 1 field/],
         ],
         rows: ["2 size 2"],
       },

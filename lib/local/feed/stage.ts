@@ -58,7 +58,9 @@ async function stageOnce(client: Client, said: Draft, before: Found): Promise<St
   const part = new Part(rows);
   const table = rows.header ? "feed_cells" : "feed_records";
   const columns = rows.header?.map((_, i) => `c${i + 1}`) ?? ["record"];
-  await client.query(`create temp table ${table} (${columns.map((name) => `${name} text`)}) on commit drop`);
+  await client.query(
+    `create temp table ${table} (${columns.map((name) => `${name} text`)}) on commit drop`,
+  );
   await copyRows(client, copyInto(table, rows, draft), part.chunks());
   const unread = await takeUnread(client, table, columns[0], rows);
   const other = said.encoding ? null : otherEncoding(unread);
@@ -72,17 +74,16 @@ async function stageOnce(client: Client, said: Draft, before: Found): Promise<St
 }
 
 /** What a run asks. Without the loader's functions there are no dates in the URL, and the secrets are the environment's. */
-async function askingOf(client: Client, draft: Draft): Promise<Asking> {
+async function askingOf(client: Client, { url, headers, ...draft }: Draft): Promise<Asking> {
   const { rows: [{ installed }] } = await client.query(
-    "select to_regprocedure('etl.address(etl.feeds, date)') is not null as installed",
+    `select to_regprocedure('etl.address(etl.feeds, date)') is not null
+      and to_regprocedure('etl.vault_secrets(text[])') is not null as installed`,
   );
+  const feed = JSON.stringify({ url, ...draft });
   const address = "select etl.address(jsonb_populate_record(null::etl.feeds, $1)) as address";
-  const { rows: [source] } = installed
-    ? await client.query(address, [JSON.stringify(draft)])
-    : { rows: [{ address: draft.url }] };
-  const { headers } = draft;
-  const names = secretsIn({ headers, ...source });
-  return asking({ headers, ...source }, secretsFrom(installed ? await vaultSecrets(client, names) : {}, names));
+  const source = { headers, address: installed ? (await client.query(address, [feed])).rows[0].address : url };
+  const names = secretsIn(source);
+  return asking(source, secretsFrom(installed && names.length > 0 ? await vaultSecrets(client, names) : {}, names));
 }
 
 /** The draft with what the first bytes tell. */
