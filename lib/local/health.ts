@@ -13,7 +13,9 @@ export async function showHealth(databaseUrl: string, json: boolean): Promise<bo
     return isWell;
   }
   const lines = feeds.map(({ feed, verdict, last_change }) => [feed, verdict, last_change?.toISOString() ?? "never"]);
-  console.log(feeds.length > 0 ? table(["feed", "verdict", "last change"], lines) : "No feed is enabled in etl.feeds.");
+  console.log(
+    feeds.length > 0 ? table(["feed", "verdict", "last change"], lines, 2) : "No feed is enabled in etl.feeds.",
+  );
   for (const { feed, verdict, message, hint } of feeds) {
     if (verdict === "ok") continue;
     console.log(`\n${feed} is ${verdict}: ${message}`);

@@ -81,3 +81,18 @@ Deno.test("migrations of somebody else, later ones too, are none of our business
   );
   assert.equal((await of(db, ["rejects"])).code, 0);
 });
+
+Deno.test("health ends with 1 where a feed is not ok, and says what to do", async () => {
+  await using db = await freshDatabase();
+  await using web = serveSamples();
+  await db.pointAt(web.url);
+  const never = await of(db, ["health"]);
+  assert.deepEqual([never.code, never.err], [1, ""]);
+  assert.match(never.out, /^feed +verdict +last change\ncharges +never ran +never\n/);
+  assert.match(never.out, /\n\ntrips is never ran: Nothing was ever loaded/);
+  await db.load();
+  const well = await of(db, ["health", "--json"]);
+  const { status, feeds } = JSON.parse(well.out);
+  assert.deepEqual([well.code, status, feeds.length], [0, "ok", 3]);
+  assert.equal((await of(db, ["health", "trips"])).code, 2);
+});
