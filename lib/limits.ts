@@ -63,6 +63,12 @@ export const hopelessRecords = 100_000;
 /** Names in a CSV header: a table of Postgres takes no more columns. */
 export const mostColumns = 1600;
 
+/** Bytes of a link to a feed's next page: no server takes longer ones. */
+export const longestLink = 16 * 1024;
+
+/** Pages of a feed: each costs a request, and a partner's server may link without end. */
+export const mostPages = 10_000;
+
 /** Milliseconds for a connection to the database: a host that drops what it is sent would never answer. */
 export const connectMs = 10_000;
 

@@ -27,10 +27,13 @@ import {
   vaultSecrets,
 } from "./database/statements.ts";
 import { begin, beginFeed, end, endFeed, undoFeed } from "./database/transaction.ts";
+import { meaningOf } from "./database/sqlstates.ts";
 import { asEtlError, EtlError } from "./errors.ts";
 import { type Asking, asking, secretsFrom, secretsIn } from "./fetch/asking.ts";
 import { type Download, type Known, openDownload } from "./fetch/download.ts";
+import { wrapped } from "./format/document.ts";
 import type { Peekable } from "./format/peekable.ts";
+import { namesOf } from "./format/pointer.ts";
 import { openRows, openText } from "./format/rows.ts";
 import { hashOf } from "./format/scan/scanner.ts";
 import { type Allowance, allowance, type Patience, patient } from "./limits.ts";
@@ -281,15 +284,15 @@ async function take(job: Job, download: Download): Promise<Outcome | null> {
     return nothingNew(job, download);
   }
   room.keep();
-  const { header, hasEnd, records: { count, broken, sentinel, hash } } = rows;
+  const { header, only, hasEnd, records: { count, broken, sentinel, hash } } = rows;
   const { etag, lastModified, total } = download;
   const isWhole = download.hasEnd || hasEnd;
-  job.staged = { header, isWhole, count, broken, sentinel, hash, etag, lastModified, total };
+  job.staged = { header, only, isWhole, count, broken, sentinel, hash, etag, lastModified, total };
   return null;
 }
 
-async function textOf({ feed, patience }: Job, { body }: Download): Promise<Peekable> {
-  return await openText(body, feed.encoding, patience);
+async function textOf({ feed, patience }: Job, { body, member }: Download): Promise<Peekable> {
+  return await openText(body, feed.encoding, patience, member);
 }
 
 /** Has the tables of what is staged for this run alone, or leaves the feed to the next one. */
@@ -305,13 +308,26 @@ async function claimAll(jobs: Job[]): Promise<void> {
   while (jobs.some((job) => !job.outcome && waitsFor(job)));
 }
 
+/** Where the file's only record is no record of the table's, but has arrays, it is a document around the records. */
+async function mergeStaged({ client, run, feed, place, staged }: Job): Promise<Outcome> {
+  const only = staged?.only;
+  const around = () => wrapped("it is an object, not an array of objects", only!.arrays, feed.name, true);
+  const outcome = await merge(client, run, feed, place, staged).catch((error) => {
+    const isNoRecord = ["columns", "too_many_rejects"].includes(meaningOf(error)?.code ?? "");
+    throw only && isNoRecord ? around() : error;
+  });
+  const isIgnored = (pointer: string) => outcome.ignored_columns.includes(namesOf(pointer)[0]);
+  if (only?.isFilled && only.arrays.some(isIgnored)) throw around();
+  return outcome;
+}
+
 /** Merges what is staged, and says what became of the feed. */
 async function finish(job: Job): Promise<FeedReport> {
-  const { client, run, feed, startedAt, place, staged, retried, validators } = job;
+  const { client, run, feed, startedAt, staged, retried, validators } = job;
   if (!job.outcome) {
     job.tell({ step: "merging" });
     await attempt(job, async () => {
-      const outcome = await merge(client, run, feed, place, staged);
+      const outcome = await mergeStaged(job);
       if (staged) await remember(client, feed, staged);
       if (staged) await rememberWithheld(client, feed, outcome);
       return { ...outcome, note: retried?.note ?? null };

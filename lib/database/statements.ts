@@ -122,7 +122,7 @@ export async function stage(client: Client, feed: Feed, place: number, rows: Row
 
 /** What is known of a body in the staging table. Not the scanner: each has memory of its own. */
 export type Staged =
-  & Pick<Rows, "header">
+  & Pick<Rows, "header" | "only">
   & {
     /** Whether its end is known to be its end: it cannot be cut short. */
     isWhole: boolean;

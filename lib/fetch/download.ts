@@ -18,6 +18,8 @@ export interface Download extends AsyncDisposable {
   isUnchanged: boolean;
   etag: string | null;
   lastModified: string | null;
+  /** The file in a zip archive, as the URL's fragment names it; null where it has none. */
+  member: string | null;
   /** Bytes announced by the server, null where it did not say. */
   total: number | null;
   /** Whether its end is known, by its length or the last chunk: else a body that is cut short ends like a whole one. */
@@ -67,6 +69,7 @@ export async function openDownload(
     // What a 304 does not name is as it was.
     etag: response.headers.get("etag") ?? (isUnchanged ? etag : null),
     lastModified: strongDate(response.headers) ?? (isUnchanged ? last_modified : null),
+    member: asked.url.hash.slice(1) || null,
     total,
     hasEnd: total !== null || response.headers.get("transfer-encoding")?.toLowerCase() === "chunked",
     body,

@@ -8,6 +8,7 @@ import { EtlError } from "../errors.ts";
 import { hopelessRecords, longestRecord } from "../limits.ts";
 import { askFor, looksLike } from "./encoding.ts";
 import { quoted, rowOfBroken } from "./broken.ts";
+import { Document, type Places } from "./document.ts";
 import { concat } from "./peekable.ts";
 import { Scanner, type Shape, Stop } from "./scan/scanner.ts";
 
@@ -27,14 +28,23 @@ export class Records {
   #blanks = 0;
   #scanner: Scanner;
   #lineEnd: Uint8Array;
+  /** What is around the elements of an array; the records and bytes before them. */
+  #document: Document | null;
+  #before = { records: 0, bytes: 0 };
 
   /**
-   * `lead`: bytes before the first record. `rejectLimit`: share of the records that may be broken; of the first 100,000,
-   * half may be in any case.
+   * `lead`: bytes before the first record of a CSV. `rejectLimit`: share of the records that may be broken; of the first
+   * 100,000, half may be in any case. `places`: where in a JSON document the records are.
    */
-  constructor(private readonly shape: Shape, private readonly lead = 0, private readonly rejectLimit = 0) {
+  constructor(
+    private readonly shape: Shape,
+    private readonly lead = 0,
+    private readonly rejectLimit = 0,
+    places: Places = {},
+  ) {
     this.#scanner = new Scanner(shape);
     this.#lineEnd = encoder.encode(shape.kind === "csv" ? shape.lineEnd : "\n");
+    this.#document = shape.kind === "array" ? new Document(places) : null;
   }
 
   /** Records passed on so far, a row each, the broken ones included. */
@@ -47,6 +57,11 @@ export class Records {
     return this.#scanner.hash;
   }
 
+  /** The URL of the next page, as a JSON document has it. */
+  get next(): string | null {
+    return this.#document?.next ?? null;
+  }
+
   /** Passes the records on. The first chunk holds the lead. A chunk is valid until the next is asked for. */
   async *from(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     let lead = this.lead;
@@ -57,37 +72,60 @@ export class Records {
       yield* batches(this.#take(false));
     }
     const last = this.#scanner.rest.at(-1);
-    if (last !== undefined && this.shape.kind !== "array") {
+    if (last !== undefined && !this.#document) {
       this.#scanner.add(last === carriageReturn ? this.#lineEnd.slice(-1) : this.#lineEnd);
     }
     yield* batches(this.#take(true));
-    if (this.shape.kind !== "array" || this.#scanner.arrayClosed) return;
-    throw badJson("the array is not closed: the file may be cut short");
+    this.#document?.end();
   }
 
   /** Takes from the scanner what can be taken. */
   *#take(isEnd: boolean): Generator<Uint8Array> {
     const scanner = this.#scanner;
-    while (scanner.rest.length > 0 && !scanner.arrayClosed) {
+    while (scanner.rest.length > 0) {
+      if (this.#document?.inRecords === false) {
+        yield* this.#takeAround(this.#document);
+        continue;
+      }
       const { good, stop, length } = scanner.scan();
       if (good.length > 0) yield* this.#pass(good);
-      const isTooLong = scanner.rest.length > longestRecord;
       if (stop === Stop.respelled) scanner.take(length);
       else if (stop !== Stop.more) yield* this.#mend(stop, scanner.take(length));
-      else if (scanner.rest.length === 0) break;
+      if (scanner.arrayClosed) this.#document?.leave(scanner.taken - this.#before.bytes);
+      if (stop !== Stop.more || scanner.arrayClosed) continue;
+      const isTooLong = scanner.rest.length > longestRecord;
+      if (scanner.rest.length === 0) break;
       else if (this.shape.kind === "csv" && (isEnd || isTooLong)) yield* this.#blameFirstLine();
       else if (isTooLong) throw this.#tooLong();
       else break;
     }
-    if (scanner.arrayClosed && scanner.take(scanner.rest.length).some((byte) => byte > space)) {
-      throw badJson("something follows the end of the array");
+  }
+
+  /** Takes what is before or after the records of a document, or its only record. */
+  *#takeAround(document: Document): Generator<Uint8Array> {
+    this.#scanner.take(document.read(this.#scanner.rest));
+    if (document.inRecords) {
+      this.#scanner.openArray();
+      this.#before = { records: this.count, bytes: this.#scanner.taken };
     }
+    const { record } = document;
+    if (!record) return;
+    document.record = null;
+    if (!isText(record)) return yield this.#broken(Stop.notText, record);
+    this.#respelled++;
+    // Its line ends stand between tokens.
+    for (const [i, byte] of record.entries()) if (byte === lineFeed || byte === carriageReturn) record[i] = space;
+    yield concat([record, this.#lineEnd]);
   }
 
   /** Passes records on, after the blank lines before them. */
   *#pass(records: Uint8Array): Generator<Uint8Array> {
     for (; this.#blanks > 0; this.#blanks--) yield this.#broken(Stop.blank, new Uint8Array());
     yield records;
+  }
+
+  get #isEmptyArray(): boolean {
+    return this.#scanner.arrayClosed && this.count === this.#before.records;
   }
 
   /** Passes on a line that the scanner stopped at. */
@@ -99,7 +137,7 @@ export class Records {
       const spelled = stop === Stop.endOfData ? encoder.encode(quoted("\\.", shape.quote)) : record;
       yield* this.#pass(concat([spelled, this.#lineEnd]));
     } else if (stop === Stop.blank && kind === "csv") this.#blanks += this.#scanner.blanks;
-    else if (stop === Stop.blank && (kind === "lines" || (this.#scanner.arrayClosed && this.count === 0))) return;
+    else if (stop === Stop.blank && (kind === "lines" || this.#isEmptyArray)) return;
     else yield* this.#pass(this.#broken(stop, record));
   }
 
@@ -157,6 +195,10 @@ function* batches(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
   if (size > 0) yield concat(batch);
 }
 
-export function badJson(message: string, hint = "Ask the partner for valid JSON."): EtlError {
-  return new EtlError("json", message, hint);
+function isText(bytes: Uint8Array): boolean {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes) !== null;
+  } catch {
+    return false;
+  }
 }

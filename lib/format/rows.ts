@@ -1,14 +1,16 @@
 /** A feed's bytes -> rows as COPY takes them: unpacked, in UTF-8, cut into records, otherwise untouched. */
-import { pipeline, Readable } from "node:stream";
-import { createGunzip } from "node:zlib";
 import { EtlError } from "../errors.ts";
 import { type Dialect, hasHeader, readHeader, skipAll, skipLines } from "./csv.ts";
-import { notData } from "../fetch/failures.ts";
-import { longestRecord, type Patience, patient, unpackedFreely } from "../limits.ts";
+import type { Places } from "./document.ts";
 import { askFor } from "./encoding.ts";
-import { Peekable } from "./peekable.ts";
-import { badJson, Records } from "./records.ts";
+import { type Lines, linesOrDocument } from "./lines.ts";
+import { notData } from "../fetch/failures.ts";
+import { longestRecord, type Patience, patient } from "../limits.ts";
+import { copies, isVisible, named, Peekable } from "./peekable.ts";
+import { Records } from "./records.ts";
 import type { Shape } from "./scan/scanner.ts";
+import { badJson } from "./tokens.ts";
+import { unpack } from "./unpack.ts";
 
 export type Format = "csv" | "json" | "ndjson";
 
@@ -22,17 +24,28 @@ export interface Rows {
   chunks: AsyncIterable<Uint8Array>;
   /** What has become of the records, and the hash of the text, once the chunks are read. */
   records: Pick<Records, "count" | "broken" | "sentinel" | "hash">;
+  /** The file's only record, where it may be a document around the records. */
+  only: Lines["only"];
 }
 
 /** What etl.feeds says of a file. */
-export interface Layout extends Partial<Dialect> {
+export interface Layout extends Partial<Dialect>, Places {
   format: Format | null;
   reject_limit?: number;
 }
 
 /** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */
 export async function openRows(text: Peekable, feed: Layout): Promise<Rows> {
-  const { skip = 0 } = feed;
+  const start = await startOf(text, feed.skip);
+  const { format, only } = await formatOf(text, start, feed);
+  if (format === "csv") return await openCsv(text, feed);
+  const records = new Records({ kind: format === "json" ? "array" : "lines" }, 0, feed.reject_limit, feed);
+  const hasEnd = text.hasEnd || format === "json";
+  return { header: null, delimiter: null, hasEnd, chunks: records.from(text), records, only };
+}
+
+/** Where the first byte is that can be seen, behind the lines that are to be skipped. */
+async function startOf(text: Peekable, skip = 0): Promise<number> {
   const begin = (first: Uint8Array) => {
     const from = skipLines(first, skip);
     return from < 0 ? -1 : first.findIndex((byte, i) => i >= from && isVisible(byte));
@@ -44,22 +57,32 @@ export async function openRows(text: Peekable, feed: Layout): Promise<Rows> {
   });
   const start = begin(first);
   if (start < 0) throw nothingIn(first, skip);
-  const sign = String.fromCharCode(first[start]);
-  if (sign === "<") throw notData();
-  const format = feed.format ??
-    (skip > 0 || feed.header ? "csv" : sign === "[" ? "json" : sign === "{" ? "ndjson" : "csv");
-  if (format === "csv") return await openCsv(text, feed);
-  if (first.subarray(start, start + 2).includes(0)) {
-    throw new EtlError("encoding", "it holds NULs", askFor(first[start] === 0 ? "utf-16be" : "utf-16le"));
+  if (first[start] === "<".charCodeAt(0)) throw notData();
+  return start;
+}
+
+async function formatOf(
+  text: Peekable,
+  start: number,
+  { format, records, name, skip = 0, header }: Layout,
+): Promise<{ format: Format; only: Lines["only"] }> {
+  const begin = (await text.peek(() => true)).subarray(start, start + 2);
+  const sign = String.fromCharCode(begin[0]);
+  const isJson = sign === "[" || sign === "{";
+  if (begin.includes(0) && (isJson || records != null || format === "json" || format === "ndjson")) {
+    throw new EtlError("encoding", "it holds NULs", askFor(begin[0] === 0 ? "utf-16be" : "utf-16le"));
   }
-  if (format === "json" && sign !== "[") {
-    throw badJson("it is not an array of objects", "Where it has an object a line, set etl.feeds.format to ndjson.");
+  if ((format === "json" || records != null) && !isJson) {
+    throw badJson("it is not an array of objects", "Check etl.feeds.format and records, or ask the partner for JSON.");
   }
-  const records = format === "json"
-    ? new Records({ kind: "array" }, start + 1, feed.reject_limit)
-    : new Records({ kind: "lines" }, 0, feed.reject_limit);
-  const hasEnd = text.hasEnd || format === "json";
-  return { header: null, delimiter: null, hasEnd, chunks: records.from(text), records };
+  if (records != null && format !== null && format !== "json") {
+    const message = `etl.feeds.records points into a JSON document, and etl.feeds.format says ${format}`;
+    throw new EtlError("records", message, "Set one of them to null.");
+  }
+  if (format !== null || records != null) return { format: format ?? "json", only: null };
+  if (skip > 0 || header) return { format: "csv", only: null };
+  if (sign !== "{") return { format: isJson ? "json" : "csv", only: null };
+  return await linesOrDocument(text, start, { name });
 }
 
 function nothingIn(first: Uint8Array, skip: number): EtlError {
@@ -81,46 +104,18 @@ async function openCsv(text: Peekable, feed: Layout): Promise<Rows> {
   const records = new Records(shape, lead, feed.reject_limit);
   return {
     ...{ header: names, delimiter: style.delimiter, hasEnd: text.hasEnd },
-    ...{ chunks: records.from(text), records },
+    ...{ chunks: records.from(text), records, only: null },
   };
 }
 
-/** The text of a body: unpacked, in UTF-8, without a byte order mark. */
+/** The text of a body: unpacked, in UTF-8, without a byte order mark. `member`: the file in it, if it is a zip archive. */
 export async function openText(
   body: AsyncIterable<Uint8Array>,
   encoding: string,
   { unpackRatio }: Pick<Patience, "unpackRatio"> = patient,
+  member: string | null = null,
 ): Promise<Peekable> {
-  return await decode(await unpack(new Peekable(body), unpackRatio), encoding);
-}
-
-async function unpack(bytes: Peekable, ratio: number): Promise<Peekable> {
-  const first = await bytes.peek((first) => first.length >= 2);
-  if (first[0] !== 0x1f || first[1] !== 0x8b) return bytes;
-  // Not DecompressionStream: it refuses a file of several gzip members, which is legal, and takes twice the time.
-  const gunzip = createGunzip({ chunkSize: 1 << 18 });
-  let packed = 0, unpacked = 0;
-  const counted = async function* () {
-    for await (const chunk of copies(bytes)) {
-      packed += chunk.length;
-      yield chunk;
-    }
-  };
-  pipeline(Readable.from(counted()), gunzip, () => {});
-  const checked = async function* () {
-    for await (const chunk of gunzip) {
-      unpacked += chunk.length;
-      if (unpacked >= unpackedFreely && unpacked > packed * ratio) throw bomb(ratio);
-      yield chunk;
-    }
-  };
-  const hint = "Try again; if it lasts, the partner's file is damaged.";
-  return named(checked(), "gzip", "its gzip data is broken or cut short", hint, true);
-}
-
-function bomb(ratio: number): EtlError {
-  const hint = "No table packs that well. Ask the partner whether the file is damaged, or meant to do harm.";
-  return new EtlError("gzip_bomb", `its gzip data unpacks to more than ${ratio} times its size`, hint);
+  return await decode(await unpack(new Peekable(body), unpackRatio, member), encoding);
 }
 
 async function decode(bytes: Peekable, said: string): Promise<Peekable> {
@@ -145,31 +140,4 @@ async function decode(bytes: Peekable, said: string): Promise<Peekable> {
 /** UTF-16, by its byte order mark. */
 function markedUtf16([first, second]: Uint8Array): string | null {
   return first === 0xff && second === 0xfe ? "utf-16le" : first === 0xfe && second === 0xff ? "utf-16be" : null;
-}
-
-/** For a stream that reads ahead: a chunk of the body is valid only until the next. */
-async function* copies(chunks: AsyncIterable<Uint8Array>) {
-  for await (const chunk of chunks) yield chunk.slice();
-}
-
-/** What the stream itself throws becomes this EtlError; what came from upstream stays. */
-function named(
-  stream: AsyncIterable<Uint8Array>,
-  code: string,
-  message: string,
-  hint: string,
-  hasEnd: boolean,
-): Peekable {
-  const chunks = async function* () {
-    try {
-      yield* stream;
-    } catch (cause) {
-      throw cause instanceof EtlError ? cause : new EtlError(code, message, hint, { cause });
-    }
-  };
-  return new Peekable(chunks(), hasEnd);
-}
-
-function isVisible(byte: number): boolean {
-  return byte > 0x20 || byte < 0x09;
 }

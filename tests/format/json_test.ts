@@ -55,7 +55,7 @@ const loads: Record<string, { body: string; rows: Record<string, unknown>[] }> =
 const refused: Record<string, { body: string; code: string; message: RegExp; format?: string }> = {
   "trailing garbage": { body: '[{"id":"1"}] x', code: "json", message: /something follows the end of the array/ },
   "two arrays": { body: '[{"id":"1"}]\n[{"id":"2"}]', code: "json", message: /something follows the end of the array/ },
-  "an object in place of an array": { body: '{"id":"1"}', format: "json", code: "json", message: /not an array/ },
+  "an object in place of an array": { body: '{"id":"1"}', format: "json", code: "records", message: /not an array/ },
   "an array that is not closed": { body: '[{"id":"1"},', code: "json", message: /the array is not closed/ },
   "an object that is not closed": { body: '[{"id":"1"', code: "json", message: /the array is not closed/ },
   "a string that is not closed": { body: '[{"id":"1', code: "json", message: /the array is not closed/ },

@@ -57,8 +57,8 @@ Deno.test("a record longer than 8 MiB is refused, whatever makes it so", async (
   const files: Record<string, [Shape, string]> = {
     "a field": [csv, `${line}2,${long}`],
     "a quoted field": [csv, `${line}2,"${long}"\n`],
-    "an element": [{ kind: "array" }, `{},{"a":"${long}"}]`],
-    "an element that is not closed": [{ kind: "array" }, `{},{"a":[1${",1".repeat(longestRecord)}`],
+    "an element": [{ kind: "array" }, `[{},{"a":"${long}"}]`],
+    "an element that is not closed": [{ kind: "array" }, `[{},{"a":[1${",1".repeat(longestRecord)}`],
     "a line": [{ kind: "lines" }, `{}\n{"a":"${long}"}`],
   };
   for (const [name, [shape, text]] of Object.entries(files)) {

@@ -54,6 +54,8 @@ const module = new WebAssembly.Module(Uint8Array.from(atob(binary), (character) 
 export class Bytes {
   protected readonly wasm = new WebAssembly.Instance(module).exports as unknown as Exports;
   #bytes = new Uint8Array(this.wasm.memory.buffer);
+  /** Bytes taken off so far. */
+  taken = 0;
   protected from = 0;
   protected to = 0;
 
@@ -88,6 +90,7 @@ export class Bytes {
 
   /** Takes the first bytes off. */
   take(length: number): Uint8Array {
+    this.taken += length;
     this.from += length;
     return this.#bytes.subarray(this.from - length, this.from);
   }
@@ -135,6 +138,11 @@ export class Scanner extends Bytes {
 
   get arrayClosed(): boolean {
     return this.wasm.arrayClosed.value !== 0;
+  }
+
+  /** What follows are the elements of an array. */
+  openArray(): void {
+    this.wasm.arrayClosed.value = 0;
   }
 
   /** Takes the records off that are in order; tells why it stopped, and how long the record is at which it did. */
