@@ -5,7 +5,8 @@ import { vaultSecrets } from "../../database/statements.ts";
 import { type Asking, asking, secretsFrom, secretsIn } from "../../fetch/asking.ts";
 import { openDownload } from "../../fetch/download.ts";
 import { openRows, openText, type Rows } from "../../format/rows.ts";
-import { encodingOf, enough, linesOf } from "./layout.ts";
+import { patient } from "../../limits.ts";
+import { encodingOf, enough, linesOf, recordsOf } from "./layout.ts";
 import type { Draft } from "./options.ts";
 import { fill, identifier, quoted, records } from "./sql.ts";
 
@@ -45,7 +46,7 @@ export async function stage(client: Client, draft: Draft): Promise<Staged> {
 
 async function stageOnce(client: Client, said: Draft, before: Found): Promise<Staged | OtherEncoding> {
   await using download = await openDownload(await askingOf(client, said), { etag: null, last_modified: null });
-  const text = await openText(download.body, said.encoding ?? "utf-8");
+  const text = await openText(download.body, said.encoding ?? "utf-8", patient, download.member);
   const first = await text.peek((first) => first.length >= enough);
   const encoding = said.encoding ? null : encodingOf(first);
   if (encoding) return { encoding, why: "the file is not UTF-8, and looks like this" };
@@ -85,9 +86,17 @@ async function askingOf(client: Client, { url, headers, ...draft }: Draft): Prom
 /** The draft with what the first bytes tell. */
 function layOut(said: Draft, first: Uint8Array, before: Found): Pick<Staged, "draft" | "found"> {
   const draft = { ...said }, found = new Map(before);
-  const text = new TextDecoder().decode(first.subarray(0, enough), { stream: true });
-  const isCsv = said.format ? said.format === "csv" : !/^\s*[[{]/.test(text);
-  const lines = isCsv ? linesOf(text, first.length < enough, said) : null;
+  const bytes = first.subarray(0, enough);
+  const text = new TextDecoder().decode(bytes, { stream: true });
+  const isJson = said.format ? said.format !== "csv" : !said.skip && !said.header && /^\s*[[{]/.test(text);
+  if (isJson && said.records === null && said.format !== "ndjson") {
+    const [records, ...others] = recordsOf(bytes);
+    if (records === undefined) return { draft, found };
+    draft.records = records;
+    const why = records === "" ? "the document is one object, and so one record" : "where the document has objects";
+    found.set("records", [why, ...others].join(", or "));
+  }
+  const lines = isJson ? null : linesOf(text, first.length <= enough, said);
   if (!lines) return { draft, found };
   if (said.delimiter === null && lines.delimiter !== ",") {
     draft.delimiter = lines.delimiter;
