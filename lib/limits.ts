@@ -18,6 +18,8 @@ export interface Patience {
   longestWaitMs: number;
   /** Bytes of a body as it arrives: more is no table of a partner's, but a mistake or an attack. */
   bytes: number;
+  /** Pages of a feed: each costs a request, and a server may link without end. */
+  pages: number;
   /** Times its size that a body may unpack to: tables pack to a tenth, a bomb to a thousandth. */
   unpackRatio: number;
 }
@@ -28,6 +30,7 @@ export const patient: Patience = {
   retryMs: [500, 2_000, 5_000],
   longestWaitMs: 60_000,
   bytes: 16 * 2 ** 30,
+  pages: 10_000,
   unpackRatio: 250,
 };
 
@@ -62,6 +65,9 @@ export const hopelessRecords = 100_000;
 
 /** Names in a CSV header: a table of Postgres takes no more columns. */
 export const mostColumns = 1600;
+
+/** Bytes of a link to a feed's next page: no server takes longer ones. */
+export const longestLink = 16 * 1024;
 
 /** Milliseconds for a connection to the database: a host that drops what it is sent would never answer. */
 export const connectMs = 10_000;

@@ -27,10 +27,14 @@ import {
   vaultSecrets,
 } from "./database/statements.ts";
 import { begin, beginFeed, end, endFeed, undoFeed } from "./database/transaction.ts";
+import { meaningOf } from "./database/sqlstates.ts";
 import { asEtlError, EtlError } from "./errors.ts";
 import { type Asking, asking, secretsFrom, secretsIn } from "./fetch/asking.ts";
 import { type Download, type Known, openDownload } from "./fetch/download.ts";
+import { wrapped } from "./format/document.ts";
+import { Pages } from "./fetch/pages.ts";
 import type { Peekable } from "./format/peekable.ts";
+import { namesOf } from "./format/pointer.ts";
 import { openRows, openText } from "./format/rows.ts";
 import { hashOf } from "./format/scan/scanner.ts";
 import { type Allowance, allowance, type Patience, patient } from "./limits.ts";
@@ -230,11 +234,11 @@ async function fetchAndStage(job: Job, alone: boolean): Promise<Outcome | null> 
   await using download = await ask(job, asked, feed);
   if (download.isUnchanged) return nothingNew(job, { ...download, total: feed.content_length });
   if (!alone && room.isFilledBy(download.total ?? 0)) return null;
-  if (!isAsLongAsLast(download, feed)) return await take(job, download);
+  if (!isAsLongAsLast(download, feed)) return await take(job, asked, download);
   // So it is most likely the same: it is read for its hash alone, and asked for again if it is not.
   if (await hashOf(await textOf(job, download)) === feed.content_hash) return nothingNew(job, download);
-  await using again = await ask(job, asked, { etag: null, last_modified: null });
-  return await take(job, again);
+  await using again = await ask(job, asked, none);
+  return await take(job, asked, again);
 }
 
 /** The feed's request; the secrets in it are looked up, where it has any. */
@@ -249,18 +253,19 @@ function nothingNew(job: Job, { etag, lastModified, total }: Validators): Outcom
   return unchanged;
 }
 
-async function ask({ patience, room, tell }: Job, asked: Asking, known: Known): Promise<Download> {
-  const longestWaitMs = Math.min(patience.longestWaitMs, room.timeLeft);
-  const download = await openDownload(
-    asked,
-    known,
-    { ...patience, longestWaitMs },
-    (bytes) => tell({ bytes }),
-    room.over,
-  );
+/** `before`: bytes of the pages before it. */
+async function ask(job: Job, asked: Asking, known: Known, before = 0): Promise<Download> {
+  const { feed, room, tell } = job;
+  const patience = { ...job.patience, longestWaitMs: Math.min(job.patience.longestWaitMs, room.timeLeft) };
+  const download = await openDownload(asked, known, patience, (bytes) => tell({ bytes }), room.over, before);
+  // What a page says of itself says nothing of the others.
+  if (feed.next) return { ...download, etag: null, lastModified: null, total: null };
   tell({ total: download.total });
   return download;
 }
+
+/** Nothing is known of what comes. */
+const none: Known = { etag: null, last_modified: null };
 
 function areLast({ etag, lastModified, total }: Validators, feed: Feed): boolean {
   return etag === feed.etag && lastModified === feed.last_modified && total === feed.content_length;
@@ -271,25 +276,30 @@ function isAsLongAsLast({ total }: Download, feed: Feed): boolean {
 }
 
 /** Stages what came, unless it is what came last. */
-async function take(job: Job, download: Download): Promise<Outcome | null> {
-  const { client, feed, room, place } = job;
+async function take(job: Job, asked: Asking, download: Download): Promise<Outcome | null> {
+  const { client, feed, room, place, patience } = job;
   room.require(download.total ?? 0);
-  const rows = await openRows(await textOf(job, download), feed);
+  const open = (page: Asking) => ask(job, page, none, job.progress.bytes);
+  await using pages = new Pages(feed.next, asked, download, patience.pages, open);
+  const textAfter = async (link: string | null) => {
+    const page = await pages.after(link);
+    return page && await textOf(job, page);
+  };
+  const rows = await openRows(await textOf(job, download), feed, textAfter);
   await stage(client, feed, place, { ...rows, chunks: room.fill(rows.chunks) });
   if (rows.records.hash === feed.content_hash) {
     await undoFeed(client);
     return nothingNew(job, download);
   }
   room.keep();
-  const { header, hasEnd, records: { count, broken, sentinel, hash } } = rows;
+  const { header, only, hasEnd: isWhole, records: { count, broken, sentinel, hash } } = rows;
   const { etag, lastModified, total } = download;
-  const isWhole = download.hasEnd || hasEnd;
-  job.staged = { header, isWhole, count, broken, sentinel, hash, etag, lastModified, total };
+  job.staged = { header, only, isWhole, count, broken, sentinel, hash, etag, lastModified, total };
   return null;
 }
 
-async function textOf({ feed, patience }: Job, { body }: Download): Promise<Peekable> {
-  return await openText(body, feed.encoding, patience);
+async function textOf({ feed, patience }: Job, download: Download): Promise<Peekable> {
+  return await openText(download.body, feed.encoding, patience, download);
 }
 
 /** Has the tables of what is staged for this run alone, or leaves the feed to the next one. */
@@ -305,13 +315,26 @@ async function claimAll(jobs: Job[]): Promise<void> {
   while (jobs.some((job) => !job.outcome && waitsFor(job)));
 }
 
+/** Where the file's only record is no record of the table's, but has arrays, it is a document around the records. */
+async function mergeStaged({ client, run, feed, place, staged }: Job): Promise<Outcome> {
+  const only = staged?.only;
+  const around = () => wrapped("it is an object, not an array of objects", only!.arrays, feed.name, true);
+  const outcome = await merge(client, run, feed, place, staged).catch((error) => {
+    const isNoRecord = ["columns", "too_many_rejects"].includes(meaningOf(error)?.code ?? "");
+    throw only && isNoRecord ? around() : error;
+  });
+  const isIgnored = (pointer: string) => outcome.ignored_columns.includes(namesOf(pointer)[0]);
+  if (only?.isFilled && only.arrays.some(isIgnored)) throw around();
+  return outcome;
+}
+
 /** Merges what is staged, and says what became of the feed. */
 async function finish(job: Job): Promise<FeedReport> {
-  const { client, run, feed, startedAt, place, staged, retried, validators } = job;
+  const { client, run, feed, startedAt, staged, retried, validators } = job;
   if (!job.outcome) {
     job.tell({ step: "merging" });
     await attempt(job, async () => {
-      const outcome = await merge(client, run, feed, place, staged);
+      const outcome = await mergeStaged(job);
       if (staged) await remember(client, feed, staged);
       if (staged) await rememberWithheld(client, feed, outcome);
       return { ...outcome, note: retried?.note ?? null };

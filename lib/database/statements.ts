@@ -104,11 +104,12 @@ export async function vaultSecrets(client: Client, names: string[]): Promise<Rec
 /** place: the feed's number in the run, from 1. */
 export async function stage(client: Client, feed: Feed, place: number, rows: Rows): Promise<void> {
   const { header, delimiter, chunks, records } = rows;
-  const { rows: [staging] } = await client.query("select etl.stage($1, $2, $3, $4) as copy", [
+  const { rows: [staging] } = await client.query("select etl.stage($1, $2, $3, $4, $5) as copy", [
     feed.name,
     place,
     header,
     delimiter,
+    feed.quote,
   ]);
   const staged = await copyRows(client, staging.copy, chunks);
   if (staged === records.count) return;
@@ -121,7 +122,7 @@ export async function stage(client: Client, feed: Feed, place: number, rows: Row
 
 /** What is known of a body in the staging table. Not the scanner: each has memory of its own. */
 export type Staged =
-  & Pick<Rows, "header">
+  & Pick<Rows, "header" | "only">
   & {
     /** Whether its end is known to be its end: it cannot be cut short. */
     isWhole: boolean;
@@ -190,16 +191,44 @@ export async function rememberValidators(
 
 /** The ledger: a row for each feed that changed or failed. */
 export async function enter(client: Client, run: string, startedAt: Date, report: FeedReport): Promise<void> {
-  const { feed, status, bytes, read, inserted, updated, unchanged, duplicate, rejected, deleted, error } = report;
+  const {
+    feed,
+    status,
+    bytes,
+    read,
+    inserted,
+    updated,
+    unchanged,
+    duplicate,
+    rejected,
+    deleted,
+    ignored_columns,
+    error,
+  } = report;
   await client.query(
     `insert into etl.runs (
       run, feed, status, started_at, finished_at, bytes,
-      read, inserted, updated, unchanged, duplicate, rejected, deleted, error_code, error
+      read, inserted, updated, unchanged, duplicate, rejected, deleted, ignored_columns, error_code, error
     )
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
     [
       ...[run, feed, status, startedAt, new Date(), bytes],
-      ...[read, inserted, updated, unchanged, duplicate, rejected, deleted, error?.code, error?.message],
+      ...[read, inserted, updated, unchanged, duplicate, rejected, deleted, ignored_columns],
+      ...[error?.code, error?.message],
     ],
   );
+}
+
+/** A row of etl.health(), where its columns are explained; more than these are handed on as they are. */
+export interface Health {
+  feed: string;
+  verdict: string;
+  message: string;
+  hint: string | null;
+  last_change: Date | null;
+}
+
+export async function health(client: Client): Promise<Health[]> {
+  const { rows } = await client.query("select * from etl.health()");
+  return rows;
 }

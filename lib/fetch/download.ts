@@ -16,8 +16,14 @@ export interface Known {
 export interface Download extends AsyncDisposable {
   /** Nothing has changed since the validators were stored (304), and there is no body. */
   isUnchanged: boolean;
+  /** Where it came from, at the end of all redirects. */
+  url: string;
+  /** Its header Link. */
+  link: string | null;
   etag: string | null;
   lastModified: string | null;
+  /** The file in a zip archive, as the URL's fragment names it; null where it has none. */
+  member: string | null;
   /** Bytes announced by the server, null where it did not say. */
   total: number | null;
   /** Whether its end is known, by its length or the last chunk: else a body that is cut short ends like a whole one. */
@@ -29,13 +35,14 @@ export interface Download extends AsyncDisposable {
   body: AsyncGenerator<Uint8Array>;
 }
 
-/** Asks for the feed. `over` ends it. */
+/** Asks for the feed, or a page of it. `over` ends it. `before`: bytes of the pages before. */
 export async function openDownload(
   asked: Asking,
   { etag, last_modified }: Known,
   patience: Patience = patient,
   onBytes: (received: number) => void = () => {},
   over?: AbortSignal,
+  before = 0,
 ): Promise<Download> {
   // Deno 2.9 unpacks only the first member of a gzip answer, in silence; "identity" leaves the unpacking to us.
   const headers = new Headers({ "accept": "*/*", "accept-encoding": "identity", "user-agent": "tdc-etl" });
@@ -58,15 +65,18 @@ export async function openDownload(
     throw shown(asked, refusal);
   }
   const body = receive(asked, response.body, total, clock, (received) => {
-    const excess = tooBig(received, patience.bytes);
+    const excess = tooBig(before + received, patience.bytes);
     if (excess) throw excess;
-    onBytes(received);
+    onBytes(before + received);
   });
   return {
     isUnchanged,
+    url: response.url,
+    link: response.headers.get("link"),
     // What a 304 does not name is as it was.
     etag: response.headers.get("etag") ?? (isUnchanged ? etag : null),
     lastModified: strongDate(response.headers) ?? (isUnchanged ? last_modified : null),
+    member: asked.url.hash.slice(1) || null,
     total,
     hasEnd: total !== null || response.headers.get("transfer-encoding")?.toLowerCase() === "chunked",
     body,

@@ -1,4 +1,5 @@
 /** A broken record as a row that COPY takes, and why it is broken; the merge makes a reject of it. */
+import { looksLike } from "./encoding.ts";
 import { type Shape, Stop } from "./scan/scanner.ts";
 
 type Csv = Extract<Shape, { kind: "csv" }>;
@@ -25,7 +26,7 @@ export function rowOfBroken(
     : reasonInJson(stop, record);
   const cell = `${sentinel}${sqlstate}${reason}\n${raw}`;
   if (shape.kind !== "csv") return encoder.encode(quoted(cell, jsonQuote) + "\n");
-  return encoder.encode(quoted(cell, '"') + shape.delimiter.repeat(shape.columns - 1) + shape.lineEnd);
+  return encoder.encode(quoted(cell, shape.quote) + shape.delimiter.repeat(shape.columns - 1) + shape.lineEnd);
 }
 
 function reasonInCsv({ columns }: Csv, stop: Stop, record: Uint8Array, fields: number): Reason {
@@ -51,13 +52,15 @@ function reasonInJson(stop: Stop, record: Uint8Array): Reason {
 }
 
 function noText(record: Uint8Array): Reason {
-  return ["22021", record.includes(0) ? "holds a NUL byte" : "is not UTF-8"];
+  const fault = record.includes(0) ? "holds a NUL byte" : "is not UTF-8";
+  const likely = looksLike(record);
+  return ["22021", likely ? `${fault}: it looks like ${likely}, which etl.feeds.encoding must say` : fault];
 }
 
 function fieldsOf(fields: number): string {
   return fields === 1 ? "1 field" : `${fields} fields`;
 }
 
-function quoted(text: string, quote: string): string {
+export function quoted(text: string, quote: string): string {
   return quote + text.replaceAll(quote, quote + quote) + quote;
 }

@@ -1,3 +1,5 @@
+import { EtlError } from "../errors.ts";
+
 /** A stream of bytes whose beginning can be looked at before it is read. */
 export class Peekable implements AsyncIterable<Uint8Array> {
   #first: Uint8Array = new Uint8Array(0);
@@ -44,4 +46,31 @@ export function concat(pieces: Uint8Array[]): Uint8Array {
     end += piece.length;
   }
   return whole;
+}
+
+export function isVisible(byte: number): boolean {
+  return byte > 0x20 || byte < 0x09;
+}
+
+/** For a stream that reads ahead: a chunk of the body is valid only until the next. */
+export async function* copies(chunks: AsyncIterable<Uint8Array>) {
+  for await (const chunk of chunks) yield chunk.slice();
+}
+
+/** What the stream itself throws becomes this EtlError; what came from upstream stays. */
+export function named(
+  stream: AsyncIterable<Uint8Array>,
+  code: string,
+  message: string,
+  hint: string,
+  hasEnd: boolean,
+): Peekable {
+  const chunks = async function* () {
+    try {
+      yield* stream;
+    } catch (cause) {
+      throw cause instanceof EtlError ? cause : new EtlError(code, message, hint, { cause });
+    }
+  };
+  return new Peekable(chunks(), hasEnd);
 }

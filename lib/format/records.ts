@@ -4,9 +4,11 @@
  * A broken record, over which COPY would stumble and fail the whole feed, travels as a row of its own: see broken.ts. All
  * other bytes stay as they are.
  */
-import { EtlError } from "../errors.ts";
+import { asEtlError, EtlError } from "../errors.ts";
 import { hopelessRecords, longestRecord } from "../limits.ts";
-import { rowOfBroken } from "./broken.ts";
+import { askFor, looksLike } from "./encoding.ts";
+import { quoted, rowOfBroken } from "./broken.ts";
+import { Document, type Places } from "./document.ts";
 import { concat } from "./peekable.ts";
 import { Scanner, type Shape, Stop } from "./scan/scanner.ts";
 
@@ -14,21 +16,41 @@ const batchSize = 1 << 19;
 const lineFeed = 0x0a, carriageReturn = 0x0d, space = 0x20;
 const encoder = new TextEncoder();
 
+export interface Page {
+  /** Bytes before its first record. */
+  lead: number;
+  chunks: AsyncIterable<Uint8Array>;
+}
+
+/** The page that follows, by the link in the document before it, if it has one; null where none does. */
+export type PageAfter = (link: string | null) => Promise<Page | null>;
+
 export class Records {
   /** What the cell of a broken record begins with: random, so that no record can look like one. */
   readonly sentinel = crypto.randomUUID();
   broken = 0;
+  /** Those of them that are no text in UTF-8, and what the last one looks like. */
+  #noText = 0;
+  #encoding: string | null = null;
   #respelled = 0;
   /** Blank lines not passed on yet: at the end of a file they are none. */
   #blanks = 0;
   #scanner: Scanner;
   #lineEnd: Uint8Array;
+  /** What is around the elements of an array; the records and bytes before them. */
+  #document: Document | null = null;
+  #before = { records: 0, bytes: 0 };
 
   /**
-   * `lead`: bytes before the first record. `rejectLimit`: share of the records that may be broken; of the first 100,000,
-   * half may be in any case.
+   * `lead`: bytes before the first record of a CSV. `rejectLimit`: share of the records that may be broken; of the first
+   * 100,000, half may be in any case. `places`: where in a JSON document the records are.
    */
-  constructor(private readonly shape: Shape, private readonly lead = 0, private readonly rejectLimit = 0) {
+  constructor(
+    private readonly shape: Shape,
+    private readonly lead = 0,
+    private readonly rejectLimit = 0,
+    private readonly places: Places = {},
+  ) {
     this.#scanner = new Scanner(shape);
     this.#lineEnd = encoder.encode(shape.kind === "csv" ? shape.lineEnd : "\n");
   }
@@ -43,9 +65,26 @@ export class Records {
     return this.#scanner.hash;
   }
 
-  /** Passes the records on. The first chunk holds the lead. A chunk is valid until the next is asked for. */
-  async *from(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    let lead = this.lead;
+  /**
+   * Passes the records on, of this page and of those that `pageAfter` finds. A page's first chunk holds its lead. A chunk
+   * is valid until the next is asked for.
+   */
+  async *from(chunks: AsyncIterable<Uint8Array>, pageAfter?: PageAfter): AsyncGenerator<Uint8Array> {
+    yield* this.#fromPage({ chunks, lead: this.lead });
+    for (let number = 2; pageAfter; number++) {
+      try {
+        const page = await pageAfter(this.#document?.next ?? null);
+        if (!page) return;
+        yield* this.#fromPage(page);
+      } catch (error) {
+        throw asEtlError(error, `page ${number}`);
+      }
+    }
+  }
+
+  async *#fromPage({ chunks, lead }: Page): AsyncGenerator<Uint8Array> {
+    this.#document = this.shape.kind === "array" ? new Document(this.places) : null;
+    this.#blanks = 0;
     for await (const chunk of chunks) {
       this.#scanner.put(chunk);
       this.#scanner.take(lead);
@@ -53,30 +92,50 @@ export class Records {
       yield* batches(this.#take(false));
     }
     const last = this.#scanner.rest.at(-1);
-    if (last !== undefined && this.shape.kind !== "array") {
+    if (last !== undefined && !this.#document) {
       this.#scanner.add(last === carriageReturn ? this.#lineEnd.slice(-1) : this.#lineEnd);
     }
     yield* batches(this.#take(true));
-    if (this.shape.kind !== "array" || this.#scanner.arrayClosed) return;
-    throw badJson("the array is not closed: the file may be cut short");
+    this.#document?.end();
   }
 
   /** Takes from the scanner what can be taken. */
   *#take(isEnd: boolean): Generator<Uint8Array> {
     const scanner = this.#scanner;
-    while (scanner.rest.length > 0 && !scanner.arrayClosed) {
+    while (scanner.rest.length > 0) {
+      if (this.#document?.inRecords === false) {
+        yield* this.#takeAround(this.#document);
+        continue;
+      }
       const { good, stop, length } = scanner.scan();
       if (good.length > 0) yield* this.#pass(good);
+      if (stop === Stop.respelled) scanner.take(length);
+      else if (stop !== Stop.more) yield* this.#mend(stop, scanner.take(length));
+      if (scanner.arrayClosed) this.#document?.leave(scanner.taken - this.#before.bytes);
+      if (stop !== Stop.more || scanner.arrayClosed) continue;
       const isTooLong = scanner.rest.length > longestRecord;
-      if (stop !== Stop.more) yield* this.#mend(stop, scanner.take(length));
-      else if (scanner.rest.length === 0) break;
+      if (scanner.rest.length === 0) break;
       else if (this.shape.kind === "csv" && (isEnd || isTooLong)) yield* this.#blameFirstLine();
       else if (isTooLong) throw this.#tooLong();
       else break;
     }
-    if (scanner.arrayClosed && scanner.take(scanner.rest.length).some((byte) => byte > space)) {
-      throw badJson("something follows the end of the array");
+  }
+
+  /** Takes what is before or after the records of a document, or its only record. */
+  *#takeAround(document: Document): Generator<Uint8Array> {
+    this.#scanner.take(document.read(this.#scanner.rest));
+    if (document.inRecords) {
+      this.#scanner.openArray();
+      this.#before = { records: this.count, bytes: this.#scanner.taken };
     }
+    const { record } = document;
+    if (!record) return;
+    document.record = null;
+    if (!isText(record)) return yield this.#broken(Stop.notText, record);
+    this.#respelled++;
+    // Its line ends stand between tokens.
+    for (const [i, byte] of record.entries()) if (byte === lineFeed || byte === carriageReturn) record[i] = space;
+    yield concat([record, this.#lineEnd]);
   }
 
   /** Passes records on, after the blank lines before them. */
@@ -85,16 +144,20 @@ export class Records {
     yield records;
   }
 
+  get #isEmptyArray(): boolean {
+    return this.#scanner.arrayClosed && this.count === this.#before.records;
+  }
+
   /** Passes on a line that the scanner stopped at. */
   *#mend(stop: Stop, line: Uint8Array): Generator<Uint8Array> {
-    const { kind } = this.shape;
+    const { shape } = this, { kind } = shape;
     const record = kind === "array" ? line.subarray(0, -1) : withoutLineEnd(line);
-    if (stop === Stop.otherLineEnd || (stop === Stop.endOfData && kind === "csv")) {
+    if (kind === "csv" && (stop === Stop.otherLineEnd || stop === Stop.endOfData)) {
       this.#respelled++;
-      const spelled = stop === Stop.endOfData ? encoder.encode('"\\."') : record;
+      const spelled = stop === Stop.endOfData ? encoder.encode(quoted("\\.", shape.quote)) : record;
       yield* this.#pass(concat([spelled, this.#lineEnd]));
     } else if (stop === Stop.blank && kind === "csv") this.#blanks += this.#scanner.blanks;
-    else if (stop === Stop.blank && (kind === "lines" || (this.#scanner.arrayClosed && this.count === 0))) return;
+    else if (stop === Stop.blank && (kind === "lines" || this.#isEmptyArray)) return;
     else yield* this.#pass(this.#broken(stop, record));
   }
 
@@ -106,6 +169,10 @@ export class Records {
   }
 
   #broken(stop: Stop, record: Uint8Array): Uint8Array {
+    if (stop === Stop.notText) {
+      this.#noText++;
+      this.#encoding = looksLike(record);
+    }
     if (++this.broken >= hopelessRecords && this.broken > this.count * Math.max(this.rejectLimit, 0.5)) {
       throw this.#hopeless();
     }
@@ -114,8 +181,9 @@ export class Records {
 
   #hopeless(): EtlError {
     const message = `${this.broken} of its first ${this.count} records cannot be read`;
-    const hint =
-      "Check the feed's format and delimiter in etl.feeds: deno task rejects shows why, once reject_limit is 1.";
+    const hint = this.#noText > this.broken / 2
+      ? `${askFor(this.#encoding)} deno task rejects shows the records, once reject_limit is 1.`
+      : "Check the feed's format and delimiter in etl.feeds: deno task rejects shows why, once reject_limit is 1.";
     return new EtlError("unreadable", message, hint);
   }
 
@@ -128,8 +196,9 @@ export class Records {
 }
 
 function withoutLineEnd(line: Uint8Array): Uint8Array {
-  const last = line.length - 1;
-  return line.subarray(0, line[last] === lineFeed && line[last - 1] === carriageReturn ? last - 1 : last);
+  let end = line.length - 1;
+  if (line[end] === lineFeed) { while (line[end - 1] === carriageReturn) end--; }
+  return line.subarray(0, end);
 }
 
 /** Joins small pieces: each that goes to COPY costs a system call or two. */
@@ -146,6 +215,10 @@ function* batches(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
   if (size > 0) yield concat(batch);
 }
 
-export function badJson(message: string, hint = "Ask the partner for valid JSON."): EtlError {
-  return new EtlError("json", message, hint);
+function isText(bytes: Uint8Array): boolean {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes) !== null;
+  } catch {
+    return false;
+  }
 }

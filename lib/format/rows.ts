@@ -1,12 +1,16 @@
 /** A feed's bytes -> rows as COPY takes them: unpacked, in UTF-8, cut into records, otherwise untouched. */
-import { pipeline, Readable } from "node:stream";
-import { createGunzip } from "node:zlib";
 import { EtlError } from "../errors.ts";
-import { endOfHeader, readHeader } from "./csv.ts";
+import { type Dialect, hasHeader, type Header, readHeader, skipAll, skipLines } from "./csv.ts";
+import type { Document, Places } from "./document.ts";
+import { askFor } from "./encoding.ts";
+import { linesOrDocument } from "./lines.ts";
 import { notData } from "../fetch/failures.ts";
-import { longestRecord, type Patience, patient, unpackedFreely } from "../limits.ts";
-import { Peekable } from "./peekable.ts";
-import { badJson, Records } from "./records.ts";
+import { longestRecord, type Patience, patient } from "../limits.ts";
+import { copies, isVisible, named, Peekable } from "./peekable.ts";
+import { type Page, Records } from "./records.ts";
+import type { Shape } from "./scan/scanner.ts";
+import { badJson } from "./tokens.ts";
+import { unpack } from "./unpack.ts";
 
 export type Format = "csv" | "json" | "ndjson";
 
@@ -14,98 +18,153 @@ export interface Rows {
   /** The names in the CSV header, null for JSON, whose names are in each record. */
   header: string[] | null;
   delimiter: string | null;
-  /** Whether the text itself tells where it ends: packed, or an array that is closed. */
+  /**
+   * Whether it is known where the text ends, that of each page: by how it came, as it is packed, or as an array that is
+   * closed. To be asked once the chunks are read.
+   */
   hasEnd: boolean;
   /** A row for each record, without the header. */
   chunks: AsyncIterable<Uint8Array>;
   /** What has become of the records, and the hash of the text, once the chunks are read. */
   records: Pick<Records, "count" | "broken" | "sentinel" | "hash">;
+  /** The file's only record, where it may be a document around the records. */
+  only: Pick<Document, "arrays" | "isFilled"> | null;
+}
+
+/** The text of the page that follows, by the link in the document before it, if it has one; null where none does. */
+export type TextAfter = (link: string | null) => Promise<Peekable | null>;
+
+/** What etl.feeds says of a file. */
+export interface Layout extends Partial<Dialect>, Places {
+  format: Format | null;
+  reject_limit?: number;
 }
 
 /** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */
-export async function openRows(
-  text: Peekable,
-  feed: { format: Format | null; delimiter: string | null; reject_limit?: number },
-): Promise<Rows> {
-  const first = await text.peek((first) => first.length >= longestRecord || first.some(isVisible));
-  const start = first.findIndex(isVisible);
-  if (start < 0) throw new EtlError("empty", "the body is empty", "Ask the partner whether the export failed.");
-  const sign = String.fromCharCode(first[start]);
-  if (sign === "<") throw notData();
-  const format = feed.format ?? (sign === "[" ? "json" : sign === "{" ? "ndjson" : "csv");
-  if (format === "csv") return await openCsv(text, feed);
-  if (format === "json" && sign !== "[") {
-    throw badJson("it is not an array of objects", "Where it has an object a line, set etl.feeds.format to ndjson.");
-  }
-  const records = format === "json"
-    ? new Records({ kind: "array" }, start + 1, feed.reject_limit)
-    : new Records({ kind: "lines" }, 0, feed.reject_limit);
+export async function openRows(text: Peekable, feed: Layout, textAfter?: TextAfter): Promise<Rows> {
+  const start = await startOf(text, feed.skip);
+  const { format, only } = await formatOf(text, start, feed);
   const hasEnd = text.hasEnd || format === "json";
-  return { header: null, delimiter: null, hasEnd, chunks: records.from(text), records };
+  const { header, delimiter, records, leadOf } = format === "csv" ? await openCsv(text, feed) : openJson(format, feed);
+  const rows: Rows = { header, delimiter, hasEnd, chunks: records.from(text, textAfter && pageAfter), records, only };
+  return rows;
+
+  async function pageAfter(link: string | null): Promise<Page | null> {
+    const text = await textAfter!(link);
+    if (!text) return null;
+    rows.hasEnd &&= text.hasEnd || format === "json";
+    return { chunks: text, lead: await leadOf(text) };
+  }
 }
 
-async function openCsv(text: Peekable, feed: Parameters<typeof openRows>[1]): Promise<Rows> {
-  // A byte more than the line: it tells "\r\n" from "\r".
+/** What of the rows depends on the format. `leadOf`: the bytes before the first record of a further page. */
+type Reading = Pick<Rows, "header" | "delimiter"> & { records: Records; leadOf: (text: Peekable) => Promise<number> };
+
+function openJson(format: "json" | "ndjson", feed: Layout): Reading {
+  const records = new Records({ kind: format === "json" ? "array" : "lines" }, 0, feed.reject_limit, feed);
+  const leadOf = async (text: Peekable) => {
+    // A last page may have no line.
+    if (format === "json") await startOf(text);
+    return 0;
+  };
+  return { header: null, delimiter: null, records, leadOf };
+}
+
+/** Where the first byte is that can be seen, behind the lines that are to be skipped. */
+async function startOf(text: Peekable, skip = 0): Promise<number> {
+  const begin = (first: Uint8Array) => {
+    const from = skipLines(first, skip);
+    return from < 0 ? -1 : first.findIndex((byte, i) => i >= from && isVisible(byte));
+  };
+  // A byte more: it tells UTF-16.
   const first = await text.peek((first) => {
-    const end = endOfHeader(first);
-    return first.length >= longestRecord || (end >= 0 && end + 1 < first.length);
+    const start = begin(first);
+    return first.length >= longestRecord || (start >= 0 && start + 1 < first.length);
   });
-  const end = endOfHeader(first);
-  if (first.length >= longestRecord && end < 0) {
+  const start = begin(first);
+  if (start < 0) throw nothingIn(first, skip);
+  if (first[start] === "<".charCodeAt(0)) throw notData();
+  return start;
+}
+
+async function formatOf(
+  text: Peekable,
+  start: number,
+  { format, records, next, name, skip = 0, header }: Layout,
+): Promise<{ format: Format; only: Rows["only"] }> {
+  const begin = (await text.peek(() => true)).subarray(start, start + 2);
+  const sign = String.fromCharCode(begin[0]);
+  const isJson = sign === "[" || sign === "{";
+  if (begin.includes(0) && (isJson || records != null || format === "json" || format === "ndjson")) {
+    throw new EtlError("encoding", "it holds NULs", askFor(begin[0] === 0 ? "utf-16be" : "utf-16le"));
+  }
+  if ((format === "json" || records != null) && !isJson) {
+    throw badJson("it is not an array of objects", "Check etl.feeds.format and records, or ask the partner for JSON.");
+  }
+  if (records != null && format !== null && format !== "json") {
+    const message = `etl.feeds.records points into a JSON document, and etl.feeds.format says ${format}`;
+    throw new EtlError("records", message, "Set one of them to null.");
+  }
+  if (next?.startsWith("/") && records == null) {
+    const hint = "Say in etl.feeds.records where the records are; for CSV and lines of JSON, next can be link.";
+    throw new EtlError("next", "etl.feeds.next points into a document, and etl.feeds.records does not", hint);
+  }
+  if (format !== null || records != null) return { format: format ?? "json", only: null };
+  if (skip > 0 || header) return { format: "csv", only: null };
+  if (sign !== "{") return { format: isJson ? "json" : "csv", only: null };
+  const lines = await linesOrDocument(text, start, { name });
+  const mayBeDocument = lines.format === "ndjson" && lines.document && lines.document.arrays.length > 0;
+  return { format: lines.format, only: mayBeDocument ? lines.document : null };
+}
+
+function nothingIn(first: Uint8Array, skip: number): EtlError {
+  skipAll(first, skip);
+  const message = skip === 0 ? "the body is empty" : `nothing follows the ${skip} lines that are to be skipped`;
+  return new EtlError("empty", message, "Ask the partner whether the export failed.");
+}
+
+async function openCsv(text: Peekable, feed: Layout): Promise<Reading> {
+  const { skip = 0, header = null, delimiter: said = null, quote = '"', escape = null } = feed;
+  const dialect = { skip, header, delimiter: said, quote, escape: escape === quote ? null : escape };
+  const { names, lead, delimiter, lineEnd } = await headerOf(text, dialect);
+  const shape: Shape = { kind: "csv", columns: names.length, delimiter, lineEnd, quote, escape: dialect.escape };
+  const records = new Records(shape, lead, feed.reject_limit);
+  const leadOf = async (text: Peekable) => {
+    await startOf(text, skip);
+    const page = await headerOf(text, { ...dialect, delimiter });
+    // "\n" and "\r\n" may stand side by side.
+    const isAlike = (page.lineEnd === "\r") === (lineEnd === "\r");
+    if (isAlike && JSON.stringify(page.names) === JSON.stringify(names)) return page.lead;
+    const hint = "Ask the partner for pages that are alike.";
+    throw new EtlError("header", "its header line is not that of the first page", hint);
+  };
+  return { header: names, delimiter, records, leadOf };
+}
+
+async function headerOf(text: Peekable, dialect: Dialect): Promise<Header> {
+  const first = await text.peek((first) => first.length >= longestRecord || hasHeader(first, dialect));
+  if (first.length >= longestRecord && !dialect.header && !hasHeader(first, dialect)) {
     const message = `it has no line end in its first ${longestRecord >> 20} MiB`;
     throw new EtlError("header", message, "It does not look like CSV: check etl.feeds.format.");
   }
-  const header = readHeader(first, feed.delimiter);
-  const { names, ...style } = header;
-  const lead = end < 0 ? first.length : end + header.lineEnd.length;
-  const records = new Records({ kind: "csv", columns: names.length, ...style }, lead, feed.reject_limit);
-  return {
-    ...{ header: names, delimiter: header.delimiter, hasEnd: text.hasEnd },
-    ...{ chunks: records.from(text), records },
-  };
+  return readHeader(first, dialect);
 }
 
-/** The text of a body: unpacked, in UTF-8, without a byte order mark. */
+/** The text of a body: unpacked, in UTF-8, without a byte order mark. `member`: the file in it, if it is a zip archive. */
 export async function openText(
   body: AsyncIterable<Uint8Array>,
   encoding: string,
   { unpackRatio }: Pick<Patience, "unpackRatio"> = patient,
+  { hasEnd = false, member = null }: { hasEnd?: boolean; member?: string | null } = {},
 ): Promise<Peekable> {
-  return await decode(await unpack(new Peekable(body), unpackRatio), encoding);
+  return await decode(await unpack(new Peekable(body, hasEnd), unpackRatio, member), encoding);
 }
 
-async function unpack(bytes: Peekable, ratio: number): Promise<Peekable> {
-  const first = await bytes.peek((first) => first.length >= 2);
-  if (first[0] !== 0x1f || first[1] !== 0x8b) return bytes;
-  // Not DecompressionStream: it refuses a file of several gzip members, which is legal, and takes twice the time.
-  const gunzip = createGunzip({ chunkSize: 1 << 18 });
-  let packed = 0, unpacked = 0;
-  const counted = async function* () {
-    for await (const chunk of copies(bytes)) {
-      packed += chunk.length;
-      yield chunk;
-    }
-  };
-  pipeline(Readable.from(counted()), gunzip, () => {});
-  const checked = async function* () {
-    for await (const chunk of gunzip) {
-      unpacked += chunk.length;
-      if (unpacked >= unpackedFreely && unpacked > packed * ratio) throw bomb(ratio);
-      yield chunk;
-    }
-  };
-  const hint = "Try again; if it lasts, the partner's file is damaged.";
-  return named(checked(), "gzip", "its gzip data is broken or cut short", hint, true);
-}
-
-function bomb(ratio: number): EtlError {
-  const hint = "No table packs that well. Ask the partner whether the file is damaged, or meant to do harm.";
-  return new EtlError("gzip_bomb", `its gzip data unpacks to more than ${ratio} times its size`, hint);
-}
-
-async function decode(bytes: Peekable, encoding: string): Promise<Peekable> {
+async function decode(bytes: Peekable, said: string): Promise<Peekable> {
   let decoder: TextDecoderStream;
   const hint = "Correct etl.feeds.encoding.";
+  const first = await bytes.peek((first) => first.length >= 3);
+  const encoding = /^utf-?8$/i.test(said) ? markedUtf16(first) ?? said : said;
   try {
     decoder = new TextDecoderStream(encoding, { fatal: true });
   } catch (cause) {
@@ -116,34 +175,11 @@ async function decode(bytes: Peekable, encoding: string): Promise<Peekable> {
     const encoded = text.pipeThrough(new TextEncoderStream());
     return named(encoded, "encoding", `it is not ${encoding}`, hint, bytes.hasEnd);
   }
-  const first = await bytes.peek((first) => first.length >= 3);
   if (first[0] === 0xef && first[1] === 0xbb && first[2] === 0xbf) bytes.skip(3);
   return bytes;
 }
 
-/** For a stream that reads ahead: a chunk of the body is valid only until the next. */
-async function* copies(chunks: AsyncIterable<Uint8Array>) {
-  for await (const chunk of chunks) yield chunk.slice();
-}
-
-/** What the stream itself throws becomes this EtlError; what came from upstream stays. */
-function named(
-  stream: AsyncIterable<Uint8Array>,
-  code: string,
-  message: string,
-  hint: string,
-  hasEnd: boolean,
-): Peekable {
-  const chunks = async function* () {
-    try {
-      yield* stream;
-    } catch (cause) {
-      throw cause instanceof EtlError ? cause : new EtlError(code, message, hint, { cause });
-    }
-  };
-  return new Peekable(chunks(), hasEnd);
-}
-
-function isVisible(byte: number): boolean {
-  return byte > 0x20 || byte < 0x09;
+/** UTF-16, by its byte order mark. */
+function markedUtf16([first, second]: Uint8Array): string | null {
+  return first === 0xff && second === 0xfe ? "utf-16le" : first === 0xfe && second === 0xff ? "utf-16be" : null;
 }

@@ -6,7 +6,7 @@ alter table etl.rejects
   add column if not exists id uuid not null default gen_random_uuid() constraint rejects_pkey primary key,
   add column if not exists as_json boolean not null default false,
   add column if not exists since timestamptz not null default now();
-create index if not exists rejects_feed_record_number_idx on etl.rejects (feed, record_number);
+create unique index if not exists rejects_feed_record_number_idx on etl.rejects (feed, record_number, id);
 update etl.rejects r set since = u.finished_at from etl.runs u where u.run = r.first_run and u.feed = r.feed;
 comment on table etl.rejects is
   'What is wrong now. A record leaves when it loads or vanishes from its feed; while it is the same it is not written.

@@ -101,7 +101,7 @@ begin
         end
     )
   ));
-  perform etl.check_columns(feed, etl.is_empty(etl.target_of(feed)));
+  perform etl.check_columns(feed, etl.is_empty(etl.target_of(feed)), as_json => true);
 end
 $$;
 comment on function etl.map_keys(etl.feeds) is

@@ -99,8 +99,10 @@ as $$
     concat_ws(
       '. ',
       case when j.verdict = 'failing' and j.failed > j.last_well then j.error end,
-      case when j.verdict = 'late' then j.put_off end,
-      case when j.verdict in ('late', 'never ran') and j.never_loaded then 'Nothing was ever loaded' end,
+      case
+        when j.verdict = 'late' and j.put_off is not null then j.put_off
+        when j.verdict in ('late', 'never ran') and j.never_loaded then 'Nothing was ever loaded'
+      end,
       c.message,
       case when j.verdict = j.unusual then j.message end,
       case when c.schedule is null then 'No schedule: see etl.schedule()' end

@@ -47,7 +47,7 @@ begin
     select m.* into inserted, updated, unchanged, duplicate
     from etl.merge_staged(feed, target, new_records, has_limit => true) m;
     sources := array(select c.source from pg_temp.etl_columns c order by c.position);
-    ignored_columns := array(select c.source from pg_temp.etl_columns c where c.name is null order by c.position);
+    ignored_columns := etl.ignored_columns();
     if rejects_wait then
       perform etl.add_retries(feed, target, as_json);
     else

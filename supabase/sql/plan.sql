@@ -103,8 +103,9 @@ be used: when forced, when a definition has changed, while there are rejects tha
 Those alone that hold no value of a type (class 22), lack one (23502) or break a CHECK (23514) do not; but whatever a
 trigger refuses does, and what fits no partition. Nor are they once etl.approve() has permitted what the last run
 withheld. Of a feed of changes such rejects do not matter; waits: whether it has any, to be tried again. address: the
-URL with its dates, of the day that is given, else of today; null where they cannot be written. backfill: it is the file of another day than today''s, and no
-validator is used. not_yet: that there is no such file is no failure, for the feed was changed within fresh_within, or two days.
+URL with its dates, of the day that is given, else of today; null where they cannot be written. backfill: it is the
+file of another day than today''s, and no validator is used. not_yet: that there is no such file is no failure, for the
+feed was changed within fresh_within, or two days.
 Raises ETL12 where a day is given and the URL of a feed holds none.';
 
 create or replace function etl.claim_feeds(names text[])

@@ -81,11 +81,12 @@ as $$
   select jsonb_build_object('raw', 'r.raw', 'record', etl.fill(
     $sql$case when r.raw is null then jsonb_object({names}::text[], array[{cells}]::text[]) end$sql$,
     jsonb_build_object(
-      'names', quote_literal(array_agg(c.source order by c.position)),
+      'names', quote_literal(array_agg(n.name order by c.position)),
       'cells', string_agg('s.c' || c.position, ', ' order by c.position)
     )
   ))
   from pg_temp.etl_columns c
+  join etl.source_names() n on n.place = c.position
   where c.stored
 $$;
 comment on function etl.rejected_csv() is

@@ -1,6 +1,6 @@
 -- Where a feed's files hold changes, a reject is not gone because the next file lacks its record. It waits, and is
--- tried again after what is new, until it loads or a newer record of its key comes. Beside those of stage.sql there are
--- two temp tables:
+-- tried again after what is new, until it loads or a newer record of its key comes. Two temp tables more than stage.sql
+-- has:
 --   etl_retries   the rejects of earlier files, and after them those of this one
 --   etl_keys      their keys, where they can be read, by their place in etl_retries
 

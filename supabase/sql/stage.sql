@@ -8,7 +8,9 @@
 --   etl_typed     what of them is new or differs from the target, with the target's types
 --   etl_delta     the same as whole rows, with what the feed does not carry
 
-create or replace function etl.stage(feed_name text, place int, header text[], delimiter text)
+create or replace function etl.stage(
+  feed_name text, place int, header text[], delimiter text, quote text default '"'
+)
 returns text
 language plpgsql
 set search_path = ''
@@ -46,10 +48,10 @@ begin
       )
     )
   );
-  return format('copy pg_temp.%s from stdin (format csv, delimiter %L)', staging, delimiter);
+  return format('copy pg_temp.%s from stdin (format csv, delimiter %L, quote %L)', staging, delimiter, quote);
 end
 $$;
-comment on function etl.stage(text, int, text[], text) is
+comment on function etl.stage(text, int, text[], text, text) is
   'Makes the staging table of the feed at this place in the run, counted from 1, for a CSV header or (header null)
 for JSON, and returns the COPY statement that fills it. Takes no lock on the target, and so asks what the catalogs
 tell: raises what etl.target_of(), etl.check_time_zone() and etl.check_columns() raise.';
@@ -222,12 +224,13 @@ returns void
 language plpgsql
 set search_path = ''
 as $$
-declare
-  target regclass := etl.target_of(feed);
 begin
   insert into pg_temp.etl_columns (
     position, source, stored, name, attnum, type, collate_clause, base_type, has_length, kind, nulls, decimal_comma,
     refused, needs_order, lenient
+  )
+  with loadable as materialized (
+    select * from etl.loadable_columns(etl.target_of(feed))
   )
   select
     h.position, h.source,
@@ -238,13 +241,111 @@ begin
     c.kind in ('day', 'days') and feed.date_order is null, false
   from unnest(header) with ordinality as h(source, position)
   -- A name is cut to 63 bytes, as Postgres cuts that of a column.
-  left join etl.loadable_columns(target) c on c.name = (coalesce(feed.columns ->> h.source, h.source))::name;
+  left join loadable c on c.name = case
+    when coalesce(feed.columns ->> h.source, h.source)::name in (select l.name from loadable l)
+      then coalesce(feed.columns ->> h.source, h.source)::name
+    else etl.wanted_column(feed, h.source)::name
+  end;
 end
 $$;
 comment on function etl.map_columns(etl.feeds, text[]) is
-  'Fills etl_columns; name is null for a source column that the target does not have.';
+  'Fills etl_columns; name is null for a source column that the target does not have. Blanks around a name do not
+count, unless the target has a column of just that name.';
 
-create or replace function etl.check_columns(feed etl.feeds, is_empty boolean)
+create or replace function etl.wanted_column(feed etl.feeds, source text)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select coalesce(feed.columns ->> source, feed.columns ->> btrim(source, etl.blanks()), btrim(source, etl.blanks()))
+$$;
+comment on function etl.wanted_column(etl.feeds, text) is
+  'The column that a name of the feed means: by etl.feeds.columns, else the name itself, without blanks around it.';
+
+create or replace function etl.blanks()
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select e' \t\n\x0b\f\r\u0085\u00a0\u00ad\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007'
+    || e'\u2008\u2009\u200a\u200b\u200c\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff'
+$$;
+comment on function etl.blanks() is
+  'What cannot be seen around a name: the white space of Unicode, characters of no width, and the byte order mark.';
+
+create or replace function etl.source_names()
+returns table (place bigint, name text)
+language sql stable
+set search_path = ''
+as $$
+  select
+    c.position,
+    case
+      when btrim(c.source, etl.blanks()) <> '' and c.nth = 1 then c.source
+      else 'column ' || c.position || case
+        when exists (select from pg_temp.etl_columns o where o.source = 'column ' || c.position) then ' (unnamed)'
+        else ''
+      end
+    end
+  from (
+    select position, source, row_number() over (partition by source order by name is null, position) as nth
+    from pg_temp.etl_columns
+  ) c
+$$;
+comment on function etl.source_names() is
+  'The feed''s columns under distinct names: one that has no name, or that of another, is named by its place.';
+
+create or replace function etl.ignored_columns()
+returns text[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  most constant int := 100;
+  ignored text[] := array(
+    select left(n.name, 100)
+    from etl.source_names() n
+    join pg_temp.etl_columns c on c.position = n.place
+    where c.name is null
+      and (btrim(c.source, etl.blanks()) <> '' or etl.is_filled(c.position))
+    order by n.place
+  );
+begin
+  if cardinality(ignored) > most then
+    return ignored[:most] || format('… and %s more', cardinality(ignored) - most);
+  end if;
+  return ignored;
+end
+$$;
+comment on function etl.ignored_columns() is
+  'The feed''s columns that the target does not have, a hundred at most; one without a name only where it holds
+something.';
+
+create or replace function etl.is_filled(place bigint)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  is_filled boolean := true;
+begin
+  -- A key of JSON may be empty, too.
+  if exists (
+    select from pg_catalog.pg_attribute a
+    where a.attrelid = to_regclass('pg_temp.etl_staging') and a.attname = 'c' || place
+  ) then
+    execute etl.fill(
+      $sql$select exists (select from pg_temp.etl_staging s where s.{cell} is not null)$sql$,
+      jsonb_build_object('cell', 'c' || place)
+    ) into is_filled;
+  end if;
+  return is_filled;
+end
+$$;
+comment on function etl.is_filled(bigint) is
+  'Whether any record has something in the column at this place of the header.';
+
+create or replace function etl.check_columns(feed etl.feeds, is_empty boolean, as_json boolean default false)
 returns void
 language plpgsql
 set search_path = ''
@@ -252,17 +353,48 @@ as $$
 declare
   target regclass := etl.target_of(feed);
   fault text;
+  mapping jsonb;
 begin
-  select string_agg(quote_ident(twice.source), ', ') into fault
+  select string_agg(quote_ident(twice.name), ', ') into fault
   from (
-    select min(c.source) as source
-    from pg_temp.etl_columns c
-    group by c.name, case when c.name is null then c.source end
-    having count(*) > 1
+    select c.name from pg_temp.etl_columns c where c.name is not null group by c.name having count(*) > 1
   ) twice;
   if fault is not null then
     raise exception 'it names a column twice: %', fault
       using errcode = 'ETL03', hint = 'Ask the partner for distinct names, or mend etl.feeds.columns.';
+  end if;
+
+  -- What names a column but for case and blanks is a name. All else may be a value, where the file has no header line.
+  select string_agg(format('%I for %I', near.source, near.name), ', '), jsonb_object_agg(near.source, near.name)
+  into fault, mapping
+  from (
+    select distinct on (l.name) c.source, l.name
+    from pg_temp.etl_columns c
+    join etl.loadable_columns(target) l on lower(translate(l.name, etl.blanks(), ''))
+      = lower(translate(etl.wanted_column(feed, c.source), etl.blanks(), ''))
+    where c.name is null and not exists (select from pg_temp.etl_columns o where o.name = l.name)
+    order by l.name, c.position
+    limit 20
+  ) near;
+  if fault is not null then
+    raise exception 'it spells a column otherwise than its table does: %', fault
+      using errcode = 'ETL03', hint = format(
+        'If it is the same: update etl.feeds set columns = columns || %L where name = %L; if not, map it to a name '
+          'that its table does not have.', mapping, feed.name
+      );
+  end if;
+
+  if exists (select from pg_temp.etl_columns) and not exists (
+    select from pg_temp.etl_columns c where c.name is not null
+  ) then
+    raise exception 'none of its % names is a column of %', (select count(*) from pg_temp.etl_columns), feed.target
+      using errcode = 'ETL03', hint = case
+        when as_json then
+          'If its records stand deeper in it, say where in etl.feeds.records; else map its names in etl.feeds.columns.'
+        when feed.header is not null then 'Correct the names in etl.feeds.header.'
+        else 'If its first line is a record, name the columns in etl.feeds.header; if other lines stand above its '
+          || 'header, say how many in etl.feeds.skip; else map its names in etl.feeds.columns.'
+      end;
   end if;
 
   select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into fault
@@ -282,9 +414,10 @@ begin
   end if;
 end
 $$;
-comment on function etl.check_columns(etl.feeds, boolean) is
-  'Raises ETL03 where etl_columns names a column twice, or lacks the key or, where the target is empty, a NOT NULL
-column without default.';
+comment on function etl.check_columns(etl.feeds, boolean, boolean) is
+  'Raises ETL03 where etl_columns names a column of the target twice, spells one otherwise but for case or blanks, has
+none, or lacks the key or, where the target is empty, a NOT NULL column without default. as_json: they are the keys of
+JSON records.';
 
 create or replace function etl.loadable_columns(target regclass)
 returns table (

@@ -9,7 +9,11 @@ as $$
 declare
   carried text[] := etl.carried_columns();
   known text[] := state.carried_columns || state.gone_columns;
-  present text[] := array(select c.source from pg_temp.etl_columns c where c.name is null order by c.position);
+  present text[] := array(
+    select c.source from pg_temp.etl_columns c
+    where c.name is null and btrim(c.source, etl.blanks()) <> ''
+    order by c.position
+  );
 begin
   state.ignored_columns := coalesce(state.ignored_columns, present);
   state.unplaced_columns := array(select p.n from unnest(present) p(n) where p.n <> all (state.ignored_columns));

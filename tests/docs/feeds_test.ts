@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { freshDatabase } from "../support/database.ts";
 import { onLoopback } from "../support/web.ts";
+import { zipped } from "../support/zip.ts";
 
 interface Recipe {
   title: string;
@@ -23,6 +24,11 @@ const to = (name: string, value: string): Answering => (request, [file]) =>
 
 /** How a partner's server gives the files, where it does more than to hand out one a run. */
 const manners: Record<string, Answering> = {
+  "A feed of many pages": (request, files) => new Response(files[new URL(request.url).search === "?page=2" ? 1 : 0]),
+  // In windows-1252 the letters of the recipe have their numbers of Unicode.
+  "Another encoding": (_, [file]) => new Response(Uint8Array.from(file, (letter) => letter.charCodeAt(0))),
+  "A zip archive": (_, files) =>
+    new Response(zipped(["agency.txt", "stops.txt"].map((name, i) => ({ name: `gtfs/${name}`, data: files[i] })))),
   "A file behind a key": to("authorization", "Bearer a secret"),
   "A file in Supabase Storage": to("apikey", "a secret"),
   "A file a day": (request, [file]) => {

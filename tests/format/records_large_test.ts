@@ -40,13 +40,16 @@ async function tally(shape: Shape, ...pieces: [text: string, times: number][]) {
 
 const line = `1,${"x".repeat(97)}\n`;
 
-const csv: Csv = { kind: "csv", columns: 2, delimiter: ",", lineEnd: "\n" };
+const csv: Csv = { kind: "csv", columns: 2, delimiter: ",", lineEnd: "\n", quote: '"', escape: null };
 
 Deno.test("a quote that is not closed costs its line, in a file far larger than a record may be", async () => {
-  const { rows, bytes, faults } = await tally(csv, [line, 1], ['2,"x\n', 1], [line, 200_000]);
-  assert.deepEqual(faults, ["22P04has a quote that is not closed\n2,"]);
-  assert.equal(rows, 200_002);
-  assert.ok(bytes > 200_001 * line.length);
+  const cases: [Csv, string][] = [[csv, '2,"x\n'], [csv, '2, "x\n'], [{ ...csv, escape: "\\" }, '2,"\\"x\n']];
+  for (const [shape, opening] of cases) {
+    const { rows, bytes, faults } = await tally(shape, [line, 1], [opening, 1], [line, 200_000]);
+    assert.deepEqual(faults, [`22P04has a quote that is not closed\n${opening.split('"')[0]}`]);
+    assert.equal(rows, 200_002);
+    assert.ok(bytes > 200_001 * line.length);
+  }
 });
 
 Deno.test("a record longer than 8 MiB is refused, whatever makes it so", async () => {
@@ -54,8 +57,8 @@ Deno.test("a record longer than 8 MiB is refused, whatever makes it so", async (
   const files: Record<string, [Shape, string]> = {
     "a field": [csv, `${line}2,${long}`],
     "a quoted field": [csv, `${line}2,"${long}"\n`],
-    "an element": [{ kind: "array" }, `{},{"a":"${long}"}]`],
-    "an element that is not closed": [{ kind: "array" }, `{},{"a":[1${",1".repeat(longestRecord)}`],
+    "an element": [{ kind: "array" }, `[{},{"a":"${long}"}]`],
+    "an element that is not closed": [{ kind: "array" }, `[{},{"a":[1${",1".repeat(longestRecord)}`],
     "a line": [{ kind: "lines" }, `{}\n{"a":"${long}"}`],
   };
   for (const [name, [shape, text]] of Object.entries(files)) {

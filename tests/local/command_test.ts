@@ -12,7 +12,7 @@ import { serve } from "../support/web.ts";
 
 const reportKeys = ["run", "status", "dry_run", "feeds"];
 const feedKeys = ["feed", "status", "bytes", "read", "inserted", "updated", "unchanged", "duplicate", "rejected", "ms"]
-  .concat("error", "ignored_columns", "note");
+  .concat("error", "ignored_columns", "note", "deleted", "withheld");
 
 const charges = sampleFeeds()["charges.csv"].trim().split("\n").length - 1;
 

@@ -151,7 +151,7 @@ const cases: Case[] = [
     name: "CSV that is no text, or has half a line end",
     body: latin1(csv("id,kind", "1,round", "2,\xff", "3,a\0b", "4,a\rb", "5,\xc3\xa9")),
     rejects: [
-      unread(2, "22021", /^is not UTF-8$/, "2,\ufffd"),
+      unread(2, "22021", /^is not UTF-8: it looks like windows-1252, which etl\.feeds\.encoding must say$/, "2,\ufffd"),
       unread(3, "22021", /^holds a NUL byte$/, "3,a\ufffdb"),
       unread(4, "22P04", /^has half a line end within a field that is not quoted$/, "4,a\rb"),
     ],
@@ -180,7 +180,12 @@ const cases: Case[] = [
     rejects: [
       unread(2, "22032", /^is empty: there is a comma too many$/, ""),
       unread(3, "22032", /^is not valid JSON: it holds a control character/, '{"id": 2, "kind": "\x02"}'),
-      unread(4, "22021", /^is not UTF-8$/, '{"id": 3, "kind": "\ufffd"}'),
+      unread(
+        4,
+        "22021",
+        /^is not UTF-8: it looks like windows-1252, which etl\.feeds\.encoding must say$/,
+        '{"id": 3, "kind": "\ufffd"}',
+      ),
       unread(
         5,
         "22032",

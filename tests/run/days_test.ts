@@ -198,7 +198,7 @@ Deno.test("a file of before is loaded whole, is not remembered, and today's has 
   });
 });
 
-Deno.test("tomorrow's file is not asked for with today's validators", async () => {
+Deno.test("neither tomorrow's file nor one of before is asked for with today's validators", async () => {
   await using given = await dailyFeed();
   const { db, web } = given;
   const etag = '"the same for all"';
@@ -212,6 +212,11 @@ Deno.test("tomorrow's file is not asked for with today's validators", async () =
   web.files[path] = answer("id,name\n1,a\n");
   await db.loadOne("things");
   assert.equal((await db.loadOne("things")).status, "unchanged");
+  const before = await db.query("select * from etl.feed_state");
+  web.files["/2021-03-01.csv"] = answer("id,name\n1,a\n");
+  assert.equal((await db.loadOne("things", { day, dryRun: true })).read, 1);
+  assert.deepEqual(await db.query("select * from etl.feed_state"), before);
+  assert.deepEqual(asked, [null, etag, null]);
   // The clock cannot be put forward, but the function that reads it can.
   await db.query(`
     alter function etl.address(etl.feeds, date) rename to address_of;
@@ -220,7 +225,7 @@ Deno.test("tomorrow's file is not asked for with today's validators", async () =
   const [{ later }] = await db.query("select etl.address(f) as later from etl.feeds f where name = 'things'");
   web.files[new URL(later).pathname] = answer("id,name\n2,b\n");
   assert.equal((await db.loadOne("things")).inserted, 1);
-  assert.deepEqual(asked, [null, etag, null]);
+  assert.deepEqual(asked, [null, etag, null, null]);
 });
 
 Deno.test("a day is for feeds whose URL holds one, and is a day", async () => {

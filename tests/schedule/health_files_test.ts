@@ -648,7 +648,7 @@ tryEach("etl.health(): a feed stands still", { fresh_within: "1 day" }, [
       await db.loadOne("rides");
     },
     "failing",
-    [/^Cannot load rides: \S+ answered 404 Not Found\. $/],
+    [/^Cannot load rides: \S+ answered 404\. $/],
   ],
   [
     "it has drifted and shrunk as well",

@@ -17,15 +17,20 @@
  *     opening     ..1....1.....   quotes & quoted
  *     may open    1.1....1..11.   (separators | closing) << 1, and the first byte: no opening quote is elsewhere
  *
+ * A record with a bad byte, as a quote elsewhere, is read again by the byte: readRecord() tells what is wrong, if anything.
+ *
  * Both scans begin at the start of a record and stop at the first one that needs attention, or (`more`) where the bytes
  * end within one: then they want that record again, and more bytes.
  */
 
 /** Why a scan stopped. */
 export const more = 0, blank = 1, otherLineEnd = 2, wrongFields = 3, strayQuote = 4, textAfterQuote = 5;
-export const strayLineEnd = 6, notText = 7, endOfData = 8, badControl = 9, tooDeep = 10;
+export const strayLineEnd = 6, notText = 7, endOfData = 8, badControl = 9, tooDeep = 10, respelled = 11;
 
-/** The record at which it stopped; all before it is in order. `recordEnd` is behind its line end. */
+/**
+ * The record at which it stopped; all before it is in order. `recordEnd` is behind its line end. Where it was `respelled`
+ * it begins at `recordEnd`, and the scan goes on from there.
+ */
 export let recordStart: usize = 0;
 export let recordEnd: usize = 0;
 /** How many fields that record has; how many blank lines there are, where it is the first of several. */
@@ -53,21 +58,39 @@ let delimiter: u32 = comma;
 let columns: u32 = 1;
 let newline: u32 = lineFeed;
 let isTwoBytes: bool = false;
+const none: u32 = 256;
+let enclosure: u32 = quote;
+/** What stands before a quote within quotes in place of another quote; no byte where nothing does. */
+let escape: u32 = none;
+/** Where the record ends that has just been respelled. */
+let respelledEnd: usize = 0;
 
-/** How the CSV is written: its lines end with `lastByte`, and with "\r" before it where `twoBytes`. */
-export function describe(fieldDelimiter: u32, columnCount: u32, lastByte: u32, twoBytes: bool): void {
+/** How the CSV is written: its lines end with `lastByte`, and with "\r" before it where `twoBytes`; an escape of 0 is none. */
+export function describe(
+  fieldDelimiter: u32,
+  columnCount: u32,
+  lastByte: u32,
+  twoBytes: bool,
+  fieldQuote: u32,
+  quoteEscape: u32,
+): void {
   delimiter = fieldDelimiter;
   columns = columnCount;
   newline = lastByte;
   isTwoBytes = twoBytes;
+  enclosure = fieldQuote;
+  escape = quoteEscape === 0 ? none : quoteEscape;
 }
 
 export function scanCsv(from: usize, end: usize): u32 {
   const other = newline === lineFeed ? carriageReturn : lineFeed;
+  const hasEscape = escape !== none;
   // What each block hands to the next: is it within quotes? Was the last byte a closing quote, an "\r", a place before
   // which a field begins?
   let inside: u64 = 0, afterClosing: u64 = 0, afterReturn: u64 = 0, atField: u64 = 1;
   let suspect = false;
+  const escapesFrom = respelledEnd;
+  respelledEnd = 0;
   recordStart = from;
   fields = 1;
   memory.fill(end, <u8> space, 64);
@@ -75,23 +98,28 @@ export function scanCsv(from: usize, end: usize): u32 {
     const a = v128.load(block), b = v128.load(block, 16), c = v128.load(block, 32), d = v128.load(block, 48);
     const odd = mayBeNoText(a, b, c, d);
     suspect = suspect || odd;
-    const quotes = find(a, b, c, d, quote), others = find(a, b, c, d, other);
+    const quotes = find(a, b, c, d, enclosure), others = find(a, b, c, d, other);
     let delimiters = find(a, b, c, d, delimiter), newlines = find(a, b, c, d, newline);
-    let badOpening: u64 = 0, badClosing: u64 = 0, bad: u64 = 0, closing: u64 = 0;
+    let bad: u64 = 0, closing: u64 = 0;
     if ((quotes | others | inside | afterClosing | afterReturn) !== 0) {
       const quoted = parity(quotes) ^ inside;
       delimiters &= ~quoted;
       newlines &= ~quoted;
       closing = quotes & ~quoted;
       const returns = others & ~quoted;
-      badOpening = quotes & quoted & ~((delimiters | newlines | closing) << 1 | atField);
-      badClosing = (closing << 1 | afterClosing) & ~(delimiters | newlines | quotes | returns);
-      bad = badOpening | badClosing | (newline === lineFeed ? (returns << 1 | afterReturn) & ~newlines : returns);
-      if (end - block < 64) bad &= (1 << (end - block)) - 1;
+      bad = quotes & quoted & ~((delimiters | newlines | closing) << 1 | atField);
+      bad |= (closing << 1 | afterClosing) & ~(delimiters | newlines | quotes | returns);
+      bad |= newline === lineFeed ? (returns << 1 | afterReturn) & ~newlines : returns;
       inside = 0 - (quoted >> 63);
       afterClosing = closing >> 63;
       afterReturn = newline === lineFeed ? returns >> 63 : 0;
     }
+    // With an escape a closing quote may be none: each such record is read by the byte.
+    if (hasEscape && block + 64 > escapesFrom) {
+      const escapes = find(a, b, c, d, escape);
+      bad |= block < escapesFrom ? escapes & ((<u64> -1) << (escapesFrom - block)) : escapes;
+    }
+    if (end - block < 64) bad &= (1 << (end - block)) - 1;
     atField = (delimiters | newlines | closing) >> 63;
 
     for (; newlines !== 0; newlines &= newlines - 1) {
@@ -103,10 +131,7 @@ export function scanCsv(from: usize, end: usize): u32 {
       if (fault !== more) return fault;
       suspect = odd;
     }
-    if (bad !== 0) {
-      const first = bad & (0 - bad);
-      return faultOfLine(first & badOpening ? strayQuote : first & badClosing ? textAfterQuote : strayLineEnd, end);
-    }
+    if (bad !== 0) return readRecord(end);
     fields += <u32> popcnt(delimiters);
   }
   return more;
@@ -117,7 +142,9 @@ function endLine(at: usize, suspect: bool, end: usize): u32 {
   const twoBytes = newline === lineFeed && at > recordStart && load<u8>(at - 1) === carriageReturn;
   const length = at - recordStart - <usize> twoBytes;
   if (length === 0) return skipBlanks(end);
-  if (fields !== columns) return wrongFields;
+  if (fields !== columns) {
+    return fields === columns + 1 && load<u8>(recordStart + length - 1) === delimiter ? readRecord(end) : wrongFields;
+  }
   if (suspect && !isText(recordStart, at)) return notText;
   if (length === 2 && load<u16>(recordStart) === endMark) return endOfData;
   if (twoBytes !== isTwoBytes) return otherLineEnd;
@@ -131,11 +158,105 @@ function endLine(at: usize, suspect: bool, end: usize): u32 {
 function skipBlanks(end: usize): u32 {
   for (blanks = 1;; blanks++) {
     let at = recordEnd;
-    if (newline === lineFeed && at < end && load<u8>(at) === carriageReturn) at++;
+    while (newline === lineFeed && at < end && load<u8>(at) === carriageReturn) at++;
     if (at >= end || load<u8>(at) !== newline) break;
     recordEnd = at + 1;
   }
   return blank;
+}
+
+/**
+ * Reads a record by the byte that is not spelled as COPY takes it. Where its meaning is plain, it is `respelled` in place:
+ * without blanks between a quote and a delimiter, a second "\r" before its line end, or an empty field too many at its end,
+ * and with its quotes doubled. Tells what is wrong with it otherwise.
+ */
+function readRecord(end: usize): u32 {
+  const fault = readFields(end, false);
+  if (fault === strayQuote || fault === textAfterQuote || fault === strayLineEnd) return faultOfLine(fault, end);
+  if (fault !== respelled) return fault;
+  const recordLimit = recordEnd;
+  readFields(end, true);
+  const length = written - recordStart;
+  memory.copy(recordLimit - length, recordStart, length);
+  recordEnd = recordLimit - length;
+  respelledEnd = recordLimit;
+  return respelled;
+}
+
+/** Where the next byte goes that readFields writes: never beyond the one that it reads. */
+let written: usize = 0;
+
+function write(byte: u32, isWriting: bool): void {
+  if (isWriting) store<u8>(written, <u8> byte);
+  written++;
+}
+
+function readFields(end: usize, isWriting: bool): u32 {
+  let at = recordStart;
+  written = recordStart;
+  fields = 1;
+  for (;;) {
+    const start = at;
+    at = afterBlanks(at, end);
+    const isQuoted = at < end && load<u8>(at) === enclosure;
+    if (isQuoted) {
+      write(enclosure, isWriting);
+      for (at++;;) {
+        if (at + 1 >= end) return more;
+        const byte: u32 = load<u8>(at++), next: u32 = load<u8>(at);
+        if (byte === enclosure && next !== enclosure) break;
+        const isPair = byte === enclosure || (byte === escape && (next === enclosure || next === escape));
+        // An escape before a quote is a quote, too; one before another escape is none.
+        if (isPair) at++;
+        if (isPair && next === enclosure) write(enclosure, isWriting);
+        write(isPair ? next : byte, isWriting);
+      }
+      write(enclosure, isWriting);
+      at = afterBlanks(at, end);
+    } else {
+      for (at = start; at < end; at++) {
+        const byte: u32 = load<u8>(at);
+        if (byte === delimiter || byte === lineFeed || byte === carriageReturn) break;
+        if (byte === enclosure) return strayQuote;
+        write(byte, isWriting);
+      }
+    }
+    let lineEnd = at;
+    while (newline === lineFeed && lineEnd < end && load<u8>(lineEnd) === carriageReturn) lineEnd++;
+    if (lineEnd >= end) return more;
+    const byte: u32 = load<u8>(at), last: u32 = load<u8>(lineEnd);
+    if (byte === delimiter) {
+      write(delimiter, isWriting);
+      at++;
+      fields++;
+      continue;
+    }
+    if (last !== newline) {
+      return lineEnd > at && last === enclosure
+        ? strayQuote
+        : byte === carriageReturn || byte === lineFeed
+        ? strayLineEnd
+        : textAfterQuote;
+    }
+    recordEnd = lineEnd + 1;
+    if (at === recordStart) return skipBlanks(end);
+    if (fields === columns + 1 && at === start && at > recordStart + 1) {
+      fields--;
+      written--;
+    }
+    if (isWriting && isTwoBytes && lineEnd > at) write(carriageReturn, true);
+    write(newline, isWriting);
+    return fields !== columns ? wrongFields : isText(recordStart, at) ? respelled : notText;
+  }
+}
+
+/** A tab or a blank that separates fields is none. */
+function afterBlanks(at: usize, end: usize): usize {
+  for (; at < end; at++) {
+    const byte: u32 = load<u8>(at);
+    if ((byte !== space && byte !== tab) || byte === delimiter) break;
+  }
+  return at;
 }
 
 /** Where quotes are wrong nobody knows how far the record goes: the fault is laid on its first line alone. */

@@ -3,7 +3,7 @@ import { binary } from "./binary.ts";
 
 /** How the records of a feed are written. */
 export type Shape =
-  | { kind: "csv"; columns: number; delimiter: string; lineEnd: string }
+  | { kind: "csv"; columns: number; delimiter: string; lineEnd: string; quote: string; escape: string | null }
   /** "array": what follows the opening bracket of a JSON array. */
   | { kind: "array" | "lines" };
 
@@ -20,12 +20,21 @@ export enum Stop {
   endOfData,
   badControl,
   tooDeep,
+  /** It begins behind `length` bytes, and the scan goes on there. */
+  respelled,
 }
 
 interface Exports {
   memory: WebAssembly.Memory;
   base(): number;
-  describe(delimiter: number, columns: number, lastByte: number, twoBytes: boolean): void;
+  describe(
+    delimiter: number,
+    columns: number,
+    lastByte: number,
+    twoBytes: boolean,
+    quote: number,
+    escape: number,
+  ): void;
   scanCsv(from: number, end: number): Stop;
   scanJson(from: number, end: number, inArray: boolean): Stop;
   recordStart: { value: number };
@@ -45,6 +54,8 @@ const module = new WebAssembly.Module(Uint8Array.from(atob(binary), (character) 
 export class Bytes {
   protected readonly wasm = new WebAssembly.Instance(module).exports as unknown as Exports;
   #bytes = new Uint8Array(this.wasm.memory.buffer);
+  /** Bytes taken off so far. */
+  taken = 0;
   protected from = 0;
   protected to = 0;
 
@@ -79,6 +90,7 @@ export class Bytes {
 
   /** Takes the first bytes off. */
   take(length: number): Uint8Array {
+    this.taken += length;
     this.from += length;
     return this.#bytes.subarray(this.from - length, this.from);
   }
@@ -99,8 +111,15 @@ export class Scanner extends Bytes {
   constructor(private readonly shape: Shape) {
     super();
     if (shape.kind !== "csv") return;
-    const { delimiter, columns, lineEnd } = shape;
-    this.wasm.describe(delimiter.charCodeAt(0), columns, lineEnd.charCodeAt(lineEnd.length - 1), lineEnd.length > 1);
+    const { delimiter, columns, lineEnd, quote, escape } = shape;
+    this.wasm.describe(
+      delimiter.charCodeAt(0),
+      columns,
+      lineEnd.charCodeAt(lineEnd.length - 1),
+      lineEnd.length > 1,
+      quote.charCodeAt(0),
+      escape?.charCodeAt(0) ?? 0,
+    );
   }
 
   /** Records in order so far. */
@@ -119,6 +138,11 @@ export class Scanner extends Bytes {
 
   get arrayClosed(): boolean {
     return this.wasm.arrayClosed.value !== 0;
+  }
+
+  /** What follows are the elements of an array. */
+  openArray(): void {
+    this.wasm.arrayClosed.value = 0;
   }
 
   /** Takes the records off that are in order; tells why it stopped, and how long the record is at which it did. */

@@ -1,0 +1,792 @@
+/** A new feed in one command: what is found in a file, that nothing is written meanwhile, and that it loads as printed. */
+import assert from "node:assert/strict";
+import { look } from "../../lib/local/feed/look.ts";
+import { linesOf } from "../../lib/local/feed/layout.ts";
+import { readOptions } from "../../lib/local/feed/options.ts";
+import { migration } from "../../lib/local/feed/write.ts";
+import { migrate } from "../../lib/local/migrate.ts";
+import { type Result, run } from "../support/command.ts";
+import { type Database, freshDatabase } from "../support/database.ts";
+import { temporary } from "../support/directories.ts";
+import { sampleGtfsFeed } from "../support/packages.ts";
+import { document } from "../support/project.ts";
+import { sampleDatabase, sampleFiles } from "../support/samples.ts";
+import { snapshot } from "../support/snapshot.ts";
+import { serve } from "../support/web.ts";
+import { zipped } from "../support/zip.ts";
+
+type Body = string | Uint8Array<ArrayBuffer>;
+
+/** What the command prints for a file of this name. */
+async function printed(db: Database, file: string, body: Body, ...options: string[]): Promise<string> {
+  await using web = serve({ [`/${file}`]: body });
+  return migration(await look(db.url, readOptions([`${web.url}/${file}`, ...options])));
+}
+
+/** The lines of the table, or of the values of etl.feeds, without name, url and target. */
+function tableOf(sql: string): string[] {
+  return linesBetween(sql, /^create table .*\($/m, ");");
+}
+
+function feedOf(sql: string): string[] {
+  return linesBetween(sql, /^values \($/m, ")").slice(3);
+}
+
+function linesBetween(sql: string, start: RegExp, end: string): string[] {
+  const lines = sql.slice(sql.search(start)).split("\n").slice(1);
+  return lines.slice(0, lines.indexOf(end)).map((line) => line.trim());
+}
+
+/** A CSV of one column v beside its key. */
+function column(values: string[], name = "v"): string {
+  const quoted = values.map((value) => `"${value.replaceAll('"', '""')}"`);
+  return [`id,${name}`, ...quoted.map((value, i) => `${i + 1},${value === '""' ? "" : value}`), ""].join("\n");
+}
+
+/** Applies what was printed and loads it, from the file's own address at that time. */
+async function assertLoads(db: Database, name: string, sql: string, body: Body, bad = 0): Promise<void> {
+  await using web = serve({ "/file": body });
+  await db.query(sql);
+  await db.query("update etl.feeds set url = $1, reject_limit = 0.5 where name = $2", [`${web.url}/file`, name]);
+  const { status, read, inserted, rejected, error } = await db.loadOne(name);
+  assert.deepEqual([status, inserted, rejected, error], ["changed", read - bad, bad, null], name);
+}
+
+const types: [values: string[], type: string][] = [
+  [["true", "f", "Yes", "no"], "boolean"],
+  [["0", "1"], "integer"],
+  [["t", "0"], "text"],
+  [["-7", "0", "2147483647"], "integer"],
+  [[" 7", "8 "], "integer"],
+  [["1", "2147483648"], "bigint"],
+  [["-9223372036854775808"], "bigint"],
+  [["9223372036854775808", "1"], "text"],
+  [["01234", "12345"], "text"],
+  [["+1", "2"], "text"],
+  [["1", "-2.50", ".5", "3."], "numeric"],
+  [["7.0", "8.0"], "numeric"],
+  [["1.5", "007.5"], "text"],
+  [["1,5", "2.5"], "text"],
+  [["1,234", "5,678"], "text"],
+  [["$5", "$6"], "text"],
+  [["1e5", "2"], "text"],
+  [["1.5e5", "2"], "double precision"],
+  [["1E-5", "0.25"], "double precision"],
+  [["2021-07-01", "2021/7/2", "3 Jul 2021"], "date"],
+  [["2021-02-30"], "text"],
+  [["2021-07-01", "now"], "text"],
+  [["2021-07-01", "2021-07-02 10:00"], "timestamptz"],
+  [["2021-07-01T10:00:00.5Z", "20210701T100000Z", "Thu, 01 Jul 2021 12:00:00 GMT"], "timestamptz"],
+  [["2021-07-01T25:00:00Z"], "text"],
+  [["10:30:00", "25:10:00"], "text"],
+  [["20210701", "20210702"], "integer"],
+  [["May 2021 was warm"], "text"],
+  [["1.2.3", "1.2.10"], "text"],
+  [["3f2504e0-4f89-41d3-9a0c-0305e82c3301", "3F2504E0-4F89-41D3-9A0C-0305E82C3302"], "uuid"],
+  [["3f2504e0-4f89-41d3-9a0c-0305e82c330"], "text"],
+  [['{"a": 1}', "[1, 2]"], "jsonb"],
+  [['{"a": 1}', "{a}"], "text"],
+  [["", ""], "text"],
+];
+
+Deno.test("a column has the type that takes all its values, and loads as that", async (t) => {
+  await using db = await freshDatabase();
+  for (const [i, [values, type]] of types.entries()) {
+    await t.step(`${values.join(" and ")}: ${type}`, async () => {
+      const [name, body] = [`f${i}`.replace(/\d/g, (digit) => "abcdefghij"[+digit]), column(values)];
+      const sql = await printed(db, `${name}.csv`, body);
+      const [, line] = tableOf(sql);
+      assert.equal(/^v (.*?)(?: not null|,| --|$)/.exec(line)![1], type, line);
+      await assertLoads(db, name, sql, body);
+    });
+  }
+});
+
+interface Case {
+  title: string;
+  file: Body;
+  options?: string[];
+  /** Lines of the table that are there, from the first to the last where there are as many. */
+  table?: string[];
+  feed?: string[];
+  /** Records that do not load. */
+  rejected?: number;
+}
+
+const cases: Case[] = [
+  {
+    title: "a column that lacks a value in one record, and one that has none",
+    file: "id,note,never\n1,a,\n2,,\n",
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "note text, -- empty in 1 of 2",
+      "never text -- empty in every record, so that its type cannot be known",
+    ],
+    feed: [],
+  },
+  {
+    title: "eight digits are a day where the name says so",
+    file: "id,start_date,code\n1,20210701,20210701\n2,20210801,20210801\n",
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "start_date date not null, -- eight digits, and each of them a day",
+      "code integer not null",
+    ],
+  },
+  {
+    title: "eight digits that are no day",
+    file: "id,start_date\n1,20210701\n2,20211301\n",
+    table: ["id integer primary key, -- unique in 2 records", "start_date integer not null"],
+  },
+  {
+    title: "why digits stay text",
+    file: "id,zip\n1,01234\n2,11101\n3,\n",
+    table: [
+      "id integer primary key, -- unique in 3 records",
+      "zip text -- empty in 1 of 3; digits behind a zero or a plus, or too many for a number: 1",
+    ],
+  },
+  {
+    title: "days that make sense with the day first alone",
+    file: "id,paid_on\n1,03/04/2021\n2,31/12/2021\n",
+    table: ["id integer primary key, -- unique in 2 records", "paid_on date not null"],
+    feed: ["'dmy' -- the days in paid_on: 1 of 2 make sense in no other order"],
+  },
+  {
+    title: "another column's days are of the same order",
+    file: "id,paid_on,settled_at\n1,03/04/2021,04/13/2021 14:05\n2,05/06/2021,05/06/2021 9:00 PM\n",
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "paid_on date not null,",
+      "settled_at timestamptz not null",
+    ],
+    feed: ["'mdy' -- the days in paid_on, settled_at: 1 of 4 make sense in no other order"],
+  },
+  {
+    title: "days of two digits for the year",
+    file: "id,paid_on\n1,21.04.03\n2,99.12.31\n",
+    table: ["id integer primary key, -- unique in 2 records", "paid_on date not null"],
+    feed: ["'ymd' -- the days in paid_on: 1 of 2 make sense in no other order"],
+  },
+  {
+    title: "days of two meanings: nobody guesses",
+    file: "id,paid_on\n1,03/04/2021\n2,05/06/2021\n",
+    table: ["id integer primary key, -- unique in 2 records", "paid_on date not null"],
+    feed: ["-- date_order must be said; the days in paid_on, 2, make sense as dmy and as mdy"],
+  },
+  {
+    title: "days of two meanings, of which one is said",
+    file: "id,paid_on\n1,03/04/2021\n2,05/06/2021\n",
+    options: ["--date-order", "dmy"],
+    table: ["id integer primary key, -- unique in 2 records", "paid_on date not null"],
+    feed: ["'dmy' -- the days in paid_on: 0 of 2 make sense in no other order"],
+  },
+  {
+    title: "two columns with days in different orders",
+    file: "id,a,b\n1,31/12/2021,12/31/2021\n2,01/02/2021,01/02/2021\n",
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "a date not null,",
+      "b text not null -- days, all mdy, where others are dmy",
+    ],
+    feed: ["'dmy' -- the days in a: 1 of 2 make sense in no other order"],
+  },
+  {
+    title: "days in both orders within a column",
+    file: "id,a\n1,31/12/2021\n2,12/31/2021\n",
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "a text not null -- days, in no one order, and so no dates",
+    ],
+    feed: [],
+  },
+  {
+    title: "words for null among numbers and days, and what they make of a text",
+    file: "id,fare,day,note\n1,N/A,2021-07-01,N/A\n2,12.50,-,x\n3,7,2021-07-03,none\n",
+    table: [
+      "id integer primary key, -- unique in 3 records",
+      "fare numeric, -- empty in 1 of 3",
+      "day date, -- empty in 1 of 3",
+      "note text -- empty in 1 of 3",
+    ],
+    feed: ["array['N/A', '-'] -- N/A in 1, - in 1 cells of columns whose other values are of one type"],
+  },
+  {
+    title: "words among texts, and among words for true and false, mean themselves",
+    file: "id,note,ok\n1,N/A,yes\n2,x,unknown\n",
+    table: ["id integer primary key, -- unique in 2 records", "note text not null,", "ok text not null"],
+    feed: [],
+  },
+  {
+    title: "a word for null that is said",
+    file: "id,fare\n1,tbd\n2,7\n",
+    options: ["--nulls", "tbd,n.n."],
+    table: ["id integer primary key, -- unique in 2 records", "fare integer -- empty in 1 of 2"],
+    feed: ["array['tbd', 'n.n.']"],
+  },
+  {
+    title: "a decimal comma",
+    file: "id;amount;share;count\n1;1.234,50;0,5;1\n2;-3,25;12;1.234\n",
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "amount numeric not null,",
+      "share numeric not null,",
+      "count numeric not null",
+    ],
+    feed: ["';', -- splits the lines into 4 fields", "true -- so are 3 numbers written"],
+  },
+  {
+    title: "no decimal comma where a number has a point",
+    file: "id;amount;lat\n1;12,5;40.71\n2;3,25;40.72\n",
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "amount text not null, -- numbers with a comma, for thousands or for the fraction",
+      "lat numeric not null",
+    ],
+    feed: ["';' -- splits the lines into 3 fields"],
+  },
+  {
+    title: "a decimal comma that is said reads 1,234 as well",
+    file: "id;amount\n1;1,234\n2;5,678\n",
+    options: ["--decimal-comma"],
+    table: ["id integer primary key, -- unique in 2 records", "amount numeric not null"],
+    feed: ["true,", "';' -- splits the lines into 2 fields"],
+  },
+  {
+    title: "the key is id before another that is unique, and what is named for the feed before others",
+    file: "code,f_id,other_id\nx,1,7\ny,2,8\n",
+    table: ["code text not null,", "f_id integer primary key, -- unique in 2 records", "other_id integer not null"],
+  },
+  {
+    title: "the key is no number with a fraction, no truth, and nothing that is missing",
+    file: "price,ok,opt_id,name\n1.5,true,,b\n2.5,false,7,a\n",
+    table: [
+      "price numeric not null,",
+      "ok boolean not null,",
+      "opt_id integer, -- empty in 1 of 2",
+      "name text primary key -- unique in 2 records",
+    ],
+  },
+  {
+    title: "a key of two columns: what counts up before what is merely not there twice",
+    file: "trip_id,at_stop,stop_sequence\na,x,1\na,y,2\nb,x,1\nb,y,2\n",
+    table: [
+      "trip_id text, -- 4 of 4 are not in public.trips, and so no foreign key",
+      "at_stop text not null,",
+      "stop_sequence integer,",
+      "primary key (trip_id, stop_sequence) -- unique in 4 records; no column is by itself",
+    ],
+  },
+  {
+    title: "no key",
+    file: "a,b\nx,1\nx,1\n",
+    table: [
+      "a text not null,",
+      "b integer not null",
+      "-- primary key (…): what a row is known by must stand here. No column, and no two, are unique in 2 records; a has the most values, 1",
+    ],
+  },
+  {
+    title: "names as SQL has them",
+    file: 'ID,Amount €,driverID,TLC Number,order,2021,"a ""b""",Größe,%,xmin,amount\n1,2,3,4,5,6,7,8,9,10,11\n',
+    table: [
+      "id integer primary key, -- unique in 1 record",
+      "amount integer not null,",
+      "driver_id integer not null, -- 1 of 1 is not in public.drivers, and so no foreign key",
+      "tlc_number integer not null,",
+      '"order" integer not null,',
+      "_2021 integer not null,",
+      "a_b integer not null,",
+      "grosse integer not null,",
+      "column_9 integer not null,",
+      "xmin_2 integer not null,",
+      "amount_2 integer not null",
+    ],
+    feed: [
+      // Objects of JavaScript have names of digits first.
+      `E'{"2021":"_2021","ID":"id","Amount €":"amount","driverID":"driver_id","TLC Number":"tlc_number",` +
+      `"a \\\\"b\\\\"":"a_b","Größe":"grosse","%":"column_9","xmin":"xmin_2","amount":"amount_2"}'`,
+    ],
+  },
+  {
+    title: "JSON: digits in quotes are codes, an object is jsonb, a number is one however it is written",
+    file:
+      '[{"id": 1, "zip": "11101", "at": "2021-07-01T10:00:00Z", "n": 1e5, "o": {"a": [1]}, "ok": true, "x": null},' +
+      '{"id": 2, "zip": "11102", "at": "2021-07-02T10:00:00Z", "n": 2, "o": "none", "ok": false, "late": 7}]',
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "zip text not null, -- digits in quotes: 2",
+      "at timestamptz not null,",
+      "n double precision not null,",
+      "o jsonb not null,",
+      "ok boolean not null,",
+      "x text, -- empty in every record, so that its type cannot be known",
+      "late integer -- empty in 1 of 2",
+    ],
+    feed: [],
+  },
+  {
+    title: "id comes first",
+    file: "code,id\nx,1\ny,2\n",
+    table: ["code text not null,", "id integer primary key -- unique in 2 records"],
+  },
+  {
+    title: "JSON: records within a document, of several arrays in it the first",
+    file: '{"page": {"size": 2}, "data": {"trips": [{"id": 1}, {"id": 2}]}, "errors": [{"code": 7}], "none": []}',
+    table: ["id integer primary key -- unique in 2 records"],
+    feed: ["'/data/trips' -- where the document has objects, or /errors"],
+  },
+  {
+    title: "JSON: records within a document of several lines, as said",
+    file: '{\n  "a": [{"x": 1}],\n  "b": [\n    {"id": 1, "n": [{"y": 1}]}\n  ]\n}\n',
+    options: ["--records", "/b"],
+    table: ["id integer primary key, -- unique in 1 record", "n jsonb not null"],
+    feed: ["'/b'"],
+  },
+  {
+    title: "JSON: one object is one record",
+    file: '{\n  "id": 1,\n  "name": "x"\n}\n',
+    table: ["id integer primary key, -- unique in 1 record", "name text not null"],
+    feed: ["'' -- the document is one object, and so one record"],
+  },
+  {
+    title: "JSON: an object a line, with arrays in it",
+    file: '{"id": 1, "n": [{"y": 1}]}\n{"id": 2, "n": []}\n',
+    table: ["id integer primary key, -- unique in 2 records", "n jsonb not null"],
+    feed: [],
+  },
+  {
+    title: "a delimiter of its own",
+    file: "id|a\n1|x\n2|y\n",
+    table: ["id integer primary key, -- unique in 2 records", "a text not null"],
+    feed: ["'|' -- splits the lines into 2 fields"],
+  },
+  {
+    title: "windows-1252",
+    file: Uint8Array.from("id,name\n1,Jos\xe9\n2,Ana\n", (character) => character.charCodeAt(0)),
+    table: ["id integer primary key, -- unique in 2 records", "name text not null"],
+    feed: ["'windows-1252' -- the file is not UTF-8, and looks like this"],
+  },
+  {
+    title: "windows-1252, told by a record that is not at the start",
+    file: Uint8Array.from(
+      ["id,name", ...Array.from({ length: 90_000 }, (_, i) => `${i},Ana Ruiz`), "90000,Jos\xe9", ""].join("\n"),
+      (character) => character.charCodeAt(0),
+    ),
+    table: ["id integer primary key, -- unique in 90,001 records", "name text not null"],
+    feed: ["'windows-1252' -- not UTF-8, and looks like this: 1 record"],
+  },
+  {
+    title: "damage that no encoding explains",
+    file: Uint8Array.from("id,name\n1,\xe9\xe8\xe7\xe0\n2,Ana\n", (character) => character.charCodeAt(0)),
+    table: ["id integer primary key, -- unique in 1 record", "name text not null"],
+    feed: [],
+    rejected: 1,
+  },
+  {
+    title: "lines above the header",
+    file: "Report of July\n\nid,fare\n1,5\n2,7\n",
+    table: ["id integer primary key, -- unique in 2 records", "fare integer not null"],
+    feed: ["2 -- only what follows has 2 fields a line"],
+  },
+  {
+    title: "lines above a file without a header line, as said",
+    file: "a,b\n1,5\n2,7\n",
+    options: ["--skip", "1", "--header", "id,fare"],
+    table: ["id integer primary key, -- unique in 2 records", "fare integer not null"],
+    feed: ["1,", "array['id', 'fare']"],
+  },
+  {
+    title: "another quote, another escape",
+    file: "id;note\n1;'it\\'s;'\n",
+    options: ["--quote", "'", "--escape", "\\"],
+    table: ["id integer primary key, -- unique in 1 record", "note text not null"],
+    feed: ["'''',", "E'\\\\',", "';' -- splits the lines into 2 fields"],
+  },
+  {
+    title: "Excel's own line, and columns without a name or with that of another",
+    file: "sep=;\nid;;a;a\n1;x;y;z\n",
+    table: ["id integer primary key -- unique in 1 record"],
+    feed: ["';' -- splits the lines into 4 fields"],
+  },
+  {
+    title: "UTF-16",
+    file: new Uint8Array(new Uint16Array(Array.from("id,name\n1,José\n2,Ana\n", (c) => c.charCodeAt(0))).buffer),
+    table: ["id integer primary key, -- unique in 2 records", "name text not null"],
+    feed: ["'utf-16le' -- the file is not UTF-8, and looks like this"],
+  },
+  {
+    title: "records inside a document",
+    file: JSON.stringify({ count: 2, data: { trips: [{ id: 1, v: "x" }, { id: 2, v: "y" }], tags: ["a"] } }, null, 2),
+    table: ["id integer primary key, -- unique in 2 records", "v text not null"],
+    feed: ["'/data/trips' -- where the document has objects"],
+  },
+  {
+    title: "records inside a document on one line",
+    file: '{"data":[{"id":1},{"id":2}]}',
+    table: ["id integer primary key -- unique in 2 records"],
+    feed: ["'/data' -- where the document has objects"],
+  },
+  {
+    title: "the only file in a zip archive",
+    file: zipped([{ name: "f.csv", data: "id\n1\n2\n" }]),
+    table: ["id integer primary key -- unique in 2 records"],
+  },
+  {
+    title: "what is said of the feed beside its file",
+    file: "id\n1\n",
+    options: ["--time-zone", "Europe/London", "--contents", "changes", "--reject-limit", "0.5"],
+    table: ["id integer primary key -- unique in 1 record"],
+    feed: ["'Europe/London',", "'changes',", "0.5"],
+  },
+];
+
+Deno.test("what is found in a file is printed with its evidence", async (t) => {
+  await using db = await freshDatabase();
+  for (const { title, file, options = [], table, feed, rejected } of cases) {
+    await t.step(title, async () => {
+      const sql = await printed(db, "f.csv", file, ...options);
+      if (table) assert.deepEqual(tableOf(sql), table);
+      if (feed) assert.deepEqual(feedOf(sql), feed);
+      const isOpen = /must (be said|stand here)/.test(sql);
+      if (!isOpen) await assertLoads(db, "f", sql, file, rejected);
+      await db.query("drop table if exists public.f; delete from etl.feeds where name = 'f'");
+    });
+  }
+});
+
+const parents = `
+  create table public.accounts (id bigint primary key);
+  insert into public.accounts select generate_series(1, 300);
+  create table public.stops (stop_id text primary key, code text);
+  insert into public.stops select 'stop-' || n from generate_series(1, 300) n;
+  create table public.shelves (shelf uuid primary key);
+  insert into public.shelves select md5(n::text)::uuid from generate_series(1, 300) n;
+  create table public.empties (id text primary key);
+  create table public.pairs (a text, b text, primary key (a, b));
+  insert into public.pairs select 'stop-' || n, 'x' from generate_series(1, 300) n;`;
+
+/** Values of a column in 200 records -> what its line is. */
+const references: [title: string, name: string, value: (n: number) => string | number, line: string][] = [
+  [
+    "by its name: all are there",
+    "account_id",
+    (n) => n,
+    "account_id bigint not null references public.accounts (id), -- all 200 are in public.accounts",
+  ],
+  [
+    "by its name: 99 in 100 are there",
+    "first_stop_id",
+    (n) => n <= 2 ? `other-${n}` : `stop-${n}`,
+    "first_stop_id text not null references public.stops (stop_id), -- 2 of 200 are not in public.stops",
+  ],
+  [
+    "by its name: too few are there",
+    "stop_id",
+    (n) => n <= 3 ? `other-${n}` : `stop-${n}`,
+    "stop_id text not null, -- 3 of 200 are not in public.stops, and so no foreign key",
+  ],
+  [
+    "by its name: what looks like a number takes the type of the text that it refers to",
+    "empty_id",
+    (n) => n,
+    "empty_id integer not null, -- 200 of 200 are not in public.empties, and so no foreign key",
+  ],
+  [
+    "by its name, of another type",
+    "account",
+    (n) => `stop-${n}x`,
+    "account text not null,",
+  ],
+  [
+    "by its values: all of many are there",
+    "halt",
+    (n) => `stop-${n % 10 + 1}`,
+    "halt text not null references public.stops (stop_id), -- all 200 are in public.stops",
+  ],
+  [
+    "by its values: they are few",
+    "halt",
+    (n) => `stop-${n % 9 + 1}`,
+    "halt text not null,",
+  ],
+  [
+    "by its values: one is not there",
+    "halt",
+    (n) => n === 200 ? "other" : `stop-${n}`,
+    "halt text not null,",
+  ],
+  [
+    "by its values: small numbers are in any table",
+    "quantity",
+    (n) => n,
+    "quantity integer not null,",
+  ],
+  [
+    "by its values: numbers of a column called an id",
+    "payer_id",
+    (n) => n,
+    "payer_id bigint not null references public.accounts (id), -- all 200 are in public.accounts",
+  ],
+];
+
+Deno.test("foreign keys are proposed by inclusion in the tables that are there", async (t) => {
+  await using db = await freshDatabase();
+  await db.query(parents);
+  for (const [title, name, value, expected] of references) {
+    await t.step(title, async () => {
+      const lines = Array.from({ length: 200 }, (_, i) => `r${i},${value(i + 1)},x\n`);
+      const sql = await printed(db, "f.csv", `id,${name},last\n${lines.join("")}`);
+      assert.equal(tableOf(sql)[1], expected);
+      const isIndexed = sql.includes(`create index if not exists f_${name}_idx on public.f (${name});`);
+      assert.equal(isIndexed, expected.includes("references"));
+      await db.query(`begin; ${sql}; rollback`);
+    });
+  }
+});
+
+Deno.test("the header line is the first with as many fields as most after it", () => {
+  const of = (text: string, isWhole = true, said: string | null = null) => {
+    const found = linesOf(text, isWhole, { delimiter: said, quote: '"', escape: null });
+    return found && [found.delimiter, found.skip, found.fields];
+  };
+  const cases: [text: string, expected: [string, number, number] | null][] = [
+    ["a,b\n1,2\n", [",", 0, 2]],
+    ["a\tb\tc\n1\t2\t3\n", ["\t", 0, 3]],
+    ["a\n1\n", null],
+    ["Report of July\n\na,b,c\n1,2,3\n4,5,6\n", [",", 2, 3]],
+    ["Report, July\na,b,c\n1,2,3\n", [",", 1, 3]],
+    ["Report of July\r\nmade on 2021-08-01\r\n\r\na;b\r\n1;2\r\n", [";", 3, 2]],
+    ['"Report\nof ""July"""\na,b\n1,2\n3,4\n', [",", 2, 2]],
+    ['a,b\n"1\n1",2\n"3,3",4\n', [",", 0, 2]],
+    ["a;b;c\n1;1,5;2,5\n2;3,5;4,5\n", [";", 0, 3]],
+    // A delimiter more at the end of each row, and at the end of all lines.
+    ["a,b,c\n1,2,3,\n4,5,6,\n", [",", 0, 4]],
+    ["a,b,c,\n1,2,3,\n4,5,6,\n", [",", 0, 4]],
+    // Rows of more fields than the header names are not mended by skipping it.
+    ["name,amount\nx,1,200\ny,3,400\n", [",", 0, 3]],
+    // One record lacks a field.
+    ["a,b,c\n1,2\n4,5,6\n7,8,9\n", [",", 0, 3]],
+    ["sep=;\na;b\n1,5;2\n", [";", 0, 2]],
+  ];
+  for (const [text, expected] of cases) assert.deepEqual(of(text), expected, text);
+  assert.deepEqual(of("a,b|c,d\n1,2|3,4\n", true, "|"), ["|", 0, 2], "what is said counts");
+  assert.deepEqual(of("a,b\n1,2\n3,4\n5", false), [",", 0, 2], "a line that is cut is no line");
+});
+
+Deno.test("the sample feeds and the files of a transit feed: looked at, applied, loaded whole", async () => {
+  await using db = await freshDatabase();
+  const names = [
+    "agency",
+    "calendar",
+    "calendar_dates",
+    "feed_info",
+    "levels",
+    "routes",
+    "stops",
+    "trips",
+    "stop_times",
+  ]
+    .concat("frequencies", "pathways", "shapes", "transfers");
+  const texts = names.map((name) => Deno.readTextFile(new URL(`gtfs/${name}.txt`, sampleGtfsFeed)));
+  const transit = Object.fromEntries((await Promise.all(texts)).map((text, i) => [`/gtfs/${names[i]}.txt`, text]));
+  await using web = serve({ ...sampleFiles(), ...transit });
+  const all = ["drivers.json", "trips.csv", "charges.csv"].map((file) => ["samples", file])
+    .concat(names.map((name) => ["gtfs", `gtfs/${name}.txt`]));
+  const keys: Record<string, string[]> = { samples: [], gtfs: [] };
+  for (const [schema, file] of all) {
+    const table = /(\w+)\./.exec(file)![1];
+    const name = `${schema}_${table}`;
+    const options = ["--name", name, "--target", `${schema}.${table}`];
+    const sql = migration(await look(db.url, readOptions([`${web.url}/${file}`, ...options])));
+    await db.query(sql);
+    const { status, read, inserted, rejected, ignored_columns: ignored } = await db.loadOne(name);
+    assert.deepEqual([status, inserted, rejected, ignored], ["changed", read, 0, []], sql);
+    keys[schema].push(
+      ...[...sql.matchAll(/^ {2}(\w+) .*references (\w+\.\w+)/gm)].map(([, from, to]) => `${table}.${from} ${to}`),
+    );
+    const composite = /primary key \((.*)\)/.exec(sql);
+    if (composite) keys[schema].push(`${table} (${composite[1]})`);
+  }
+  assert.deepEqual(keys, {
+    samples: ["trips.driver_id samples.drivers", "charges.trip_id samples.trips"],
+    gtfs: [
+      "calendar_dates.service_id gtfs.calendar",
+      "calendar_dates (service_id, date)",
+      "routes.agency_id gtfs.agency",
+      "stops.level_id gtfs.levels",
+      "trips.route_id gtfs.routes",
+      "trips.service_id gtfs.calendar",
+      "stop_times.trip_id gtfs.trips",
+      "stop_times.stop_id gtfs.stops",
+      "stop_times (trip_id, stop_sequence)",
+      "frequencies.trip_id gtfs.trips",
+      "pathways.from_stop_id gtfs.stops",
+      "pathways.to_stop_id gtfs.stops",
+      "shapes (shape_id, shape_pt_sequence)",
+      "transfers.from_stop_id gtfs.stops",
+      "transfers.to_stop_id gtfs.stops",
+    ],
+  });
+});
+
+/** The file that the README looks at. */
+function readmePayouts(): string {
+  const lines = Array.from({ length: 1200 }, (_, i) => {
+    const driver = i < 3 ? 301 + i : i % 300 + 1;
+    const amount = i % 100 === 50 ? "N/A" : `${i + 5},${i % 10}5`;
+    const day = `${i % 28 + 1}`.padStart(2, "0"), month = `${i % 12 + 1}`.padStart(2, "0");
+    return `${1001 + i};driver-${driver};${amount};${day}/${month}/2021;${`${i}`.padStart(8, "0")}`;
+  });
+  return ["Payout No;driver_id;amount;paid_on;reference", ...lines, ""].join("\r\n");
+}
+
+Deno.test("the README shows what the command prints", async () => {
+  await using db = await sampleDatabase();
+  await using web = serve({ "/payouts.csv": readmePayouts() });
+  const [, shown] = /^```\n(-- The feed payouts.*?)^```/ms.exec(await document("README.md"))!;
+  const sql = `${migration(await look(db.url, readOptions([`${web.url}/payouts.csv`])))}\n`;
+  const printed = sql.replace(web.url, "https://partner.example");
+  const [first, last] = shown.split("…\n");
+  assert.ok(last, "it is shortened");
+  assert.equal(printed.slice(0, first.length), first);
+  assert.equal(printed.slice(-last.length), last);
+});
+
+/** The command as a shell runs it. */
+async function feed(databaseUrl: string, ...args: string[]): Promise<Result> {
+  return await run(["feed", ...args], { env: { DATABASE_URL: databaseUrl } });
+}
+
+const payouts = "id,driver_id,cents\n" +
+  Array.from({ length: 300 }, (_, i) => `p${i + 1},driver-${i + 1},${i + 1}00\n`).join("");
+
+Deno.test("without --apply nothing is written, and standard output is a migration", async () => {
+  await using db = await sampleDatabase();
+  await using web = serve({ "/payouts.csv": payouts });
+  const before = await snapshot(db);
+  const { code, out, err } = await feed(db.url, `${web.url}/payouts.csv`);
+  assert.deepEqual([code, await snapshot(db)], [0, before]);
+  assert.match(err, /^\nFound in 300 records; nothing was written\./);
+  assert.match(err, /> supabase\/migrations\/\d{14}_payouts\.sql .*\n.*--apply .*\n.*deno task etl payouts --dry-run /);
+  assert.match(out, /driver_id text not null references public\.drivers \(id\), -- all 300 are in public\.drivers\n/);
+
+  await using directory = await temporary();
+  await Deno.writeTextFile(`${directory.path}/99990101000000_payouts.sql`, out);
+  assert.deepEqual(await migrate(db.url, new URL(`file://${directory.path}/`)), ["99990101000000"]);
+  await db.query(out);
+  const { status, inserted, rejected } = await db.loadOne("payouts");
+  assert.deepEqual([status, inserted, rejected], ["changed", 300, 0]);
+  const rights = await db.admin(
+    `select relrowsecurity as secured, has_table_privilege('authenticated', oid, 'select') as "seen by others"
+    from pg_class where oid = 'public.payouts'::regclass`,
+  );
+  assert.deepEqual(rights, [{ secured: true, "seen by others": false }]);
+});
+
+Deno.test("a database that knows nothing of the loader is looked at as it is; --apply makes it ready, and loads", async () => {
+  await using db = await freshDatabase("template1");
+  await using web = serve({ "/payouts.csv": payouts });
+  const { code, out } = await feed(db.url, `${web.url}/payouts.csv`);
+  assert.deepEqual([code, await db.query("select nspname from pg_namespace where nspname = 'etl'")], [0, []]);
+  assert.match(out, /^ {2}driver_id text not null,$/m);
+
+  const applied = await feed(db.url, `${web.url}/payouts.csv`, "--apply");
+  assert.deepEqual([applied.code, applied.err.replace(/\d+/g, "N")], [0, "Applied N migrations, up to N.\n"]);
+  assert.deepEqual(await db.query("select count(*)::int as rows from public.payouts"), [{ rows: 300 }]);
+
+  const again = await feed(db.url, `${web.url}/payouts.csv`, "--apply");
+  assert.deepEqual([again.code, again.out], [2, ""]);
+  assert.equal(
+    again.err,
+    "error: Cannot look at payouts: there is a table public.payouts\n       Name another by --target.\n",
+  );
+});
+
+Deno.test("--apply loads, and prints the report that etl prints", async () => {
+  await using db = await sampleDatabase();
+  await using web = serve({ "/payouts.csv": payouts });
+  const { code, out, err } = await feed(db.url, `${web.url}/payouts.csv`, "--name", "pay outs", "--apply");
+  assert.deepEqual([code, err], [0, ""]);
+  assert.match(out, /^pay outs +changed +300 +300 +0 +0 +0 +0 +\d+ ms *$/m);
+  assert.deepEqual(await db.query("select count(*)::int as rows from public.pay_outs"), [{ rows: 300 }]);
+});
+
+Deno.test("what the file does not tell must be said before anything is applied", async () => {
+  await using db = await freshDatabase();
+  await using web = serve({
+    "/days.csv": "id,day\n1,03/04/2021\n",
+    "/twice.csv": "a\nx\nx\n",
+    "/none.csv": "id,name\n",
+    "/page.csv": "<html>",
+  });
+  const before = await snapshot(db);
+  const refused: [args: string[], code: number, message: RegExp][] = [
+    [["/days.csv", "--apply"], 2, /^error: Cannot apply it: --date-order must be said: .* dmy and as mdy\n/],
+    [["/twice.csv", "--apply"], 2, /^error: Cannot apply it: its key must be said, /],
+    [["/none.csv"], 1, /^error: Cannot look at none: it has no records to look at\n/],
+    [["/page.csv"], 1, /^error: Cannot look at page: .*web page/],
+    [["/gone.csv"], 1, /^error: Cannot look at gone: .* answered 404/],
+    [["/days.csv", "--name", "trips"], 2, /^error: Cannot look at trips: there is a table public\.trips\n/],
+    [["/days.csv", "--name", "trips", "--target", "public.t"], 2, /^error: .* there is a feed of that name\n/],
+    [["/days.csv", "--target", "t"], 2, /^error: .* t names no schema\n/],
+    [["/days.csv", "--date-order", "day"], 2, /^error: --date-order: takes one of dmy, mdy, ymd\n/],
+    [["/days.csv", "--skip", "x"], 2, /^error: --skip: takes a number\n/],
+    [["/days.csv", "--frob"], 2, /^error: Unknown option '--frob'\n/],
+    [["/"], 2, /^error: no name stands in its URL: say --name\n/],
+  ];
+  for (const [[path, ...options], code, message] of refused) {
+    const result = await feed(db.url, web.url + path, ...options);
+    assert.deepEqual([result.code, await snapshot(db)], [code, before], path);
+    assert.match(result.err, message);
+  }
+  const open = await feed(db.url, `${web.url}/days.csv`);
+  assert.match(open.err, /\nFirst, --date-order must be said: the days in day, 1, make sense as dmy and as mdy\.\n$/);
+  await db.query(`begin; ${open.out}; rollback`);
+  const help = await feed(db.url, "--help");
+  assert.deepEqual([help.code, help.err], [0, ""]);
+});
+
+Deno.test("a member of an archive is looked at as a run looks at it, and names the feed", async () => {
+  await using db = await freshDatabase();
+  const archive = zipped([{ name: "agency.txt", data: "agency_id\nx\n" }, { name: "out/payouts.csv", data: payouts }]);
+  await using web = serve({ "/export.zip": archive });
+  const { draft: { name }, target } = readOptions([`${web.url}/export.zip#out/payouts.csv`]);
+  assert.deepEqual([name, target], ["payouts", "public.payouts"]);
+  const { code, out } = await feed(db.url, `${web.url}/export.zip#out/payouts.csv`, "--apply");
+  assert.equal(code, 0);
+  assert.match(out, /^payouts +changed +300 +300 /m);
+});
+
+Deno.test("a feed has the name of its file", () => {
+  const names = [
+    ["https://a.example/payouts.csv?key=1.2", "payouts"],
+    ["https://a.example/v1/Driver-Payouts.csv.gz", "driver_payouts"],
+    ["https://a.example/2021-07-01_payouts_20210701.json", "payouts"],
+    ["https://a.example/{day:YYYY}/payouts_{day}.csv", "payouts"],
+    ["https://a.example/gtfs.zip#stops.txt", "stops"],
+    ["https://a.example/trips/", "trips"],
+  ];
+  for (const [url, name] of names) assert.equal(readOptions([url]).draft.name, name);
+});
+
+Deno.test("a file behind a key is asked for as a run asks for it", async () => {
+  await using db = await freshDatabase();
+  const asked: string[] = [];
+  const keyed = (request: Request) => {
+    const { pathname, search } = new URL(request.url);
+    asked.push(pathname + search);
+    const isLetIn = request.headers.get("authorization") === "Bearer s3cret";
+    return new Response(isLetIn ? payouts : "no", { status: isLetIn ? 200 : 401 });
+  };
+  await using web = serve({ "/2021/payouts.csv": keyed });
+  const url = `${web.url}/2021/payouts.csv?day={day:"x"YYYY}`;
+  const headers = '{"authorization": "Bearer {secret:PARTNER}"}';
+  const env = { DATABASE_URL: db.url, ETL_SECRET_PARTNER: "s3cret" };
+  const { code, out, err } = await run(["feed", url, "--headers", headers], { env });
+  assert.deepEqual([code, asked], [0, [`/2021/payouts.csv?day=x${new Date().getUTCFullYear()}`]]);
+  assert.ok(out.includes(`'${url}'`) && out.includes(`'{"authorization":"Bearer {secret:PARTNER}"}'`), out);
+  assert.ok(!(out + err).includes("s3cret"));
+  const refused = await feed(db.url, url, "--headers", headers);
+  assert.match(refused.err, /^error: Cannot look at payouts: there is no secret PARTNER\n/);
+});

@@ -1,0 +1,161 @@
+/** The names of a header or of JSON keys: which column each means, and that no value is shown in place of a name. */
+import assert from "node:assert/strict";
+import type { Answer } from "../support/web.ts";
+import { databaseAndWeb } from "../support/given.ts";
+
+const table = "create table public.things (id text primary key, name text, v int)";
+const blanks = ["\u0020", "\t", "\u00a0", "\ufeff", "\u200b", "\u3000", "\u2060"];
+
+type Columns = Record<string, unknown>;
+
+/** Feeds that load the row ("1", "Ana", 7), and what of them is ignored. */
+const loads: [name: string, body: Answer, feed?: Columns, ignored?: string[]][] = [
+  ...blanks.map((blank): [string, string, Columns] => [
+    `U+${blank.charCodeAt(0).toString(16)} around names`,
+    `id${blank}|${blank}name|${blank}v${blank}${blank}\n1|Ana|7\n`,
+    { delimiter: "|" },
+  ]),
+  ["blanks around quoted names", '"id "," name","v"\n1,Ana,7\n'],
+  ["blanks around the keys of JSON", '[{"id":"1"," name":"Ana","v\\u00a0":7}]'],
+  ["blanks around a name that is mapped", " No ,name,v\n1,Ana,7\n", { columns: { No: "id" } }],
+  ["a mapping that spells the blanks", " No ,name,v\n1,Ana,7\n", { columns: { " No ": "id" } }],
+  [
+    "a near name that is mapped to another",
+    "id,name,v,NAME\n1,Ana,7,Bo\n",
+    { columns: { NAME: "ignored" } },
+    ["NAME"],
+  ],
+  ["a near name beside the very name", "id,Name,name,V,v\n1,Bo,Ana,8,7\n", {}, ["Name", "V"]],
+  ["a name twice that is no column", "id,x,name,x,v,x\n1,a,Ana,b,7,c\n", {}, ["x", "column 4", "column 6"]],
+  ["columns without a name", ",id,name, ,v\n0,1,Ana,,7\n", {}, ["column 1"]],
+  ["a column without a name beside one so called", ",id,name,column 1,v\n0,1,Ana,x,7\n", {}, [
+    "column 1 (unnamed)",
+    "column 1",
+  ]],
+  ["a delimiter at the end of each line", "id,name,v,\n1,Ana,7,\n"],
+  [
+    "a long name, which is cut",
+    `id,name,v,${"x".repeat(300)}\n1,Ana,7,\n`,
+    {},
+    ["x".repeat(100)],
+  ],
+  [
+    "more names than are shown",
+    `id,name,v${Array.from({ length: 150 }, (_, n) => `,n${n}`).join("")}\n1,Ana,7${",".repeat(150)}\n`,
+    {},
+    [...Array.from({ length: 100 }, (_, n) => `n${n}`), "… and 50 more"],
+  ],
+];
+
+Deno.test("names that differ from a column by the blanks around them are that column", async (t) => {
+  await using given = await databaseAndWeb(table);
+  const { db, web } = given;
+  for (const [name, body, feed, ignored] of loads) {
+    await t.step(name, async () => {
+      await db.query("truncate public.things; delete from etl.feeds where name = 'things'; truncate etl.runs");
+      web.files["/things"] = body;
+      await db.feed("things", { url: `${web.url}/things`, ...feed });
+      const report = await db.loadOne("things");
+      assert.equal(report.error, null);
+      assert.deepEqual(await db.query("select * from public.things"), [{ id: "1", name: "Ana", v: 7 }]);
+      assert.deepEqual(report.ignored_columns, ignored ?? []);
+      const [entry] = await db.query("select ignored_columns from etl.runs");
+      assert.deepEqual(entry.ignored_columns, ignored ?? [], "the ledger keeps them");
+    });
+  }
+});
+
+const mapped = (columns: Columns) =>
+  `update etl.feeds set columns = columns || '${
+    JSON.stringify(columns).replaceAll(":", ": ").replaceAll(",", ", ")
+  }' ` +
+  "where name = 'things'";
+
+Deno.test("a name that is a column but for case or blanks fails, and the hint's line mends it", async (t) => {
+  const cases: [name: string, body: string, columns: Columns][] = [
+    ["case, of the key", "ID,name,v\n1,Ana,7\n", { ID: "id" }],
+    ["case, of all", "ID,Name,V\n1,Ana,7\n", { V: "v", ID: "id", Name: "name" }],
+    ["a blank within", "id,na me,v\n1,Ana,7\n", { "na me": "name" }],
+    ["case, in JSON", '[{"id":"1","Name":"Ana","V":7}]', { V: "v", Name: "name" }],
+    ["case and a quote", "id,name,V'\n1,Ana,7\n", {}],
+  ];
+  await using given = await databaseAndWeb(table);
+  const { db, web } = given;
+  for (const [name, body, columns] of cases) {
+    await t.step(name, async () => {
+      await db.query("truncate public.things; delete from etl.feeds where name = 'things'");
+      web.files["/things"] = body;
+      await db.feed("things", { url: `${web.url}/things` });
+      let report = await db.loadOne("things");
+      if (Object.keys(columns).length === 0) return assert.equal(report.error, null);
+      assert.equal(report.error?.code, "columns");
+      assert.match(report.error!.message, /it spells a column otherwise than its table does: /);
+      const line = /update .* where name = '\w+'/.exec(report.error!.hint!)![0];
+      assert.equal(line, mapped(columns));
+      assert.deepEqual(await db.query("select * from public.things"), []);
+      await db.query(line);
+      report = await db.loadOne("things");
+      assert.equal(report.error, null);
+      assert.deepEqual(await db.query("select * from public.things"), [{ id: "1", name: "Ana", v: 7 }]);
+    });
+  }
+});
+
+const secret = ["drv-1", "Ana Díaz", "ana@example.org"];
+
+/** A record where names should be. */
+const values: Record<string, [body: string, feed?: Columns]> = {
+  "no header line": [`${secret}\nd-2,Bo,bo@example.org\n`],
+  "no header line, one value twice": [`drv-1,Ana Díaz,drv-1,ana@example.org\n`],
+  "no header line, an empty value": [`drv-1,,Ana Díaz,ana@example.org,\n`],
+  "no header line, a quote amiss": [`drv-1,Ana "Díaz",ana@example.org\n`],
+  "no header line, a quote that does not close": [`drv-1,"Ana Díaz,ana@example.org\n`],
+  "no header line, Latin-1": [`drv-1,Ana D\xcdaz,ana@example.org\n`],
+  "one line of one value": ["ana@example.org\n"],
+  "objects by their ids": [`[{"drv-1":{"name":"Ana Díaz"},"ana@example.org":{}}]`],
+  "objects by their ids, without an array": [`{"drv-1":{"name":"Ana Díaz"},"ana@example.org":{}}`],
+  "an array of arrays": [`[["drv-1","Ana Díaz","ana@example.org"]]`, { reject_limit: 0 }],
+  "more fields than there are columns in Postgres": [Array(1700).fill("ana@example.org").join() + "\n"],
+};
+
+Deno.test("no value of a file is in an answer, a hint or the ledger", async (t) => {
+  await using given = await databaseAndWeb(table);
+  const { db, web } = given;
+  for (const [name, [body, feed]] of Object.entries(values)) {
+    await t.step(name, async () => {
+      await db.query("delete from etl.feeds where name = 'things'; truncate etl.runs");
+      const bytes = /Latin/.test(name) ? Uint8Array.from(body, (c) => c.charCodeAt(0)) : body;
+      web.files["/things"] = () => new Response(bytes);
+      await db.feed("things", { url: `${web.url}/things`, ...feed });
+      const report = await db.loadOne("things");
+      assert.equal(report.status, "failed");
+      assert.ok(report.error!.hint);
+      const ledger = await db.query("select r::text from etl.runs r");
+      assert.equal(ledger.length, 1);
+      assert.doesNotMatch(JSON.stringify([report, ledger]), /drv-1|Ana|D.az|example\.org/);
+    });
+  }
+});
+
+Deno.test("what Postgres says of a value is in no answer either", async (t) => {
+  const rules = {
+    "an index": "create index on public.things ((name::int))",
+    "a CHECK": "alter table public.things add check (name::int > 0)",
+    "a generated column": "alter table public.things add n int generated always as (name::int) stored",
+    "a deferred trigger": `create function public.refuse() returns trigger language plpgsql as $$
+        begin raise exception 'no %', new.name using hint = new.id, detail = new.name; end $$;
+      create constraint trigger refuse after insert on public.things deferrable initially deferred
+        for each row execute function public.refuse()`,
+  };
+  for (const [name, rule] of Object.entries(rules)) {
+    await t.step(name, async () => {
+      await using given = await databaseAndWeb(`${table}; ${rule}`);
+      const { db, web } = given;
+      web.files["/things"] = "id,name\nd-1,Ana\nd-1a,Ana Díaz\n";
+      await db.feed("things", { url: `${web.url}/things`, reject_limit: 0.1 });
+      const report = await db.loadOne("things");
+      assert.equal(report.error?.code, "too_many_rejects");
+      assert.doesNotMatch(JSON.stringify([report, await db.query("select r::text from etl.runs r")]), /drv-1|Ana/);
+    });
+  }
+});
