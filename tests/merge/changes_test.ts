@@ -291,6 +291,29 @@ const cases: { name: string; columns?: Record<string, unknown>; steps: Step[] }[
     ],
   },
   {
+    name: "what loads of one day's rejects lets those of another load, which carry other columns",
+    steps: [
+      {
+        file: csv("badge,id,sibling_id", "A,1,2"),
+        counts: [1, 0, 0, 0, 0, 1],
+        waits: [[1, "1", /^is in no row of public\.things$/]],
+        rows: [],
+      },
+      {
+        file: csv("id,parent_id", "2,7"),
+        counts: [2, 0, 0, 0, 0, 2],
+        waits: [[1, "1", /^is in no row of public\.things$/], [1, "2", orphan]],
+        rows: [],
+      },
+      {
+        sql: "insert into public.parents values (7)",
+        counts: [2, 2, 0, 0, 0, 0],
+        waits: [],
+        rows: ["1 sibling 2 badge A note none", "2 7 note none"],
+      },
+    ],
+  },
+  {
     name: "what cannot be tried, for the table is another one, stays",
     steps: [
       { file: csv("id,parent_id", "1,7", "2,1"), counts: [2, 1, 0, 0, 0, 1], waits: [[1, "1", orphan]], rows: ["2 1"] },
