@@ -244,9 +244,9 @@ join pg_catalog.pg_class c on c.oid = to_regclass(format('public.%I', t.name)) a
     `  foreach subject in array array['drivers', 'trips', 'charges'] loop
     is_older := subject = any (string_to_array(current_setting('etl.older_tables'), ','));
     if is_older then
-      raise warning 'public.% was here before, without row level security; it stays so. For the staff to read it by the '
-        'API: alter table public.% enable row level security; grant select on public.% to authenticated. Whoever else '
-        'reads it needs a policy then', subject, subject, subject;
+      raise warning 'public.% was here before, without row level security; it stays so. For the staff to read it '
+        'by the API: alter table public.% enable row level security; grant select on public.% to authenticated. '
+        'Whoever else reads it needs a policy then', subject, subject, subject;
     else
       execute format('alter table public.%I enable row level security', subject);
     end if;
