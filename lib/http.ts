@@ -1,5 +1,7 @@
 /** Request -> authentication -> load -> response: the loader as an edge function. */
 import { createHash, timingSafeEqual } from "node:crypto";
+import { connect } from "./database/connect.ts";
+import { health } from "./database/statements.ts";
 import { asEtlError, EtlError } from "./errors.ts";
 import { allowanceOfFunction, heartbeatMs, longestRequest } from "./limits.ts";
 import { isDay, load, type LoadOptions, type Progress } from "./load.ts";
@@ -16,11 +18,14 @@ const statusOf: Record<string, number> = { busy: 409, unknown_feed: 404, request
  * Answers the JSON report: 200 when all is well, 207 where some feeds failed, 502 where all did; where the run could
  * not be, `{"error":{code,message,hint}}` with 400, 404, 409 or 503. With `Accept: application/x-ndjson`: 200 and a line
  * for each step, the last one the report or the error.
+ *
+ * GET /etl with the same secret looks, and changes nothing: `{"status","feeds":[…]}`, the rows of etl.health(), with 200
+ * when every feed is ok and 503 when one is not.
  */
 export async function handle(request: Request): Promise<Response> {
   const path = new URL(request.url).pathname;
   if (path !== "/etl" && path !== "/functions/v1/etl") return refuse(404, "not_found");
-  if (request.method !== "POST") return refuse(405, "method", { allow: "POST" });
+  if (!["GET", "POST"].includes(request.method)) return refuse(405, "method", { allow: "GET, POST" });
   const secrets = triggerSecrets();
   if (secrets.length === 0) {
     console.error("ETL_TRIGGER_SECRET is not set, or has a secret of fewer than 32 characters: every call is refused.");
@@ -28,6 +33,7 @@ export async function handle(request: Request): Promise<Response> {
   }
   if (!allowed(request.headers.get("authorization"), secrets)) return refuse(401, "secret_refused");
   try {
+    if (request.method === "GET") return await look();
     const wanted = await read(request);
     const streams = request.headers.get("accept")?.includes("application/x-ndjson");
     return streams ? stream(wanted) : answer(await run(wanted));
@@ -89,14 +95,26 @@ function badRequest(message: string, options?: ErrorOptions): EtlError {
   );
 }
 
+function databaseUrl(): string {
+  const url = Deno.env.get("DATABASE_URL") || Deno.env.get("SUPABASE_DB_URL");
+  if (!url) throw new EtlError("database_url", "Neither DATABASE_URL nor SUPABASE_DB_URL is set");
+  return url;
+}
+
+/** For whoever watches from outside: an uptime monitor reads the status alone. */
+async function look(): Promise<Response> {
+  await using client = await connect(databaseUrl());
+  const feeds = await health(client);
+  const isWell = feeds.every(({ verdict }) => verdict === "ok");
+  return json(isWell ? 200 : 503, { status: isWell ? "ok" : "trouble", feeds });
+}
+
 async function run(wanted: Wanted, onProgress?: (progress: Progress) => void): Promise<Report> {
-  const databaseUrl = Deno.env.get("DATABASE_URL") || Deno.env.get("SUPABASE_DB_URL");
-  if (!databaseUrl) throw new EtlError("database_url", "Neither DATABASE_URL nor SUPABASE_DB_URL is set");
   // The platform tells a worker that it is about to end it.
   const ending = new AbortController();
   const end = () => ending.abort("the platform ends the function");
   addEventListener("beforeunload", end);
-  const report = await load({ ...wanted, databaseUrl, onProgress, ending: ending.signal })
+  const report = await load({ ...wanted, databaseUrl: databaseUrl(), onProgress, ending: ending.signal })
     .finally(() => removeEventListener("beforeunload", end));
   for (const { error } of report.feeds) if (error) console.error(error.message);
   return report;

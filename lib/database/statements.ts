@@ -218,3 +218,17 @@ export async function enter(client: Client, run: string, startedAt: Date, report
     ],
   );
 }
+
+/** A row of etl.health(), where its columns are explained; more than these are handed on as they are. */
+export interface Health {
+  feed: string;
+  verdict: string;
+  message: string;
+  hint: string | null;
+  last_change: Date | null;
+}
+
+export async function health(client: Client): Promise<Health[]> {
+  const { rows } = await client.query("select * from etl.health()");
+  return rows;
+}

@@ -1,4 +1,4 @@
-/** The command line: `start`, a tour on the embedded Postgres; `etl`, one run; `rejects`, the list of them; `feed`, a new one. */
+/** The command line: the tour, a run, and what looks at the feeds or makes one; the usage below lists them. */
 import { parseArgs } from "node:util";
 import project from "../../deno.json" with { type: "json" };
 import { EtlError } from "../errors.ts";
@@ -7,6 +7,7 @@ import type { Report } from "../report.ts";
 import { feed } from "./feed.ts";
 import { printReport, progressBars } from "./print.ts";
 import { listRejects, printSummary } from "./rejects.ts";
+import { showHealth } from "./health.ts";
 import { explain, type Session, withSession } from "./session.ts";
 import { printTour } from "./tour.ts";
 
@@ -31,11 +32,20 @@ deno task feed URL
 
 Makes a new feed of a partner's file: deno task feed --help.
 
+deno task health [--json]
+
+Says of each feed whether it is loaded as it should be, and what to do where it is not.
+
+deno task migrate
+
+Brings the database's schema up to date: makes tables, and alters those that are there. etl does so, too, before it
+loads; what only looks (rejects, --dry-run) never does.
+
 DATABASE_URL names the database, as in postgres://user:password@host:5432/database. Without it a Postgres 17 of its
 own is started, with its data under .local/, and the sample feeds are loaded.
 
-Exit code: 0 every feed is unchanged or changed, 1 a feed failed or the run could not be, 2 wrong usage, 130 or 143
-interrupted.`;
+Exit code: 0 every feed is unchanged or changed (health: ok), 1 a feed failed or the run could not be, 2 wrong usage,
+130 or 143 interrupted.`;
 
 /** Runs `start` or `etl`; returns the exit code. */
 export async function command(args: string[]): Promise<number> {
@@ -49,13 +59,15 @@ export async function command(args: string[]): Promise<number> {
     console.log(`tdc-etl ${project.version}`);
     return 0;
   }
-  if (name === "start" && rest.length === 0) return await withSession(false, start);
+  if (name === "start" && rest.length === 0) return await withSession({}, start);
+  if (name === "migrate" && rest.length === 0) return await withSession({}, migrated);
   // A computed name: only this command downloads REST and auth.
   if (name === "dev" && rest.length === 0) {
     return await (await import(import.meta.resolve(`./supabase/${name}.ts`))).dev();
   }
   if (name === "etl") return await etl(rest);
   if (name === "rejects") return await rejects(rest);
+  if (name === "health") return await health(rest);
   console.error(usage);
   return 2;
 }
@@ -68,7 +80,7 @@ async function etl(args: string[]): Promise<number> {
     return explain(error, args.includes("--json"));
   }
   const { json, force, "dry-run": dryRun, deadline, day, feeds } = options;
-  return await withSession(json, async (session) => {
+  return await withSession({ json, schema: dryRun ? "as it must be" : "brought up to date" }, async (session) => {
     const report = await runOnce(session, {
       force,
       dryRun,
@@ -80,6 +92,11 @@ async function etl(args: string[]): Promise<number> {
     else await printRun(session, report);
     return report.status === "failed" ? 1 : 0;
   });
+}
+
+function migrated(): Promise<number> {
+  console.log("The database's schema is that of this checkout.");
+  return Promise.resolve(0);
 }
 
 /** One run, the two reports, and how to go on. */
@@ -99,10 +116,25 @@ async function rejects(args: string[]): Promise<number> {
     return explain(error, false);
   }
   const { feeds: [feed = null], json, csv } = options;
-  return await withSession(false, async ({ databaseUrl }) => {
+  return await withSession({ schema: "as it must be" }, async ({ databaseUrl }) => {
     await listRejects(databaseUrl, feed, json ? "json" : csv ? "csv" : "table");
     return 0;
   });
+}
+
+async function health(args: string[]): Promise<number> {
+  const isJson = args.includes("--json");
+  let options;
+  try {
+    options = parse(args, ["json"]);
+    if (options.feeds.length > 0) throw new EtlError("usage", "health takes no feed", "deno task etl --help");
+  } catch (error) {
+    return explain(error, isJson);
+  }
+  return await withSession(
+    { json: isJson, schema: "as it must be" },
+    async ({ databaseUrl }) => await showHealth(databaseUrl, isJson) ? 0 : 1,
+  );
 }
 
 /** Loads a feed that has just been made; returns the exit code. */

@@ -20,7 +20,7 @@ export async function feed(args: string[], load: (session: Session, feed: string
     return explain(error, false);
   }
   const { apply, draft: { name } } = options;
-  return await withSession(false, async (session) => {
+  return await withSession({ schema: apply ? "brought up to date" : "as it is" }, async (session) => {
     const finding = await look(session.databaseUrl, options);
     const sql = migration(finding);
     console.log(sql);
@@ -32,7 +32,7 @@ export async function feed(args: string[], load: (session: Session, feed: string
     if (open.length > 0) throw new EtlError("usage", `Cannot apply it: ${open.join("; ")}`, "It is printed above.");
     await applyTo(session.databaseUrl, sql, name);
     return await load(session, name);
-  }, { migrates: apply });
+  });
 }
 
 /** What the file does not tell, and without which it cannot be loaded. */

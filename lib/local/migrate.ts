@@ -19,13 +19,47 @@ export async function migrate(databaseUrl: string, from: URL = directory): Promi
   client.on("notice", ({ severity, message }) => severity === "WARNING" && console.error(`warning: ${message}`));
   await refuseOtherEncodings(client);
   await client.query("set standard_conforming_strings = on");
-  const known = await appliedBefore(client);
   const applied: string[] = [];
-  for (const file of await migrationFiles(from)) {
-    const version = file.slice(0, file.indexOf("_"));
-    if (!known.has(version) && await apply(client, new URL(file, from), version)) applied.push(version);
+  for (const file of await missing(client, from)) {
+    if (await apply(client, new URL(file, from), versionOf(file))) applied.push(versionOf(file));
   }
   return applied;
+}
+
+/** Throws where the schema is not that of this checkout; changes nothing. */
+export async function requireMigrated(databaseUrl: string): Promise<void> {
+  await using client = await connect(databaseUrl);
+  const { length } = await missing(client, directory);
+  if (length === 0) return;
+  throw new EtlError(
+    "not_migrated",
+    `the database lacks ${length} of the migrations of this checkout`,
+    "Looking changes nothing. deno task migrate applies them: it makes tables, and alters those that are there.",
+  );
+}
+
+/** The migrations that are not in the database, oldest first. Throws where that has newer ones of this project. */
+async function missing(client: Client, from: URL): Promise<string[]> {
+  const files = await migrationFiles(from);
+  const known = await appliedBefore(client);
+  const newest = files.filter(isGenerated).map(versionOf).at(-1);
+  if (newest && [...known].some(([version, name]) => version > newest && isGenerated(`${name}.sql`))) {
+    throw new EtlError(
+      "newer_schema",
+      "the database's schema is newer than this checkout",
+      "Bring the checkout up to date: git pull.",
+    );
+  }
+  return files.filter((file) => !known.has(versionOf(file)));
+}
+
+/** Each version of this project brings functions, by a migration of such a name. */
+function isGenerated(file: string): boolean {
+  return file.endsWith(".generated.sql");
+}
+
+function versionOf(file: string): string {
+  return file.slice(0, file.indexOf("_"));
 }
 
 /** What a partner sends can be stored in UTF-8 alone. */
@@ -64,13 +98,16 @@ async function apply(client: Client, url: URL, version: string): Promise<boolean
   }
 }
 
-async function appliedBefore(client: Client): Promise<Set<string>> {
+/** Version -> name. A history of the Supabase CLI's first days has no names. */
+async function appliedBefore(client: Client): Promise<Map<string, string>> {
   const { rows: [{ exists }] } = await client.query(
     "select to_regclass('supabase_migrations.schema_migrations') is not null as exists",
   );
-  if (!exists) return new Set();
-  const { rows } = await client.query("select version from supabase_migrations.schema_migrations");
-  return new Set(rows.map((row) => row.version));
+  if (!exists) return new Map();
+  const { rows } = await client.query(
+    "select version, to_jsonb(m) ->> 'name' as name from supabase_migrations.schema_migrations m",
+  );
+  return new Map(rows.map(({ version, name }) => [version, name ?? ""]));
 }
 
 async function migrationFiles(from: URL): Promise<string[]> {

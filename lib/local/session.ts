@@ -4,7 +4,7 @@ import { connect } from "../database/connect.ts";
 import { asEtlError, EtlError } from "../errors.ts";
 import { errorReport } from "../report.ts";
 import { homeOf } from "./postgres/home.ts";
-import { migrate } from "./migrate.ts";
+import { migrate, requireMigrated } from "./migrate.ts";
 import { startPostgres } from "./postgres/start.ts";
 import { printError } from "./print.ts";
 import { serveSamples } from "./samples.ts";
@@ -29,16 +29,18 @@ class Interrupted extends EtlError {
 const project = resolve(import.meta.dirname!, "../..");
 const samplePort = 8787;
 
+/** What a command does with the schema of its database before it works. What only looks brings nothing up to date. */
+type Schema = "brought up to date" | "as it must be" | "as it is";
+
 /** Runs `work` on DATABASE_URL, or on the embedded Postgres with the sample feeds; returns the exit code. */
 export async function withSession(
-  json: boolean,
+  { json = false, schema = "brought up to date" }: { json?: boolean; schema?: Schema },
   work: (session: Session) => Promise<number>,
-  { migrates } = { migrates: true },
 ): Promise<number> {
   try {
     await using stack = new AsyncDisposableStack();
     const session = async () => {
-      const databaseUrl = await given(migrates) ?? await embedded(stack, migrates);
+      const databaseUrl = await given(schema) ?? await embedded(stack, schema);
       return await work({ databaseUrl, atEnd: (action) => stack.defer(action) });
     };
     return await Promise.race([interruption(), session()]);
@@ -64,7 +66,7 @@ export function interruption(): Promise<never> {
   });
 }
 
-async function given(migrates: boolean): Promise<string | null> {
+async function given(schema: Schema): Promise<string | null> {
   const url = Deno.env.get("DATABASE_URL");
   if (!url) return null;
   // What cannot be read is not shown: it may hold a password.
@@ -72,19 +74,26 @@ async function given(migrates: boolean): Promise<string | null> {
   if (!/^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? "")) {
     throw new EtlError("usage", "DATABASE_URL is not a Postgres URL", `It looks like ${shape}`);
   }
-  if (migrates) await migrate(url);
+  await prepare(url, schema);
   return url;
 }
 
-/** The embedded Postgres, up to date unless it is to stay as it is, and the sample feeds; returns its URL. It all ends with `stack`. */
-export async function embedded(stack: AsyncDisposableStack, migrates = true): Promise<string> {
+/** The embedded Postgres with the sample feeds; returns its URL. It all ends with `stack`. */
+export async function embedded(stack: AsyncDisposableStack, schema: Schema = "brought up to date"): Promise<string> {
   const postgres = await startPostgres(await homeOf(project));
   stack.defer(postgres.stop);
-  if (migrates) await migrate(postgres.url);
+  await prepare(postgres.url, schema);
   const samples = serveSamples(samplePort);
   stack.defer(samples.stop);
-  if (migrates) await pointAtSamples(postgres.url, samples.url);
+  if (schema === "brought up to date") await pointAtSamples(postgres.url, samples.url);
   return postgres.url;
+}
+
+async function prepare(databaseUrl: string, schema: Schema): Promise<void> {
+  if (schema === "as it must be") return await requireMigrated(databaseUrl);
+  if (schema === "as it is") return;
+  const applied = await migrate(databaseUrl);
+  if (applied.length > 0) console.error(`Applied ${applied.length} migrations, up to ${applied.at(-1)}.`);
 }
 
 /** In the embedded database the shipped feeds come from the samples, unless someone has given them a URL. */

@@ -250,12 +250,13 @@ begin
       )) || '::jsonb'
     )
   ) using earlier, as_json;
-  -- The same records once more are the same rejects. So the same file once more writes nothing.
+  -- The same records once more are the same rejects, the last ones first: of a key the last is left. So the same file
+  -- once more writes nothing.
   with numbered as (
     select
       w.place, w.id, w.etl$staged, w.as_json, t.text, w.raw is null as is_split,
       row_number() over (
-        partition by w.id is null, w.as_json, t.text, w.raw is null order by w.place
+        partition by w.id is null, w.as_json, t.text, w.raw is null order by w.place desc
       ) as nth
     from pg_temp.etl_retries w
     -- A JSON element stands after whatever blanks.

@@ -4,6 +4,7 @@ import { handle } from "../../main.ts";
 import type { FeedReport } from "../../lib/report.ts";
 import { type Database, freshDatabase } from "../support/database.ts";
 import { hush } from "../support/hush.ts";
+import { snapshot } from "../support/snapshot.ts";
 import { oneOfEach } from "../support/samples.ts";
 import { onLoopback, serve } from "../support/web.ts";
 
@@ -73,6 +74,28 @@ Deno.test("a call with the trigger secret runs the feeds, and says what it did",
   await wholly.body?.cancel();
 });
 
+Deno.test("GET tells how the feeds are, and changes nothing", async () => {
+  await using db = await freshDatabase();
+  await using web = await withFeeds(db, oneOfEach());
+  await using etl = serveFunction(db);
+  const look = async () => {
+    const answer = await etl.call({ method: "GET" });
+    const { status, feeds } = await answer.json();
+    return [answer.status, status, feeds.map(({ verdict }: { verdict: string }) => verdict)];
+  };
+
+  const before = await snapshot(db);
+  assert.deepEqual(await look(), [503, "trouble", ["never ran", "never ran", "never ran"]]);
+  assert.deepEqual(await snapshot(db), before);
+  await (await etl.call()).body?.cancel();
+  assert.deepEqual(await look(), [200, "ok", ["ok", "ok", "ok"]]);
+  delete web.files["/charges.csv"];
+  await (await etl.call()).body?.cancel();
+  assert.deepEqual(await look(), [503, "trouble", ["failing", "ok", "ok"]]);
+  const refused = await etl.call({ method: "GET", secret: null });
+  assert.deepEqual([refused.status, await refused.json()], [401, { error: { code: "secret_refused" } }]);
+});
+
 Deno.test("without the secret nothing is done, and nothing is told", async (t) => {
   await using db = await freshDatabase();
   await using etl = serveFunction(db, `${secret}, ${next}`);
@@ -87,7 +110,7 @@ Deno.test("without the secret nothing is done, and nothing is told", async (t) =
     ["another scheme", 401, { secret: null, headers: { authorization: `Basic ${btoa(secret)}` } }],
     ["an oversized one", 401, { secret: "x".repeat(6000) }],
     ["an empty one", 401, { secret: null, headers: { authorization: "Bearer " } }],
-    ["GET", 405, { method: "GET" }],
+    ["PUT", 405, { method: "PUT" }],
     ["PUT", 405, { method: "PUT" }],
     ["a CORS preflight", 405, {
       method: "OPTIONS",

@@ -13,6 +13,8 @@ import { schemaOf } from "../support/schema.ts";
 import { serve, type Web } from "../support/web.ts";
 
 const tables = ["drivers", "trips", "charges"];
+/** What is said of a table that was there before, with the statements that it names. */
+const hidden = /was here before, without row level security; it stays so.*: (alter .* to authenticated)\./;
 
 /** What the older script made, and how many rows break a rule that the migration would add. */
 const older: Record<string, { sql: string; warnings: RegExp[]; trip?: string }> = {
@@ -137,8 +139,10 @@ Deno.test("tables of an older script: every row stays, and then a load works", a
 
       const said = await warningsOf(() => migrate(db.url));
 
-      assert.equal(said.length, warnings.length, said.join("\n"));
-      warnings.forEach((warning, i) => assert.match(said[i], warning));
+      const [others, left] = [false, true].map((is) => said.filter((line) => hidden.test(line) === is));
+      assert.equal(others.length, warnings.length, others.join("\n"));
+      warnings.forEach((warning, i) => assert.match(others[i], warning));
+      assert.equal(left.length, tables.filter((table) => before[table].length > 0).length, left.join("\n"));
       for (const table of tables) {
         for (const { row } of before[table] as { row: unknown }[]) {
           const kept = await db.query(`select from public.${table} t where to_jsonb(t) @> $1`, [JSON.stringify(row)]);
@@ -158,7 +162,33 @@ Deno.test("tables of an older script: every row stays, and then a load works", a
   }
 });
 
-/** The one landed migration that was edited since: of three statements, what they were when they failed there. */
+Deno.test("who reads a table that was there before reads on, and whoever has signed up does not", async () => {
+  await using db = await freshDatabase("template1");
+  await db.query(`create table drivers (id text primary key); insert into drivers values ('1');
+    create table trips (id text primary key); alter table trips enable row level security;
+    grant select on drivers, trips to authenticated, pg_monitor`);
+  const seen = async (role: string) => {
+    await db.admin(`set role ${role}`);
+    const [{ count }] = await db.admin("select count(*)::int from public.drivers").catch((
+      { code },
+    ) => [{ count: code }]);
+    await db.admin("reset role");
+    return count;
+  };
+  assert.deepEqual([await seen("pg_monitor"), await seen("authenticated")], [1, 1]);
+
+  const said = (await warningsOf(() => migrate(db.url))).filter((line) => hidden.test(line));
+
+  assert.deepEqual([await seen("pg_monitor"), await seen("authenticated")], [1, "42501"]);
+  assert.deepEqual(said.map((line) => /public\.\w+/.exec(line)![0]), ["public.drivers"]);
+  await db.query(hidden.exec(said[0])![1]);
+  assert.equal(await seen("authenticated"), 0, "who has signed up is no staff");
+});
+
+/**
+ * The one landed migration that was edited since, where it failed on some tables, and where it hid the rows of tables that
+ * were there before: each place as it is, and as it was.
+ */
 const edited = "20261126000100_tables.sql";
 const landedAs = "cc25ddf09386f6c3f87f81f23c8ebbead0d344b80c65ab430d611373c97f159d";
 const edits = [
@@ -201,25 +231,82 @@ end $$;
   end;
 `,
   ],
+  [
+    `-- Without a policy the readers of a table that was here before would see no row more: its owner switches that on.
+select set_config('etl.older_tables', coalesce(string_agg(t.name, ','), ''), false)
+from unnest(array['drivers', 'trips', 'charges']) as t(name)
+join pg_catalog.pg_class c on c.oid = to_regclass(format('public.%I', t.name)) and not c.relrowsecurity;
+
+`,
+    "",
+  ],
+  [
+    `  foreach subject in array array['drivers', 'trips', 'charges'] loop
+    is_older := subject = any (string_to_array(current_setting('etl.older_tables'), ','));
+    if is_older then
+      raise warning 'public.% was here before, without row level security; it stays so. For the staff to read it '
+        'by the API: alter table public.% enable row level security; grant select on public.% to authenticated. '
+        'Whoever else reads it needs a policy then', subject, subject, subject;
+    else
+      execute format('alter table public.%I enable row level security', subject);
+    end if;
+    execute format('revoke all on public.%I from public', subject);
+`,
+    `  foreach subject in array array['drivers', 'trips', 'charges'] loop
+    execute format('revoke all on public.%I from public', subject);
+`,
+  ],
+  [
+    `  reader text;
+  is_older boolean;
+`,
+    `  reader text;
+`,
+  ],
+  [
+    `      if not (is_older and reader = 'authenticated') then
+        execute format('grant select on public.%I to %I', subject, reader);
+      end if;
+`,
+    `      execute format('grant select on public.%I to %I', subject, reader);
+`,
+  ],
+  [
+    `alone. Supabase's roles may be absent elsewhere.
+`,
+    `alone. Supabase's roles may be absent elsewhere.
+alter table public.drivers enable row level security;
+alter table public.trips enable row level security;
+alter table public.charges enable row level security;
+
+`,
+  ],
 ];
 
-Deno.test("the migration that learnt of partitions makes of all other databases what it made before", async (t) => {
+Deno.test("the migration that was edited makes of all other databases what it made before", async (t) => {
   const now = await Deno.readTextFile(`${project}/supabase/migrations/${edited}`);
   const then = edits.reduce((text, [is, was]) => text.replace(is, () => was), now);
   const sum = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(then)));
   assert.equal(Array.from(sum, (byte) => byte.toString(16).padStart(2, "0")).join(""), landedAs);
-  const made = async (migration: string, sql: string) => {
+  const made = async (migration: string, sql: string, isNow = false) => {
     await using work = await temporary();
     await Deno.writeTextFile(`${work.path}/${edited}`, migration);
     await using db = await freshDatabase("template1");
     await db.query(sql);
     const said = await warningsOf(() => migrate(db.url, pathToFileURL(`${work.path}/`)));
-    return { said, schema: await schemaOf(db) };
+    const [others, older] = [false, true].map((is) => said.filter((line) => hidden.test(line) === is));
+    for (const line of isNow ? older : []) {
+      await db.query(hidden.exec(line)![1]);
+      // In the order of before.
+      await db.query(`revoke select on ${/public\.\w+/.exec(line)![0]} from service_role`);
+      await db.query(`grant select on ${/public\.\w+/.exec(line)![0]} to service_role`);
+    }
+    return { said: others, schema: await schemaOf(db) };
   };
   for (const [name, { sql }] of [["nothing", { sql: "" }] as const, ...Object.entries(older)]) {
     await t.step(name, async () => {
       if (/partition by/.test(sql)) await assert.rejects(made(then, sql), { code: "42809" });
-      else assert.deepEqual(await made(now, sql), await made(then, sql));
+      else assert.deepEqual(await made(now, sql, true), await made(then, sql));
     });
   }
 });

@@ -326,7 +326,37 @@ const cases: Case[] = [
     feed: [],
   },
   {
-    title: "a delimiter of its own, and one that is said",
+    title: "id comes first",
+    file: "code,id\nx,1\ny,2\n",
+    table: ["code text not null,", "id integer primary key -- unique in 2 records"],
+  },
+  {
+    title: "JSON: records within a document, of several arrays in it the first",
+    file: '{"page": {"size": 2}, "data": {"trips": [{"id": 1}, {"id": 2}]}, "errors": [{"code": 7}], "none": []}',
+    table: ["id integer primary key -- unique in 2 records"],
+    feed: ["'/data/trips' -- where the document has objects, or /errors"],
+  },
+  {
+    title: "JSON: records within a document of several lines, as said",
+    file: '{\n  "a": [{"x": 1}],\n  "b": [\n    {"id": 1, "n": [{"y": 1}]}\n  ]\n}\n',
+    options: ["--records", "/b"],
+    table: ["id integer primary key, -- unique in 1 record", "n jsonb not null"],
+    feed: ["'/b'"],
+  },
+  {
+    title: "JSON: one object is one record",
+    file: '{\n  "id": 1,\n  "name": "x"\n}\n',
+    table: ["id integer primary key, -- unique in 1 record", "name text not null"],
+    feed: ["'' -- the document is one object, and so one record"],
+  },
+  {
+    title: "JSON: an object a line, with arrays in it",
+    file: '{"id": 1, "n": [{"y": 1}]}\n{"id": 2, "n": []}\n',
+    table: ["id integer primary key, -- unique in 2 records", "n jsonb not null"],
+    feed: [],
+  },
+  {
+    title: "a delimiter of its own",
     file: "id|a\n1|x\n2|y\n",
     table: ["id integer primary key, -- unique in 2 records", "a text not null"],
     feed: ["'|' -- splits the lines into 2 fields"],
@@ -389,13 +419,13 @@ const cases: Case[] = [
     title: "records inside a document",
     file: JSON.stringify({ count: 2, data: { trips: [{ id: 1, v: "x" }, { id: 2, v: "y" }], tags: ["a"] } }, null, 2),
     table: ["id integer primary key, -- unique in 2 records", "v text not null"],
-    feed: ["'/data/trips' -- the only array of objects in the document"],
+    feed: ["'/data/trips' -- where the document has objects"],
   },
   {
     title: "records inside a document on one line",
     file: '{"data":[{"id":1},{"id":2}]}',
     table: ["id integer primary key -- unique in 2 records"],
-    feed: ["'/data' -- the only array of objects in the document"],
+    feed: ["'/data' -- where the document has objects"],
   },
   {
     title: "the only file in a zip archive",
@@ -661,10 +691,9 @@ Deno.test("a database that knows nothing of the loader is looked at as it is; --
   assert.deepEqual([code, await db.query("select nspname from pg_namespace where nspname = 'etl'")], [0, []]);
   assert.match(out, /^ {2}driver_id text not null,$/m);
 
-  await feed(db.url, `${web.url}/payouts.csv`, "--apply");
-  assert.deepEqual(await db.query("select target from etl.feeds where name = 'payouts'"), [{
-    target: "public.payouts",
-  }]);
+  const applied = await feed(db.url, `${web.url}/payouts.csv`, "--apply");
+  assert.deepEqual([applied.code, applied.err.replace(/\d+/g, "N")], [0, "Applied N migrations, up to N.\n"]);
+  assert.deepEqual(await db.query("select count(*)::int as rows from public.payouts"), [{ rows: 300 }]);
 
   const again = await feed(db.url, `${web.url}/payouts.csv`, "--apply");
   assert.deepEqual([again.code, again.out], [2, ""]);
@@ -716,6 +745,29 @@ Deno.test("what the file does not tell must be said before anything is applied",
   await db.query(`begin; ${open.out}; rollback`);
   const help = await feed(db.url, "--help");
   assert.deepEqual([help.code, help.err], [0, ""]);
+});
+
+Deno.test("a member of an archive is looked at as a run looks at it, and names the feed", async () => {
+  await using db = await freshDatabase();
+  const archive = zipped([{ name: "agency.txt", data: "agency_id\nx\n" }, { name: "out/payouts.csv", data: payouts }]);
+  await using web = serve({ "/export.zip": archive });
+  const { draft: { name }, target } = readOptions([`${web.url}/export.zip#out/payouts.csv`]);
+  assert.deepEqual([name, target], ["payouts", "public.payouts"]);
+  const { code, out } = await feed(db.url, `${web.url}/export.zip#out/payouts.csv`, "--apply");
+  assert.equal(code, 0);
+  assert.match(out, /^payouts +changed +300 +300 /m);
+});
+
+Deno.test("a feed has the name of its file", () => {
+  const names = [
+    ["https://a.example/payouts.csv?key=1.2", "payouts"],
+    ["https://a.example/v1/Driver-Payouts.csv.gz", "driver_payouts"],
+    ["https://a.example/2021-07-01_payouts_20210701.json", "payouts"],
+    ["https://a.example/{day:YYYY}/payouts_{day}.csv", "payouts"],
+    ["https://a.example/gtfs.zip#stops.txt", "stops"],
+    ["https://a.example/trips/", "trips"],
+  ];
+  for (const [url, name] of names) assert.equal(readOptions([url]).draft.name, name);
 });
 
 Deno.test("a file behind a key is asked for as a run asks for it", async () => {

@@ -52,6 +52,7 @@ const tables = [
   "etl.runs",
   "etl.rejects",
   "etl.waiting",
+  "etl.approvals",
   "public.drivers",
   "public.trips",
   "public.charges",

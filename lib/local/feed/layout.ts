@@ -1,7 +1,9 @@
 /** How a file seems to be written, by its first bytes: what Postgres must know before it is given the file. */
 
 import type { Dialect } from "../../format/csv.ts";
+import { Document } from "../../format/document.ts";
 import { looksLike } from "../../format/encoding.ts";
+import { isVisible } from "../../format/peekable.ts";
 
 /** Bytes that are looked at. */
 export const enough = 1 << 16;
@@ -16,6 +18,21 @@ export function encodingOf(first: Uint8Array): string | null {
   } catch {
     return looksLike(first, true);
   }
+}
+
+/** Where in a JSON document its records may be, the likeliest first; nothing where it is an array, or an object a line. */
+export function recordsOf(first: Uint8Array): string[] {
+  const bytes = first.subarray(first.findIndex(isVisible));
+  if (bytes[0] !== "{".charCodeAt(0)) return [];
+  const document = new Document({});
+  try {
+    document.read(bytes);
+  } catch {
+    // Behind an object another begins.
+    return [];
+  }
+  const isOneLine = !new TextDecoder().decode(bytes).trim().includes("\n");
+  return document.arrays.length > 0 ? document.arrays : document.isWhole && !isOneLine ? [""] : [];
 }
 
 /** What etl.feeds will say. */

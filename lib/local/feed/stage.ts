@@ -4,11 +4,9 @@ import type { Client } from "../../database/connect.ts";
 import { vaultSecrets } from "../../database/statements.ts";
 import { type Asking, asking, secretsFrom, secretsIn } from "../../fetch/asking.ts";
 import { openDownload } from "../../fetch/download.ts";
-import { linesOrDocument } from "../../format/lines.ts";
-import { isVisible, type Peekable } from "../../format/peekable.ts";
 import { openRows, openText, type Rows } from "../../format/rows.ts";
 import { patient } from "../../limits.ts";
-import { encodingOf, enough, linesOf } from "./layout.ts";
+import { encodingOf, enough, linesOf, recordsOf } from "./layout.ts";
 import type { Draft } from "./options.ts";
 import { fill, identifier, quoted, records } from "./sql.ts";
 
@@ -53,12 +51,13 @@ async function stageOnce(client: Client, said: Draft, before: Found): Promise<St
   const encoding = said.encoding ? null : encodingOf(first);
   if (encoding) return { encoding, why: "the file is not UTF-8, and looks like this" };
   const { draft, found } = layOut(said, first, before);
-  await findRecords(text, draft, found);
   const rows = await openRows(text, { ...draft, skip: draft.skip ?? 0 });
   const part = new Part(rows);
   const table = rows.header ? "feed_cells" : "feed_records";
   const columns = rows.header?.map((_, i) => `c${i + 1}`) ?? ["record"];
-  await client.query(`create temp table ${table} (${columns.map((name) => `${name} text`)}) on commit drop`);
+  await client.query(
+    `create temp table ${table} (${columns.map((name) => `${name} text`)}) on commit drop`,
+  );
   await copyRows(client, copyInto(table, rows, draft), part.chunks());
   const unread = await takeUnread(client, table, columns[0], rows);
   const other = said.encoding ? null : otherEncoding(unread);
@@ -72,25 +71,32 @@ async function stageOnce(client: Client, said: Draft, before: Found): Promise<St
 }
 
 /** What a run asks. Without the loader's functions there are no dates in the URL, and the secrets are the environment's. */
-async function askingOf(client: Client, draft: Draft): Promise<Asking> {
+async function askingOf(client: Client, { url, headers, ...draft }: Draft): Promise<Asking> {
   const { rows: [{ installed }] } = await client.query(
-    "select to_regprocedure('etl.address(etl.feeds, date)') is not null as installed",
+    `select to_regprocedure('etl.address(etl.feeds, date)') is not null
+      and to_regprocedure('etl.vault_secrets(text[])') is not null as installed`,
   );
+  const feed = JSON.stringify({ url, ...draft });
   const address = "select etl.address(jsonb_populate_record(null::etl.feeds, $1)) as address";
-  const { rows: [source] } = installed
-    ? await client.query(address, [JSON.stringify(draft)])
-    : { rows: [{ address: draft.url }] };
-  const { headers } = draft;
-  const names = secretsIn({ headers, ...source });
-  return asking({ headers, ...source }, secretsFrom(installed ? await vaultSecrets(client, names) : {}, names));
+  const source = { headers, address: installed ? (await client.query(address, [feed])).rows[0].address : url };
+  const names = secretsIn(source);
+  return asking(source, secretsFrom(installed && names.length > 0 ? await vaultSecrets(client, names) : {}, names));
 }
 
 /** The draft with what the first bytes tell. */
 function layOut(said: Draft, first: Uint8Array, before: Found): Pick<Staged, "draft" | "found"> {
   const draft = { ...said }, found = new Map(before);
-  const text = new TextDecoder().decode(first.subarray(0, enough), { stream: true });
-  const isCsv = said.format ? said.format === "csv" : !/^\s*[[{]/.test(text);
-  const lines = isCsv ? linesOf(text, first.length < enough, said) : null;
+  const bytes = first.subarray(0, enough);
+  const text = new TextDecoder().decode(bytes, { stream: true });
+  const isJson = said.format ? said.format !== "csv" : !said.skip && !said.header && /^\s*[[{]/.test(text);
+  if (isJson && said.records === null && said.format !== "ndjson") {
+    const [records, ...others] = recordsOf(bytes);
+    if (records === undefined) return { draft, found };
+    draft.records = records;
+    const why = records === "" ? "the document is one object, and so one record" : "where the document has objects";
+    found.set("records", [why, ...others].join(", or "));
+  }
+  const lines = isJson ? null : linesOf(text, first.length <= enough, said);
   if (!lines) return { draft, found };
   if (said.delimiter === null && lines.delimiter !== ",") {
     draft.delimiter = lines.delimiter;
@@ -101,17 +107,6 @@ function layOut(said: Draft, first: Uint8Array, before: Found): Pick<Staged, "dr
     found.set("skip", `only what follows has ${lines.fields} fields a line`);
   }
   return { draft, found };
-}
-
-/** Where the records are in a document around them, if there is but one place. */
-async function findRecords(text: Peekable, draft: Draft, found: Found): Promise<void> {
-  const start = (await text.peek(() => true)).findIndex(isVisible);
-  const isObject = (await text.peek(() => true))[start] === "{".charCodeAt(0);
-  if (!isObject || draft.format !== null || draft.records !== null) return;
-  const { document } = await linesOrDocument(text, start, draft);
-  if (!document?.isFilled || document.arrays.length > 1) return;
-  [draft.records] = document.arrays;
-  found.set("records", "the only array of objects in the document");
 }
 
 function copyInto(table: string, { delimiter }: Rows, { quote }: Draft): string {

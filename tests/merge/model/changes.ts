@@ -46,15 +46,15 @@ export function loadChanges(
   const old = before.map((waiting): Tried => ({ ...waiting, at: 0 }));
   const names = file?.header ?? records.flatMap((record) => Array.isArray(record) ? [] : Object.keys(record));
   const carried = table.columns.map(({ name }) => name).filter((name) => names.includes(name)).sort();
-  const fresh = (loaded?.rejects ?? []).flatMap((reject): Tried[] => {
+  const fresh = (loaded?.rejects ?? []).toReversed().flatMap((reject): Tried[] => {
     const [number] = reject, text = texts[number - 1];
-    // The same record once more is the same reject.
-    const known = old.find((one) => one.at === 0 && one.text === text);
+    // The same record once more is the same reject: the last of them first, for of a key the last is left.
+    const known = old.findLast((one) => one.at === 0 && one.text === text);
     if (known) Object.assign(known, { at: number, fault: faultOf(reject) });
     if (known) return [];
     const asJson = !file!.header, record = records[number - 1];
     return [{ number, record, text, asJson, carried, fault: faultOf(reject), at: number }];
-  });
+  }).reverse();
   let waiting = [...old, ...fresh];
   const isTried = ({ record }: Waiting) => !Array.isArray(record);
   read += waiting.filter((one) => one.at === 0 && isTried(one)).length;

@@ -35,13 +35,14 @@ export interface Case {
   runs: Run[];
 }
 
-/** Of keys, and of codes that rows refer to, a few: so that files meet. */
+/** Of keys, and of what refers to rows, a few: so that files meet. */
 const cell = (column: Column, isKey: boolean): fc.Arbitrary<string | null> => {
-  const few = isKey ? 5 : /^[uqr]/.test(column.name) ? 3 : null;
+  const refers = /^[psqr]\d/.test(column.name);
+  const few = isKey || refers || column.name === "u" ? 4 : null;
   return fc.oneof(
     { weight: few ? 30 : 8, arbitrary: fc.constantFrom(...goodTexts(column.type).slice(0, few ?? 11)) },
     { weight: 1, arbitrary: fc.constantFrom(...textsOf(column.type)) },
-    { weight: 1, arbitrary: fc.constantFrom(null, "") },
+    { weight: refers ? /^[sq]/.test(column.name) ? 60 : 10 : 1, arbitrary: fc.constantFrom(null, "") },
   );
 };
 
@@ -126,6 +127,25 @@ function feed({ columns, key }: Table): fc.Arbitrary<Feed> {
     });
 }
 
+/** A file that has every key of the few, and nothing more than it needs: whoever waits for one of them. */
+function everyKey({ columns, key }: Table): fc.Arbitrary<Feed> {
+  const needed = columns.filter((c) => key.includes(c.name) || (c.required && c.default === null));
+  const names = needed.map(({ name }) => name);
+  let records: Record<string, string>[] = [{}];
+  for (const { name, type } of needed) {
+    const choice = goodTexts(type).slice(0, key.includes(name) ? 4 : 1);
+    records = records.flatMap((record) => choice.map((text) => ({ ...record, [name]: text })));
+  }
+  const style: Style = { delimiter: ",", quoteAll: false, lineEnd: "\n", bom: false, ended: true };
+  const file = { header: [...names, "extra"], records: records.map((record) => ({ ...record, extra: "1" })) };
+  return fc.constant({
+    file,
+    format: "csv",
+    body: csv(file.header, file.records, style),
+    texts: textsOfCsv(file.records, file.header, style.delimiter),
+  });
+}
+
 const asRead = (text: string) => text.replaceAll(/[\0\ue000]/g, "\ufffd");
 const sorted = (entries: [string, string | null][]) => JSON.stringify(entries.toSorted(([a], [b]) => a < b ? -1 : 1));
 
@@ -197,7 +217,13 @@ export const cases: fc.Arbitrary<Case> = table("parent").chain((parent) =>
   table("child", parent).map((child) => [parent, child])
 )
   .chain((tables) => {
-    const files = fc.tuple(...tables.map((table) => fc.option(feed(table), { freq: 4 })));
+    const files = fc.tuple(
+      ...tables.map((table) =>
+        fc.option(fc.oneof({ weight: 4, arbitrary: feed(table) }, { weight: 1, arbitrary: everyKey(table) }), {
+          freq: 4,
+        })
+      ),
+    );
     const run = fc.record({
       files: files.map((files) => Object.fromEntries(tables.flatMap((t, i) => files[i] ? [[t.name, files[i]]] : []))),
       feeds: fc.constantFrom<string[]>(["parent", "child"], ["parent", "child"], ["parent", "child"], ["child"], [
@@ -209,6 +235,6 @@ export const cases: fc.Arbitrary<Case> = table("parent").chain((parent) =>
     return fc.record({
       tables: fc.constant(tables),
       limit: fc.constantFrom(1, 1, 1, 1, 0.25),
-      runs: fc.array(run, { minLength: 1, maxLength: 3 }),
+      runs: fc.array(run, { minLength: 1, maxLength: 4 }),
     });
   });
