@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { nextLink } from "../../lib/fetch/link.ts";
+import { Peekable } from "../../lib/format/peekable.ts";
+import { openRows } from "../../lib/format/rows.ts";
 import { databaseAndWeb } from "../support/given.ts";
 import { snapshot } from "../support/snapshot.ts";
 import { zipped } from "../support/zip.ts";
@@ -371,4 +373,32 @@ Deno.test("a server that links without end is stopped", async () => {
   assert.match(error!.message, /: page 21: there are more than 20 pages$/);
   assert.equal(number, 20);
   assert.deepEqual(await at.ids(), []);
+});
+
+Deno.test("of pages the end is known where that of each is", async () => {
+  const text = (body: string, hasEnd: boolean) =>
+    new Peekable(
+      (async function* () {
+        yield await Promise.resolve(new TextEncoder().encode(body));
+      })(),
+      hasEnd,
+    );
+  for (
+    const [body, ends, expected] of [
+      ["id\n1\n", [true, true], true],
+      ["id\n1\n", [true, false], false],
+      ["id\n1\n", [false, true], false],
+      ['{"id":1}\n{"id":2}\n', [true, false], false],
+      ['[{"id":1}]', [false, false], true],
+    ] as const
+  ) {
+    const [first, ...others] = ends.map((hasEnd) => text(body, hasEnd));
+    const rows = await openRows(
+      first,
+      { format: null, delimiter: null },
+      () => Promise.resolve(others.shift() ?? null),
+    );
+    for await (const _ of rows.chunks);
+    assert.equal(rows.hasEnd, expected, `${body} ${ends}`);
+  }
 });
