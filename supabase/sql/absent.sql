@@ -325,19 +325,9 @@ create or replace function etl.isolate_removals(target regclass, statement text,
 language plpgsql
 set search_path = ''
 as $$
-declare
-  self_references name[] := array(
-    select k.conname
-    from pg_catalog.pg_constraint k
-    where k.conrelid = target and k.confrelid = target and k.conparentid = 0
-  );
 begin
   -- A part may hold a parent without its child. All of this is undone.
-  if self_references <> '{}' then
-    execute etl.fill($sql$alter table {target} {drops}$sql$, jsonb_build_object(
-      'target', target, 'drops', etl.each(self_references, 'drop constraint {column}')
-    ));
-  end if;
+  perform etl.drop_self_references(target);
   faults := etl.isolate(target, 'etl_delta', statement);
   raise exception using errcode = 'ETL00';
 exception when sqlstate 'ETL00' then

@@ -148,7 +148,7 @@ begin
       'values', string_agg(
         etl.fill(
           case
-            when c.refused is null then '{spelled}::{type} as {column}'
+            when with_length or c.refused is null then '{spelled}::{type} as {column}'
             when c.kind = 'day' then $sql$
               case
                 when cells.{column} like '2___-__-__%' then {plain}
@@ -180,8 +180,8 @@ end
 $$;
 comment on function etl.typed_cells(boolean, boolean) is
   'SQL text: the query that casts the cells, to the columns'' types with their length, or without: a cast to
-varchar(3) cuts what is longer, where the assignment to such a column raises. It raises 22007 for a cell that matches
-etl_columns.refused. of_rejected: as in etl.cells().';
+varchar(3) cuts what is longer, where the assignment to such a column raises. With it, for cells that were cast before;
+without it, it raises 22007 for a cell that matches etl_columns.refused. of_rejected: as in etl.cells().';
 
 create or replace function etl.drop_assigned(target regclass)
 returns bigint

@@ -81,11 +81,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  self_references name[] := array(
-    select k.conname
-    from pg_catalog.pg_constraint k
-    where k.conrelid = target and k.confrelid = target and k.conparentid = 0
-  );
+  keys_dropped boolean;
   statement record := etl.write_statements(target);
   repairs text[] := '{}';
 begin
@@ -93,11 +89,7 @@ begin
     repairs := etl.free_values(target);
   end if;
   -- A part may hold a child without its parent. Whether there is one, etl.validate_references tells; this is undone.
-  if self_references <> '{}' then
-    execute etl.fill($sql$alter table {target} {drops}$sql$, jsonb_build_object(
-      'target', target, 'drops', etl.each(self_references, 'drop constraint {column}')
-    ));
-  end if;
+  keys_dropped := etl.drop_self_references(target);
   faults := etl.isolate(target, 'etl_delta', rejects_left => rejects_left, statement => etl.fill(
     $sql$select etl.write_rows({target}, {insert_new}, {update_known}, {count_gone}, $3, $1, $2)$sql$,
     jsonb_build_object(
@@ -105,7 +97,7 @@ begin
       'update_known', quote_nullable(statement.update_known), 'count_gone', quote_literal(statement.count_gone)
     )
   ));
-  written := faults = '{}' and self_references = '{}';
+  written := faults = '{}' and not keys_dropped;
   if written then
     perform etl.repair(repairs);
   else
@@ -118,6 +110,30 @@ $$;
 comment on function etl.write_in_parts(regclass, bigint, bigint) is
   'Writes etl_delta part by part, and finds the records at fault. written: whether what it wrote stays, since none
 was; otherwise all is as before.';
+
+create or replace function etl.drop_self_references(target regclass)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  self_references name[] := array(
+    select k.conname
+    from pg_catalog.pg_constraint k
+    where k.conrelid = target and k.confrelid = target and k.conparentid = 0
+  );
+begin
+  if self_references <> '{}' then
+    execute etl.fill($sql$alter table {target} {drops}$sql$, jsonb_build_object(
+      'target', target, 'drops', etl.each(self_references, 'drop constraint {column}')
+    ));
+  end if;
+  return self_references <> '{}';
+end
+$$;
+comment on function etl.drop_self_references(regclass) is
+  'Drops the table''s foreign keys to itself, where it has any, and returns whether it has: for a trial of parts, which
+is undone.';
 
 create or replace function etl.write_statements(
   target regclass, out insert_new text, out on_conflict text, out update_known text, out count_gone text

@@ -330,19 +330,9 @@ create or replace function etl.isolate_removals(target regclass, statement text,
 language plpgsql
 set search_path = ''
 as $$
-declare
-  self_references name[] := array(
-    select k.conname
-    from pg_catalog.pg_constraint k
-    where k.conrelid = target and k.confrelid = target and k.conparentid = 0
-  );
 begin
   -- A part may hold a parent without its child. All of this is undone.
-  if self_references <> '{}' then
-    execute etl.fill($sql$alter table {target} {drops}$sql$, jsonb_build_object(
-      'target', target, 'drops', etl.each(self_references, 'drop constraint {column}')
-    ));
-  end if;
+  perform etl.drop_self_references(target);
   faults := etl.isolate(target, 'etl_delta', statement);
   raise exception using errcode = 'ETL00';
 exception when sqlstate 'ETL00' then
@@ -847,7 +837,7 @@ begin
       'values', string_agg(
         etl.fill(
           case
-            when c.refused is null then '{spelled}::{type} as {column}'
+            when with_length or c.refused is null then '{spelled}::{type} as {column}'
             when c.kind = 'day' then $sql$
               case
                 when cells.{column} like '2___-__-__%' then {plain}
@@ -879,8 +869,8 @@ end
 $$;
 comment on function etl.typed_cells(boolean, boolean) is
   'SQL text: the query that casts the cells, to the columns'' types with their length, or without: a cast to
-varchar(3) cuts what is longer, where the assignment to such a column raises. It raises 22007 for a cell that matches
-etl_columns.refused. of_rejected: as in etl.cells().';
+varchar(3) cuts what is longer, where the assignment to such a column raises. With it, for cells that were cast before;
+without it, it raises 22007 for a cell that matches etl_columns.refused. of_rejected: as in etl.cells().';
 
 create or replace function etl.drop_assigned(target regclass)
 returns bigint
@@ -4004,6 +3994,465 @@ as $$
   from unnest(names) with ordinality n(name, position)
 $$;
 comment on function etl.listed(text[]) is 'The first ten names, for a message; null where there is none.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/write.sql
+-- Writing etl_delta into the target: all at once, and where that is refused without the records that are at fault.
+
+create or replace function etl.write_delta(target regclass, inserted bigint, updated bigint, rejects_left bigint)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  parts record;
+  state text;
+  said text;
+  rule text;
+  at_column text;
+  advice text;
+begin
+  if inserted + updated = 0 then
+    return true;
+  end if;
+  -- What waits for the commit would be nobody's fault there, and the end of the whole run.
+  set constraints all immediate;
+  begin
+    perform etl.write_at_once(target, inserted, updated);
+    return true;
+  exception when others or assert_failure then
+    get stacked diagnostics state = returned_sqlstate, said = message_text, rule = constraint_name,
+      at_column = column_name, advice = pg_exception_hint;
+    if not etl.is_record_fault(target, state, rule, at_column) then
+      raise;
+    end if;
+  end;
+  parts := etl.write_in_parts(target, updated, rejects_left);
+  if not parts.written and parts.faults = '{}' then
+    raise exception '%', said using errcode = state, hint = advice;
+  end if;
+  perform etl.reject_faults('etl_delta', parts.faults);
+  return parts.written;
+end
+$$;
+comment on function etl.write_delta(regclass, bigint, bigint, bigint) is
+  'Writes etl_delta, so many new rows and so many known ones, all at once; true when that is done. Where a record is
+refused by what only a write can ask (a trigger, an exclusion constraint, an index), nothing is written, and the
+records at fault are rejected, with false: it is then to be called again, for others may have counted on them.
+rejects_left: how many more the feed may have.';
+
+create or replace function etl.write_at_once(target regclass, inserted bigint, updated bigint)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  repairs text[] := case when updated > 0 then etl.free_values(target) else etl.defer_indexes(target) end;
+  statement record := etl.write_statements(target);
+  written bigint;
+begin
+  -- Without ON CONFLICT, which costs a sixth more: it looks each key up first.
+  if inserted > 0 and updated > 0 and statement.update_known is not null and etl.refers_to(target, target) then
+    -- As one statement: a new row may refer to what a known one gets just now, and the other way round.
+    execute etl.fill(
+      $sql$
+      with new as ({insert_new} returning 1), known as ({update_known} returning 1)
+      select (select count(*) from new) + (select count(*) from known)
+      $sql$,
+      jsonb_build_object('insert_new', statement.insert_new, 'update_known', statement.update_known)
+    ) into written using null::tid, null::tid;
+    perform etl.require_written(target, statement.count_gone, written, expected => inserted + updated);
+  else
+    perform etl.write_rows(
+      target, statement.insert_new, statement.update_known, statement.count_gone, expected => inserted + updated
+    );
+  end if;
+  perform etl.repair(repairs);
+end
+$$;
+comment on function etl.write_at_once(regclass, bigint, bigint) is
+  'Writes etl_delta, so many new rows and so many known ones. Raises whatever the target raises at any record.';
+
+create or replace function etl.write_in_parts(
+  target regclass, updated bigint, rejects_left bigint, out written boolean, out faults jsonb[]
+)
+language plpgsql
+set search_path = ''
+as $$
+declare
+  keys_dropped boolean;
+  statement record := etl.write_statements(target);
+  repairs text[] := '{}';
+begin
+  if updated > 0 then
+    repairs := etl.free_values(target);
+  end if;
+  -- A part may hold a child without its parent. Whether there is one, etl.validate_references tells; this is undone.
+  keys_dropped := etl.drop_self_references(target);
+  faults := etl.isolate(target, 'etl_delta', rejects_left => rejects_left, statement => etl.fill(
+    $sql$select etl.write_rows({target}, {insert_new}, {update_known}, {count_gone}, $3, $1, $2)$sql$,
+    jsonb_build_object(
+      'target', quote_literal(target), 'insert_new', quote_literal(statement.insert_new || statement.on_conflict),
+      'update_known', quote_nullable(statement.update_known), 'count_gone', quote_literal(statement.count_gone)
+    )
+  ));
+  written := faults = '{}' and not keys_dropped;
+  if written then
+    perform etl.repair(repairs);
+  else
+    raise exception using errcode = 'ETL00';
+  end if;
+exception when sqlstate 'ETL00' then
+  return;
+end
+$$;
+comment on function etl.write_in_parts(regclass, bigint, bigint) is
+  'Writes etl_delta part by part, and finds the records at fault. written: whether what it wrote stays, since none
+was; otherwise all is as before.';
+
+create or replace function etl.drop_self_references(target regclass)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  self_references name[] := array(
+    select k.conname
+    from pg_catalog.pg_constraint k
+    where k.conrelid = target and k.confrelid = target and k.conparentid = 0
+  );
+begin
+  if self_references <> '{}' then
+    execute etl.fill($sql$alter table {target} {drops}$sql$, jsonb_build_object(
+      'target', target, 'drops', etl.each(self_references, 'drop constraint {column}')
+    ));
+  end if;
+  return self_references <> '{}';
+end
+$$;
+comment on function etl.drop_self_references(regclass) is
+  'Drops the table''s foreign keys to itself, where it has any, and returns whether it has: for a trial of parts, which
+is undone.';
+
+create or replace function etl.write_statements(
+  target regclass, out insert_new text, out on_conflict text, out update_known text, out count_gone text
+)
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  key name[] := etl.key_of(target);
+  carried name[] := etl.carried_columns();
+  rest name[] := array(select c from unnest(carried) c where c <> all (key));
+  is_immediate boolean := (
+    select i.indimmediate from pg_catalog.pg_index i where i.indrelid = target and i.indisprimary
+  );
+  places jsonb := jsonb_build_object(
+    'target', target, 'carried', etl.each(carried, '{column}'), 'key', etl.each(key, '{column}'),
+    'same_key', etl.same_key(target, 'o', 'd'),
+    'part', '($1 is null or etl$staged between $1 and $2)', 'key_column', quote_ident(key[1]),
+    'excluded', etl.each(rest, '{column} = excluded.{column}'), 'fed', etl.each(rest, '{column} = d.{column}')
+  );
+begin
+  insert_new := etl.fill(
+    $sql$
+    insert into {target} ({carried}) overriding system value
+    select {carried} from pg_temp.etl_delta where not etl$exists and {part}
+    $sql$,
+    places
+  );
+  on_conflict := case
+    when not is_immediate then ''
+    when rest = '{}' then etl.fill($sql$ on conflict ({key}) do nothing$sql$, places)
+    else etl.fill($sql$ on conflict ({key}) do update set {excluded}$sql$, places)
+  end;
+  -- Not by ON CONFLICT: Postgres would try the CHECKs of a known row on defaults in place of what the feed does not
+  -- carry.
+  update_known := case
+    when rest <> '{}' then etl.fill(
+      $sql$
+      update {target} o set {fed}
+      from (select * from pg_temp.etl_delta where etl$exists and {part}) d
+      where {same_key}
+      $sql$,
+      places
+    )
+  end;
+  count_gone := etl.fill(
+    $sql$
+    select count(*)
+    from (select * from pg_temp.etl_delta where etl$exists and {part}) d
+    left join {target} o on {same_key}
+    where o.{key_column} is null
+    $sql$,
+    places
+  );
+end
+$$;
+comment on function etl.write_statements(regclass) is
+  'SQL text. Of etl_delta, or its part from record $1 to $2: to insert the new rows, and what to do with one that
+another session has inserted meanwhile; to update the known ones (null where the feed carries the key alone), and to
+count those that are no longer known.';
+
+create or replace function etl.write_rows(
+  target regclass, insert_new text, update_known text, count_gone text, expected bigint,
+  first tid default null, last tid default null
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  written bigint;
+  updated bigint;
+begin
+  execute insert_new using first, last;
+  get diagnostics written = row_count;
+  if written < expected and update_known is not null then
+    execute update_known using first, last;
+    get diagnostics updated = row_count;
+    written := written + updated;
+  end if;
+  perform etl.require_written(target, count_gone, written, expected, first, last);
+end
+$$;
+comment on function etl.write_rows(regclass, text, text, text, bigint, tid, tid) is
+  'Executes etl.write_statements, for so many rows. Raises as etl.require_written does.';
+
+create or replace function etl.require_written(
+  target regclass, count_gone text, written bigint, expected bigint, first tid default null, last tid default null
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  gone bigint;
+begin
+  if written = expected then
+    return;
+  end if;
+  execute count_gone into gone using first, last;
+  if gone > 0 then
+    raise exception 'another session deleted % of the rows to be updated', gone
+      using errcode = 'serialization_failure', hint = 'Run again.';
+  end if;
+  raise exception '% of % rows were not written', expected - written, expected
+    using errcode = 'ETL05', hint = format('A trigger or rule on %s drops rows.', target);
+end
+$$;
+comment on function etl.require_written(regclass, text, bigint, bigint, tid, tid) is
+  'Raises 40001 where fewer rows than expected were written, since another session has deleted one after it was
+compared; ETL05 where a trigger or rule drops rows.';
+
+create or replace function etl.free_values(target regclass)
+returns text[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  key name[] := etl.key_of(target);
+  ix record;
+  places jsonb;
+  moving text;
+  wanted boolean;
+  sees_updates boolean := exists (
+    select from pg_catalog.pg_trigger g where g.tgrelid = target and not g.tgisinternal and g.tgtype & 16 > 0
+  );
+  loosened name[] := '{}';
+  repairs text[] := '{}';
+begin
+  for ix in
+    select i.*, a.attname as freed, a.attnotnull as required, a.frees
+    from etl.unique_indexes(target) i
+    cross join lateral (
+      -- Of an expression or a condition a null need not make a null; where a key refers to, it would cascade; and to
+      -- some indexes two nulls are the same.
+      select a.attname, a.attnotnull, (a.attname = any (i.columns)) is true and not exists (
+        select from pg_catalog.pg_constraint k
+        where k.contype = 'f' and k.confrelid = target and a.attnum = any (k.confkey)
+      ) and not exists (
+        select from pg_catalog.pg_index n
+        where n.indrelid = target and n.indnullsnotdistinct and a.attnum = any (n.indkey::int2[])
+      ) as frees
+      from pg_catalog.pg_attribute a
+      join pg_temp.etl_columns c on c.name = a.attname and c.name <> all (key)
+      left join pg_catalog.pg_depend p
+        on p.classid = 'pg_catalog.pg_class'::regclass and p.objid = i.index
+        and p.refobjid = target and p.refobjsubid = a.attnum
+      where a.attrelid = target and (a.attname = any (i.columns) or p.objid is not null)
+      order by frees desc, a.attnotnull, a.attnum
+      limit 1
+    ) a
+  loop
+    places := jsonb_build_object(
+      'target', target, 'freed', quote_ident(ix.freed), 'key', etl.each(key, '{column}'),
+      'entry', ix.entry, 'holds', ix.holds, 'same', ix.same,
+      'same_key', etl.same_key(target, 'd', 'e'), 'given_up', etl.same_key(target, 'g', 'e'),
+      'this_row', etl.same_key(target, 'o', 'e')
+    );
+    moving := etl.fill(
+      $sql$
+      from (select {key}, {entry} from {target} where {holds}) e
+      join (select {key}, {entry} from pg_temp.etl_delta where {holds}) d on {same} and not ({same_key})
+      $sql$,
+      places
+    );
+    if ix.excludes then
+      moving := moving || etl.fill($sql$join pg_temp.etl_delta g on {given_up}$sql$, places);
+    end if;
+    execute format('select exists (select 1 %s)', moving) into wanted;
+    if not wanted then
+      continue;
+    end if;
+    -- A null would not do, two nulls would violate it, or a trigger would see them.
+    if sees_updates or not ix.frees then
+      repairs := repairs || etl.drop_unique(target, ix.index);
+      continue;
+    end if;
+    if ix.required and ix.freed <> all (loosened) then
+      execute etl.fill($sql$alter table {target} alter {freed} drop not null$sql$, places);
+      loosened := loosened || ix.freed;
+      repairs := repairs || etl.fill($sql$alter table {target} alter {freed} set not null$sql$, places);
+    end if;
+    execute etl.fill(
+      $sql$update {target} o set {freed} = null {moving} where {this_row}$sql$,
+      places || jsonb_build_object('moving', moving)
+    );
+  end loop;
+  return repairs;
+end
+$$;
+comment on function etl.free_values(regclass) is
+  'Sets to null each value of a unique index or an exclusion constraint that a row gives up and another takes in
+this run, in a column that the feed carries and so fills again: Postgres looks for violations row by row, so that
+two rows could not swap theirs. Where the column is NOT NULL that is lifted; where a null would not do, two nulls
+violate the index, or a trigger would see them, the index is dropped. Returns the statements that put this right
+again, once all is written.';
+
+create or replace function etl.drop_unique(target regclass, index oid)
+returns text
+language plpgsql
+set search_path = ''
+as $$
+declare
+  rule pg_catalog.pg_constraint := (
+    select k from pg_catalog.pg_constraint k where k.conindid = index and k.contype in ('u', 'x')
+  );
+  repair text;
+begin
+  if rule.oid is null then
+    repair := pg_get_indexdef(index);
+    execute format('drop index %s', index::regclass);
+  else
+    repair := format('alter table %s add constraint %I ', target, rule.conname) || pg_get_constraintdef(rule.oid);
+    execute format('alter table %s drop constraint %I', target, rule.conname);
+  end if;
+  return repair;
+end
+$$;
+comment on function etl.drop_unique(regclass, oid) is
+  'Drops a unique index or that of an exclusion constraint, with its constraint where it has one, and returns the
+statement that makes it again.';
+
+create or replace function etl.defer_indexes(target regclass)
+returns text[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  deferred regclass[];
+  index regclass;
+  repairs text[] := '{}';
+begin
+  -- A trigger may look things up by these indexes, for each row.
+  if not etl.is_empty(target) or exists (
+    select from etl.parts_of(target) p
+    join pg_catalog.pg_trigger g on g.tgrelid = p.relation and not g.tgisinternal
+  ) then
+    return repairs;
+  end if;
+  deferred := etl.deferrable_indexes(target);
+  if deferred = '{}' then
+    return repairs;
+  end if;
+  begin
+    execute format('lock table %s in access exclusive mode nowait', target);
+  exception when lock_not_available then
+    return repairs;
+  end;
+  foreach index in array deferred loop
+    -- The index of a partitioned table is made ONLY there; then those of its partitions, with their own names.
+    repairs := repairs || array(
+      select unnest(array[
+        pg_get_indexdef(p.relation),
+        case when p.level > 0 then format('alter index %s attach partition %s', p.parent, p.relation) end
+      ])
+      from etl.parts_of(index) p
+      order by p.level, p.relation
+    );
+    execute format('drop index %s', index);
+  end loop;
+  return array_remove(repairs, null);
+end
+$$;
+comment on function etl.defer_indexes(regclass) is
+  'Of an empty target, drops the indexes that enforce nothing, and returns the statements that build them once all
+is written: at once that takes a fraction of what it takes row by row. Its lock keeps readers of the empty table
+waiting until the commit; where it cannot be had at once, or there is no such index, nothing is locked or dropped.';
+
+create or replace function etl.deferrable_indexes(target regclass)
+returns regclass[]
+language sql stable
+set search_path = ''
+as $$
+  select array(
+    select i.indexrelid::regclass
+    from pg_catalog.pg_index i
+    join pg_catalog.pg_class x on x.oid = i.indexrelid
+    where i.indrelid = target and not i.indisunique and not i.indisexclusion and not x.relispartition
+      -- What the definition does not tell, of none of its parts.
+      and not exists (
+        select from etl.parts_of(i.indexrelid) p
+        join pg_catalog.pg_index part on part.indexrelid = p.relation
+        join pg_catalog.pg_class partx on partx.oid = p.relation
+        where not part.indisvalid or part.indisclustered or partx.reltablespace <> 0
+          or obj_description(p.relation, 'pg_class') is not null
+      )
+    order by i.indexrelid
+  )
+$$;
+comment on function etl.deferrable_indexes(regclass) is
+  'The indexes of a table, partitioned or not, that enforce nothing, and of which no more is known than their
+definitions.';
+
+create or replace function etl.parts_of(whole regclass)
+returns table (relation regclass, parent regclass, level int)
+language sql stable
+set search_path = ''
+as $$
+  select whole, null::regclass, 0
+  union all
+  select t.relid, t.parentrelid, t.level from pg_catalog.pg_partition_tree(whole) t where t.level > 0
+$$;
+comment on function etl.parts_of(regclass) is
+  'A table or an index and, where it is partitioned, all its partitions, by level.';
+
+create or replace function etl.repair(statements text[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  statement text;
+begin
+  foreach statement in array statements loop
+    execute statement;
+  end loop;
+end
+$$;
+comment on function etl.repair(text[]) is 'Executes what etl.free_values and etl.defer_indexes returned.';
 
 revoke all on all functions in schema etl from public;
 
