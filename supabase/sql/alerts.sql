@@ -47,7 +47,10 @@ begin
   end if;
   for look in
     select
-      h.feed, h.verdict, h.message, h.hint, h.since, h.failing_since, t.seen, t.seen_at, t.since as told_since,
+      h.feed, h.verdict, h.hint,
+      -- That there is none is no cause where another scheduler does it.
+      replace(h.message, '. No schedule: see etl.schedule()', '') as message,
+       h.since, h.failing_since, t.seen, t.seen_at, t.since as told_since,
       coalesce(t.verdict, 'ok') as told, coalesce(t.told_at, '{}') as told_at,
       coalesce(etl.is_lost(t.requests, t.told_at), false) as is_lost
     from etl.health() h
@@ -65,9 +68,9 @@ begin
       notices := notices || jsonb_build_object(
         'feed', look.feed,
         'what', case
-          when look.verdict <> 'ok' then format('is %s since %s', look.verdict, etl.minute(since))
-          when is_news then format('is ok again; it was %s since %s', look.told, etl.minute(look.told_since))
-          else 'is ok again'
+          when look.verdict <> 'ok' then format('%s since %s', look.verdict, etl.minute(since))
+          when is_news then format('ok again; before: %s since %s', look.told, etl.minute(look.told_since))
+          else 'ok again'
         end,
         'cause', case when look.verdict <> 'ok' then look.message end,
         'advice', case when look.verdict <> 'ok' then
@@ -154,7 +157,9 @@ as $$
   with alike as (
     select
       concat_ws(
-        '. ', etl.listed(array_agg(n.feed order by n.feed)) || ' ' || n.what, 'Cause: ' || rtrim(left(n.cause, 1000), '.'),
+        '. ',
+        etl.listed(array_agg(n.feed order by n.feed)) || case count(*) when 1 then ' is ' else ' are ' end || n.what,
+        'Cause: ' || rtrim(left(n.cause, 1000), '.'),
         'What to do: ' || n.advice, n.silence
       ) || '.' as line,
       min(n.feed) as first
