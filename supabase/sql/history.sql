@@ -77,13 +77,11 @@ begin
     from etl.changes c
     where c.feed = keep_changes.feed.name and c.at = now() and c.run = keep_changes.run
   ), target::text;
-  perform etl.purge_changes(feed.name);
 end
 $$;
 comment on function etl.keep_changes(etl.feeds, regclass, uuid, boolean) is
   'Keeps in etl.changes what has become of the rows of etl_delta since etl.keep_before(): nothing of a row that is as
-it was. is_removal: a row that is not there now is gone, and was not merely given another key. What the feed has kept
-for long enough goes.';
+it was. is_removal: a row that is not there now is gone, and was not merely given another key.';
 
 create or replace function etl.columns_of(target regclass)
 returns name[]

@@ -80,6 +80,9 @@ begin
     end if;
   end if;
   changed := changed or inserted + updated > 0;
+  if changed and feed.history is not null then
+    perform etl.purge_changes(feed.name);
+  end if;
   if read <> inserted + updated + unchanged + duplicate + rejected then
     raise exception 'the counts do not add up: % read, % inserted, % updated, % unchanged, % duplicate, % rejected',
         read, inserted, updated, unchanged, duplicate, rejected

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { databaseAndWeb } from "../support/given.ts";
 import { snapshot } from "../support/snapshot.ts";
+import { until } from "../support/waiting.ts";
 
 type Row = Record<string, string | null>;
 /** What is kept of a row: key, before, after. */
@@ -235,3 +236,119 @@ for (const { name, table, columns, admin, steps, isNeverStill } of cases) {
     assert.deepEqual(await snapshot(db), before);
   });
 }
+
+Deno.test("without a history nothing is kept", async () => {
+  await using given = await databaseAndWeb(plain);
+  const { db, web } = given;
+  const texts: string[] = [];
+  for (const history of [null, "1 day"]) {
+    await db.query("drop table public.things; " + plain);
+    await db.feed("things", { url: `${web.url}/things`, absent: "delete", absent_limit: 1, history });
+    for (const file of [csv("id,x", "1,a", "2,b"), csv("id,x", "1,A", "3,c")]) {
+      web.files["/things"] = file;
+      await db.load({ feeds: ["things"] });
+    }
+    const [{ count }] = await db.query("select count(*)::int from etl.changes");
+    texts.push(`${count} rows`);
+  }
+  assert.deepEqual(texts, ["0 rows", "5 rows"]);
+});
+
+Deno.test("a dry run keeps nothing, and neither does a feed that fails", async () => {
+  await using given = await databaseAndWeb(plain);
+  const { db, web } = given;
+  await db.feed("things", { url: `${web.url}/things`, history: "1 day", reject_limit: 0 });
+  web.files["/things"] = csv("id,x", "1,a");
+  await db.load({ feeds: ["things"], dryRun: true });
+  web.files["/things"] = csv("id,x", "1,a", "x,b");
+  await db.load({ feeds: ["things"] });
+  assert.deepEqual(await db.query("select * from etl.changes"), []);
+});
+
+Deno.test("a row that another session inserted meanwhile is kept as that one left it", async () => {
+  await using given = await databaseAndWeb(`${plain}
+    create function public.meanwhile() returns trigger language plpgsql as $$
+      begin perform pg_advisory_xact_lock_shared(7); return null; end $$;
+    create trigger meanwhile before insert on public.things execute function public.meanwhile();`);
+  const { db, web } = given;
+  await db.feed("things", { url: `${web.url}/things`, history: "1 day" });
+  web.files["/things"] = csv("id,x", "1,a", "2,b");
+  // The run is at its write, and has compared its records with an empty table.
+  await db.admin("begin; select pg_advisory_xact_lock(7)");
+  const loading = db.load({ feeds: ["things"] });
+  await until(
+    "the run waits",
+    async () =>
+      (await db.query("select from pg_locks where locktype = 'advisory' and objid = 7 and not granted")).length > 0,
+  );
+  await db.admin("set session_replication_role = replica; insert into public.things values (2, 'theirs'); commit");
+  const { run, feeds: [{ error }] } = await loading;
+  assert.equal(error, null);
+  const kept = await db.query("select before, after from etl.changes where run = $1 order by after ->> 'id'", [run]);
+  assert.deepEqual(kept, [
+    { before: null, after: row("1", "a") },
+    { before: row("2", "theirs"), after: row("2", "b") },
+  ]);
+});
+
+Deno.test("what changed, old and new, value by value", async () => {
+  await using given = await databaseAndWeb("create table public.things (id int primary key, x text, y int);");
+  const { db, web } = given;
+  await db.feed("things", { url: `${web.url}/things`, history: "3 days", absent: "delete", absent_limit: 1 });
+  for (const file of [csv("id,x,y", "1,a,1", "2,b,2"), csv("id,x,y", "1,A,1", "3,,3")]) {
+    web.files["/things"] = file;
+    await db.load({ feeds: ["things"] });
+  }
+  const changed = (args: string) =>
+    db.query(`select concat_ws(' ', change, key ->> 'id', column_name, coalesce(old, '-'), coalesce(new, '-')) as line
+      from etl.changed(${args})`)
+      .then((rows) => rows.map(({ line }) => line).sort());
+  const first = ["inserted 1 id - 1", "inserted 1 x - a", "inserted 1 y - 1"];
+  const second = ["inserted 2 id - 2", "inserted 2 x - b", "inserted 2 y - 2"];
+  const later = ["deleted 2 id 2 -", "deleted 2 x b -", "deleted 2 y 2 -", "inserted 3 id - 3", "inserted 3 y - 3"];
+  const all = [...first, ...second, ...later, "updated 1 x a A"].sort();
+  assert.deepEqual(await changed(""), all);
+  assert.deepEqual(await changed("'things'"), all);
+  assert.deepEqual(await changed("'trips'"), []);
+  assert.deepEqual(await changed("'things', now()"), []);
+  assert.deepEqual(await changed("'things', until => now() - interval '1 hour'"), []);
+});
+
+Deno.test("what is older than the feed wants goes: with the next change of the feed, or by etl.purge()", async () => {
+  await using given = await databaseAndWeb(plain);
+  const { db, web } = given;
+  const kept = async () =>
+    (await db.query("select feed, after ->> 'x' as x from etl.changes order by 1, 2")).map(({ feed, x }) =>
+      `${feed} ${x}`
+    );
+  await db.feed("things", { url: `${web.url}/things`, history: "2 days" });
+  const load = async (x: string) => {
+    web.files["/things"] = csv("id,x", `1,${x}`);
+    await db.load({ feeds: ["things"] });
+  };
+  const age = (days: number) => db.query("update etl.changes set at = at - $1 * interval '1 day'", [days]);
+  await load("a");
+  await age(1);
+  await load("b");
+  assert.deepEqual(await kept(), ["things a", "things b"]);
+  await age(1.5);
+  const before = await snapshot(db);
+  await db.load({ feeds: ["things"], force: true });
+  assert.deepEqual(await snapshot(db), before, "a run that changes nothing takes nothing away");
+  await load("c");
+  assert.deepEqual(await kept(), ["things b", "things c"]);
+  // Renamed, it keeps what it has.
+  await db.query("update etl.feeds set name = 'stuff' where name = 'things'");
+  assert.deepEqual(await kept(), ["stuff b", "stuff c"]);
+  await db.query(
+    "insert into etl.changes (feed, run, number, target, key) select 'gone', run, 1, 'x', '{}' from etl.changes limit 1",
+  );
+  await db.query("select etl.purge()");
+  assert.deepEqual(await kept(), ["stuff b", "stuff c"], "and what is no feed's goes");
+  await age(1);
+  await db.query("select etl.purge()");
+  assert.deepEqual(await kept(), ["stuff c"]);
+  await db.query("update etl.feeds set history = null where name = 'stuff'");
+  await db.query("select etl.purge()");
+  assert.deepEqual(await kept(), []);
+});

@@ -206,7 +206,7 @@ const cases: Case[] = [
       csv('key,number,fate,"step, reason"', "BOB,1.00,c,y", "bob,2,b,x"),
     ],
     said: [["inserted again", 1, null], ["put back", 1, null]],
-    rows: ['(Al,3,,"")', "(Bob,1.0,a,x)", "(Bob,2.0,b,x)"],
+    rows: ["(Al,3,,)", "(Bob,1.0,a,x)", "(Bob,2.0,b,x)"],
   },
 ];
 
@@ -254,3 +254,198 @@ for (const { name, table = plain, columns, admin, files, since, said, rows } of 
     assert.deepEqual(await snapshot(db), before);
   });
 }
+
+/** Values of which one or the other form keeps no more than a part. */
+const values: Record<string, string[]> = {
+  numeric: ["1.0", "1.00", "'NaN'", "'-Infinity'", "1e300", "0.000", "null"],
+  float8: ["'-0'", "0", "'NaN'", "'Infinity'", "0.1::float8 + 0.2", "5e-324", "1.7976931348623157e308"],
+  float4: ["'-0'", "0.1", "3.4028235e38", "'-Infinity'"],
+  text: ["''", "'null'", "e'a\\\\b\\n\\t\\u00e4'", "'\\N'", "null", "repeat('x', 10000)"],
+  "char(5)": ["'a'", "''", "'abcde'", "null"],
+  bpchar: ["'a  '", "'a'", "''"],
+  '"char"': ["'a'", "'\\300'", "''"],
+  name: ["'a b'", "null"],
+  bytea: ["'\\x00ff5c'", "''", "'\\x'"],
+  json: [`'{"b": 1,  "a": 2, "b": 3}'`, "'null'", "null", `'"x"'`, "'1.0'", "'[1 ,2]'"],
+  jsonb: [`'{"b": 1.00, "a": null}'`, "'null'", "null", `'"x"'`, `'"{\\"a\\": 1}"'`, "'[]'"],
+  "int[]": ["'[0:1]={1,2}'", "'{}'", "'{{1,2},{3,null}}'", "null", "'{null}'"],
+  "text[]": [`array['', 'null', null, 'a"b', '{', ',', '\\']`, "'{}'"],
+  "json[]": [`array['{"b": 1,  "a": 2}', 'null', null]::json[]`],
+  "char(3)[]": ["'{a,bcd}'"],
+  timestamptz: ["'2021-03-28 01:30:00.123456Z'", "'infinity'", "'-infinity'", "'0044-03-15 BC'", "'1890-01-01 12:00Z'"],
+  timestamp: ["'2021-03-28 02:30'", "'294276-12-31 23:59:59.999999'"],
+  date: ["'2021-07-04'", "'infinity'", "'0044-03-15 BC'", "'5874897-12-31'"],
+  timetz: ["'24:00:00+05:30'", "'00:00:00.000001-11'"],
+  interval: ["'1 mon -1 day +00:00:01'", "'-1 mon +1 day'", "'1 year -3:02:01.5'", "'infinity'", "'0'"],
+  money: ["'-1234.56'", "'0'"],
+  bool: ["true", "false", "null"],
+  inet: ["'10.0.0.1'", "'10.0.0.1/8'", "'::1'"],
+  cidr: ["'10.0.0.0/8'"],
+  "bit(4)": ["b'0101'"],
+  varbit: ["b''", "b'01'"],
+  xml: ["'<a>x</a>'", "'x<b/>y'"],
+  point: ["'(0.1,-0)'"],
+  polygon: ["'((0,0),(1,1),(1,0))'"],
+  int4range: ["'[1,5)'", "'empty'", "'(,)'"],
+  tstzmultirange: ["'{[2021-01-01Z,2021-02-01Z),[2021-03-01Z,infinity)}'"],
+  tsvector: [`'a:1A ''b c'':2'`],
+  tsquery: ["'a & !b'"],
+  regclass: ["'etl.feeds'", "'pg_catalog.pg_class'"],
+  uuid: ["'00000000-0000-0000-0000-00000000000A'"],
+  "public.pair": ["row(null, null)", "null", `row('-0'::float8, '{"b":1, "a":2}'::json)`],
+  "public.short": ["'ab '", "null"],
+  "public.mood": ["'so, so'", "null"],
+  "public.citext": ["'Bob'", "'bob'"],
+  "public.hstore": [`'a=>1, b=>NULL, "c d"=>"x\\"y"'`],
+  "public.ltree": ["'a.b'"],
+};
+const typesOf = `
+  create type public.pair as (a float8, b json);
+  create domain public.short as char(3) check (value <> 'no');
+  create type public.mood as enum ('well', 'so, so');`;
+
+const types = Object.keys(values);
+const most = Math.max(...Object.values(values).map(({ length }) => length));
+const each = (rows: string[]) => rows.join(", ");
+
+for (
+  const role of [
+    "extra_float_digits = 0",
+    "intervalstyle = sql_standard",
+    "datestyle = 'German'",
+    "timezone = 'Asia/Kolkata'",
+  ]
+) {
+  Deno.test(`values of every type come back byte for byte, by a role with ${role}`, async () => {
+    await using given = await databaseAndWeb();
+    const { db, web } = given;
+    await db.admin(
+      "create extension citext schema public; create extension hstore schema public;" +
+        "create extension ltree schema public",
+    );
+    await db.query(typesOf);
+    await db.query(
+      `create table public.things (id int primary key, n int, ${each(types.map((type, i) => `c${i} ${type}`))})`,
+    );
+    for (let row = 0; row < most; row++) {
+      const cells = types.map((type) => `(${values[type][row % values[type].length]})::${type}`);
+      await db.query(`insert into public.things values (${row}, 0, ${each(cells)})`);
+    }
+    await db.query("create table public.saved as table public.things");
+    await db.feed("things", { url: `${web.url}/things`, history: "1 day", ...absent, time_zone: "America/New_York" });
+    web.files["/things"] = csv(
+      "id,n",
+      ...Array.from({ length: most }, (_, id) => `${id},${id % 2}`).slice(0, most - 3),
+    );
+    const { run, feeds: [{ updated, deleted, error }] } = await db.load({ feeds: ["things"] });
+    assert.deepEqual([updated, deleted, error], [Math.floor((most - 3) / 2), 3, null]);
+    await db.query(`set ${role}`);
+    const said = await undo(db, run);
+    assert.deepEqual(said.map(([outcome, rows]) => [outcome, rows]), [["inserted again", 3], ["put back", updated], [
+      "disabled",
+      null,
+    ]]);
+    const other = await db.query(
+      `select s.id, ${each(types.map((_, i) => `not record_image_eq(row(s.c${i}), row(t.c${i})) as c${i}`))}
+      from public.saved s left join public.things t using (id) where not t *= s`,
+    );
+    const differing = other.map((row) => types.filter((_, i) => row[`c${i}`]));
+    assert.deepEqual(differing, []);
+    const [{ same }] = await db.query(
+      "select count(*)::int as same from public.saved s join public.things t on t *= s",
+    );
+    assert.equal(same, most);
+  });
+}
+
+Deno.test("after it the feed is disabled, health says why, and its next load is as the first", async () => {
+  await using given = await databaseAndWeb(plain, { "/things": csv("id,x", "1,a") }, true);
+  const { db, web } = given;
+  await db.query("delete from etl.feeds");
+  await db.feed("things", { url: `${web.url}/things`, history: "1 day" });
+  await db.load();
+  web.files["/things"] = csv("id,x", "1,b", "2,b");
+  const { run } = await db.load();
+  await undo(db, run);
+  const health = async () => (await db.query("select verdict, message, hint from etl.health()"));
+  const [{ verdict, message, hint }] = await health();
+  assert.equal(verdict, "undone");
+  assert.match(message, new RegExp(`^Run ${run} was undone at .*, and the feed is disabled`));
+  const [ledger] = await db.query(
+    `select status, undoes, read::int, inserted::int, updated::int, deleted::int from etl.runs where status = 'undone'`,
+  );
+  assert.deepEqual(ledger, { status: "undone", undoes: run, read: 0, inserted: 0, updated: 1, deleted: 1 });
+  // The same body under the same ETag is loaded all the same.
+  await db.query(hint);
+  const { feeds: [again] } = await db.load();
+  assert.deepEqual([again.status, again.inserted, again.updated], ["changed", 1, 1]);
+  assert.equal((await db.load()).status, "unchanged");
+  assert.deepEqual((await health()).map(({ verdict }) => verdict), ["ok"]);
+});
+
+Deno.test("what it left disabled is accepted by etl.approve()", async () => {
+  await using given = await databaseAndWeb(plain, { "/things": csv("id,x", "1,a") });
+  const { db, web } = given;
+  await db.query("delete from etl.feeds");
+  await db.feed("things", { url: `${web.url}/things`, history: "1 day" });
+  await undo(db, (await db.load()).run);
+  const [{ said }] = await db.query("select etl.approve('things') as said");
+  assert.equal(said, "It stays disabled, and health does not speak of it.");
+  assert.deepEqual(await db.query("select * from etl.health()"), []);
+});
+
+Deno.test("an undo is a run, and can be undone", async () => {
+  await using given = await databaseAndWeb(plain);
+  const { db, web } = given;
+  await db.feed("things", { url: `${web.url}/things`, history: "1 day", ...absent });
+  for (const file of [csv("id,x", "1,a", "2,b"), csv("id,x", "1,A", "3,c")]) {
+    web.files["/things"] = file;
+    await db.load({ feeds: ["things"] });
+  }
+  const after = await rowsOf(db);
+  // Also where no history is wanted any more.
+  await db.query("update etl.feeds set history = null where name = 'things'");
+  const runs = () => db.query("select run from etl.runs where feed = 'things' order by finished_at desc");
+  await undo(db, (await runs())[0].run);
+  assert.deepEqual(await rowsOf(db), ["(1,a)", "(2,b)"]);
+  await undo(db, (await runs())[0].run);
+  assert.deepEqual(await rowsOf(db), after);
+});
+
+Deno.test("what cannot be undone at all says so, and changes nothing", async () => {
+  await using given = await databaseAndWeb(`${plain} create table public.others (id int primary key, x text)`);
+  const { db, web } = given;
+  web.files["/things"] = csv("id,x", "1,a");
+  await db.feed("things", { url: `${web.url}/things`, history: "1 day" });
+  const { run } = await db.load({ feeds: ["things"] });
+  const nobody = crypto.randomUUID();
+  assert.deepEqual(await undo(db, nobody), [[
+    "nothing",
+    0,
+    `nothing is kept of what run ${nobody} changed of things: see etl.feeds.history`,
+    null,
+  ]]);
+  const before = await snapshot(db);
+  const cases: [string, RegExp, string?][] = [
+    ["", /^there is no feed nobody's$/, "nobody's"],
+    [
+      "update etl.feeds set target = 'public.others' where name = 'things'",
+      /wrote to public\.things, .* loads public\.others now$/,
+    ],
+    ["alter table public.things rename x to y", /^public\.things has no column x any more/],
+  ];
+  for (const [sql, message, feed] of cases) {
+    await db.query(`begin; ${sql}`);
+    await assert.rejects(undo(db, run, feed), { message });
+    await db.query("rollback");
+  }
+  await db.query("begin");
+  await db.admin("begin");
+  await db.admin("select etl.claim_feeds('{things}')");
+  await assert.rejects(undo(db, run), { code: "55P03", message: /^a run has things, / });
+  await db.admin("rollback; begin; select etl.claim_tables('things')");
+  await db.query("rollback");
+  await assert.rejects(undo(db, run), { code: "55P03", message: /^a run has things, / });
+  await db.admin("rollback");
+  assert.deepEqual(await snapshot(db), before);
+});
