@@ -39,27 +39,41 @@ each word of search, accents and case aside.';
 create or replace function public.trips_without_charges_by_day(
   completed_from timestamptz default '-infinity',
   completed_before timestamptz default 'infinity',
-  unit text default 'day',
+  unit text default null,
   zone text default 'UTC',
   search text default null
 )
-returns table (day date, trips bigint, fares numeric, gratuities numeric, charges_rejected bigint)
+returns table (day date, unit text, trips bigint, fares numeric, gratuities numeric, charges_rejected bigint)
 language sql stable security invoker
 set search_path = ''
 set timezone = 'UTC'
 set statement_timeout = '30s'
 as $$
+  with found as materialized (
+    select t.dropoff_timestamp at time zone zone as ended, t.base_fare, t.gratuity, t.charge_rejected
+    from public.trips_without_charges_listed(completed_from, completed_before, search) t
+  ), span as materialized (
+    select
+      case
+        when $3 is not null then $3
+        when max(f.ended) - min(f.ended) <= interval '92 days' then 'day'
+        when max(f.ended) - min(f.ended) <= interval '730 days' then 'week'
+        else 'month'
+      end as unit
+    from found f
+  )
   select
-    date_trunc(unit, t.dropoff_timestamp at time zone zone)::date, count(*), coalesce(sum(t.base_fare), 0),
-    coalesce(sum(t.gratuity), 0), count(*) filter (where t.charge_rejected)
-  from public.trips_without_charges_listed(completed_from, completed_before, search) t
-  group by 1
+    date_trunc(s.unit, f.ended)::date, s.unit, count(*), coalesce(sum(f.base_fare), 0), coalesce(sum(f.gratuity), 0),
+    count(*) filter (where f.charge_rejected)
+  from found f
+  cross join span s
+  group by 1, 2
   order by 1
 $$;
 comment on function public.trips_without_charges_by_day(timestamptz, timestamptz, text, text, text) is
   'How many trips without charges there are, with the sums of their fares and gratuities, by the day of their end in a
-time zone, as America/New_York; or by unit: week (its Monday) or month (its first). A day without one has no row.
-charges_rejected: of how many a charge came, and waits in etl.rejects. search: as in
+time zone, as America/New_York; or by week (its Monday) or month (its first). unit: which of the three; where none is
+given, the smallest that makes some hundred rows at most. A day without a trip has no row. charges_rejected: of how many a charge came, and waits in etl.rejects. search: as in
 public.trips_without_charges_listed().';
 
 create or replace function public.churned_drivers_listed(

@@ -77,6 +77,7 @@ Deno.test("trips without charges: listed with their drivers, searched, and summe
         data,
         [...groups].sort().map(([day, trips]) => ({
           day,
+          unit,
           trips: trips.length,
           fares: sum(trips.map((trip) => trip.base_fare)),
           gratuities: sum(trips.map((trip) => trip.gratuity)),
@@ -85,6 +86,23 @@ Deno.test("trips without charges: listed with their drivers, searched, and summe
       );
     });
   }
+  await t.step("by whichever fits", async () => {
+    const spans: Record<string, [string, string]> = {
+      day: ["-infinity", "infinity"],
+      week: ["-infinity", "2022-01-01Z"],
+      month: ["-infinity", "2026-01-01Z"],
+    };
+    for (const [unit, [, last]] of Object.entries(spans)) {
+      if (unit !== "day") {
+        await at.db.query("insert into public.trips (id, driver_id, dropoff_timestamp) values ($1, 'driver-1', $2)", [
+          unit,
+          last,
+        ]);
+      }
+      const { data } = await staff.rpc("trips_without_charges_by_day");
+      assert.deepEqual(new Set(data.map((row: { unit: string }) => row.unit)), new Set([unit]));
+    }
+  });
   await t.step("of a period, and of what is searched", async () => {
     const period = { completed_from: "2021-06-01T00:00:00Z", completed_before: "2021-06-08T00:00:00Z" };
     const { data } = await staff.rpc("trips_without_charges_by_day", { ...period, search: "ana" });
