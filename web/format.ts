@@ -1,4 +1,5 @@
 /** Numbers, money and times as the reader writes them. */
+import { words } from "./words.ts";
 
 export const zone = new Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
@@ -41,7 +42,7 @@ export function ago(iso: string, now = Date.now()): string {
   for (const [unit, length] of units) {
     if (Math.abs(seconds) >= length) return relative.format(Math.trunc(seconds / length), unit);
   }
-  return relative.format(0, "minute");
+  return words.justNow;
 }
 
 export const name = (person: { first_name: string | null; last_name: string | null }) =>

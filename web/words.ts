@@ -43,6 +43,7 @@ export const words = {
     again: "Try again",
   },
   loading: "Loading …",
+  justNow: "a moment ago",
 
   table: {
     sortBy: "Sort by",
@@ -104,7 +105,7 @@ export const words = {
     },
     chargeRejected: "Rejected",
     noCharge: "None came",
-    empty: "Every completed trip of this period has a charge.",
+    empty: "No trip without a charge in this period.",
     emptySearch: "No trip fits this search.",
     showAll: "Show all time",
     zone: (zone: string) => `Times are in ${zone}.`,

@@ -25,12 +25,12 @@ export function Chart({ caption, bars, kinds = [] }: { caption: string; bars: Ba
   }, []);
   const total = (bar: Bar) => bar.parts.reduce((sum, part) => sum + part, 0);
   const marks = scale(Math.max(1, ...bars.map(total)));
-  const room = Math.max(1, width - left), step = room / Math.max(1, bars.length);
+  const room = Math.max(1, width - left), step = Math.min(64, room / Math.max(1, bars.length));
   const y = (value: number) => top + (height - top - bottom) * (1 - value / marks.at(-1)!);
   const every = Math.max(1, Math.ceil(72 / step));
   const point = (event: PointerEvent) => {
     const x = event.clientX - box.current!.getBoundingClientRect().left - left;
-    setAt(x < 0 ? undefined : Math.min(bars.length - 1, Math.floor(x / step)));
+    setAt(x < 0 || x >= bars.length * step ? undefined : Math.floor(x / step));
   };
   return (
     <figure class="chart">

@@ -27,8 +27,10 @@ export function Freshness({ feeds }: { feeds: Feed[] }) {
     <div class={bad.length > 0 ? "freshness warn" : "freshness"}>
       {bad.length > 0 && (
         <p class="said">
-          <Icon name="warn" />
-          <strong>{words.freshness.bad}</strong>
+          <strong>
+            <Icon name="warn" />
+            {words.freshness.bad}
+          </strong>
           {bad.map(({ feed, verdict }) => (
             <a key={feed} {...link({ view: "feed", feed })}>
               {feed}: <Verdict verdict={verdict} />

@@ -67,7 +67,9 @@ export function Table<Row>({ caption, columns, rows, sort, sortable, idOf }: {
                         onClick={() => sortBy(key, sorted ? !sorted.descending : false)}
                       >
                         {label}
-                        <span class="arrow" aria-hidden="true">{sorted ? (sorted.descending ? "↓" : "↑") : ""}</span>
+                        <span class={sorted ? "arrow" : "arrow off"} aria-hidden="true">
+                          {sorted && !sorted.descending ? "↑" : "↓"}
+                        </span>
                       </button>
                     )
                     : label}

@@ -1,7 +1,7 @@
 /** Drivers who drove before, and not in the window up to a day. */
 import { useContext, useState } from "preact/hooks";
 import { type Api, ask, type RowOf } from "../api.ts";
-import { isDay, range, startOf } from "../days.ts";
+import { after, isDay, range, startOf } from "../days.ts";
 import { ago, day, exactMoment, moment, name, number, tick, zone } from "../format.ts";
 import { useLoaded } from "../load.ts";
 import { Chart } from "../parts/chart.tsx";
@@ -159,7 +159,8 @@ async function* allDrivers(api: Api, of: { as_of: string; inactive_for: string }
 
 function WeekChart({ weeks }: { weeks: RowOf<"churned_drivers_by_week">[] }) {
   const known = new Map(weeks.map(({ week, drivers }) => [week, drivers]));
-  const bars = range(weeks[0].week, weeks.at(-1)!.week, "week").map((week) => {
+  // A few weeks before tell that it was quiet then.
+  const bars = range(after(weeks[0].week, -8, "week"), weeks.at(-1)!.week, "week").map((week) => {
     const drivers = known.get(week) ?? 0;
     return { tick: tick(week, "week"), title: said.bar(day(week), drivers), parts: [drivers] };
   });

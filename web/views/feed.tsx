@@ -10,7 +10,7 @@ import { type Column, Table } from "../parts/table.tsx";
 import { Project } from "../project.ts";
 import { change, link, type Route } from "../route.ts";
 import { words } from "../words.ts";
-import { Changes as Spoken, Facts, Standing, useHealth } from "./feeds.tsx";
+import { Changes as Spoken, Facts, messageOf, Standing, useHealth } from "./feeds.tsx";
 import { RunChanges } from "./changes.tsx";
 
 const said = words.feed;
@@ -39,7 +39,7 @@ export function Feed({ route }: { route: Route }) {
           state && (
             <section class="card">
               <Standing feed={state} />
-              {state.verdict !== "ok" && state.message && <p class="message">{state.message}</p>}
+              {messageOf(state) && <p class="message">{messageOf(state)}</p>}
               {state.hint && (
                 <p class="message">
                   {said.toDo} <code>{state.hint}</code>

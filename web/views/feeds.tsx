@@ -78,7 +78,7 @@ function List({ feeds }: { feeds: Health[] }) {
               </h2>
               <Standing feed={feed} />
             </div>
-            {feed.verdict !== "ok" && feed.message && <p class="message">{feed.message}</p>}
+            {messageOf(feed) && <p class="message">{messageOf(feed)}</p>}
             <Facts feed={feed} />
           </li>
         ))}
@@ -86,6 +86,10 @@ function List({ feeds }: { feeds: Health[] }) {
     </>
   );
 }
+
+/** Why a feed is not fine; that it has no schedule stands with its next run. */
+export const messageOf = ({ verdict, message }: Health) =>
+  verdict === "ok" ? "" : message.replace(/(\. )?No schedule: see etl\.schedule\(\)$/, "");
 
 export function Standing({ feed: { verdict, since } }: { feed: Health }) {
   return (
