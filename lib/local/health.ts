@@ -2,6 +2,7 @@
 import { connect } from "../database/connect.ts";
 import { health } from "../database/statements.ts";
 import { table } from "./print.ts";
+import { jsonLine } from "./terminal.ts";
 
 /** Prints a line a feed, and beneath them what is wrong; returns whether all are well. */
 export async function showHealth(databaseUrl: string, json: boolean): Promise<boolean> {
@@ -9,7 +10,7 @@ export async function showHealth(databaseUrl: string, json: boolean): Promise<bo
   const feeds = await health(client);
   const isWell = feeds.every(({ verdict }) => verdict === "ok");
   if (json) {
-    console.log(JSON.stringify({ status: isWell ? "ok" : "trouble", feeds }));
+    console.log(jsonLine({ status: isWell ? "ok" : "trouble", feeds }));
     return isWell;
   }
   const lines = feeds.map(({ feed, verdict, last_change }) => [feed, verdict, last_change?.toISOString() ?? "never"]);

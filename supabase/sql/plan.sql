@@ -61,6 +61,7 @@ begin
       )
     ),
     'address', address.asked, 'backfill', address.backfill,
+    'attempted', exists (select from etl.attempts a where a.feed = f.name),
     'not_yet', not address.backfill and address.asked <> f.url and exists (
       select
       from etl.runs r
@@ -104,8 +105,8 @@ Those alone that hold no value of a type (class 22), lack one (23502) or break a
 trigger refuses does, and what fits no partition. Nor are they once etl.approve() has permitted what the last run
 withheld. Of a feed of changes such rejects do not matter; waits: whether it has any, to be tried again. address: the
 URL with its dates, of the day that is given, else of today; null where they cannot be written. backfill: it is the
-file of another day than today''s, and no validator is used. not_yet: that there is no such file is no failure, for the
-feed was changed within fresh_within, or two days.
+file of another day than today''s, and no validator is used. attempted: it has a row in etl.attempts. not_yet: that
+there is no such file is no failure, for the feed was changed within fresh_within, or two days.
 Raises ETL12 where a day is given and the URL of a feed holds none.';
 
 create or replace function etl.claim_feeds(names text[])
