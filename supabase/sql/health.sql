@@ -159,10 +159,10 @@ comment on function etl.health() is
   'A row for each enabled feed. verdict, gravest first: secret refused, failing, late, never ran, drifted, shrunk,
 stale, unknown, ok; message says why, empty where all is well, and hint holds the line to run, where there is one. since
 says since when it is so, as far as is known. failing_since is the first failure since the feed was last known to be
-well. records are those of its last body, usual_records those
-of the last one that was not shrunk. last_good_answer is null where pg_net is missing, or has lost its answers or
-dropped them after its six hours. Without pg_cron and pg_net the ledger alone is judged: where it has nothing of any feed
-for two days, it is unknown whether anything runs at all. A feed that is put off at each tick is late after two of them, or after a day where nothing is scheduled.';
+well. records are those of its last body, usual_records those of the last one that was not shrunk. last_good_answer is
+null where pg_net is missing, or has lost its answers or dropped them after its six hours. Without pg_cron and pg_net
+the ledger alone is judged: where it has nothing of any feed for two days, it is unknown whether anything runs at all.
+A feed that is put off at each tick is late after two of them, or after a day where nothing is scheduled.';
 
 create or replace function etl.waits()
 returns table (feed text, since timestamptz, problem text)

@@ -1,4 +1,5 @@
--- The two reports and how fresh they are, by RPC. A trip is completed once it has a dropoff_timestamp, and belongs to that moment.
+-- The two reports and how fresh they are, by RPC. A trip is completed once it has a dropoff_timestamp, and belongs to
+-- that moment.
 -- They are for staff, and for whoever row security does not hold: the owner, service_role.
 -- Signed-in users have 8 s for a request; PostgREST takes a function's own statement_timeout for the whole of it.
 -- In UTC, so that 14 days are as long for every caller, and older columns without a time zone are read alike.
