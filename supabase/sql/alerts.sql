@@ -47,10 +47,9 @@ begin
   end if;
   for look in
     select
-      h.feed, h.verdict, h.hint,
+      h.feed, h.verdict, h.hint, h.since, h.failing_since, t.seen, t.seen_at, t.since as told_since,
       -- That there is none is no cause where another scheduler does it.
       replace(h.message, '. No schedule: see etl.schedule()', '') as message,
-       h.since, h.failing_since, t.seen, t.seen_at, t.since as told_since,
       coalesce(t.verdict, 'ok') as told, coalesce(t.told_at, '{}') as told_at,
       coalesce(etl.is_lost(t.requests, t.told_at), false) as is_lost
     from etl.health() h
@@ -147,7 +146,9 @@ as $$
     else coalesce('Where the cause says so: ' || hint, 'Ask the partner')
   end
 $$;
-comment on function etl.advice(text, text, text, timestamptz) is 'What to do about such a verdict, in a sentence without its stop.';
+comment on function etl.advice(text, text, text, timestamptz) is
+  'What to do about such a verdict, in a sentence without its stop. failing_since: null where the fault is not the
+feed''s own.';
 
 create or replace function etl.alert_text(notices jsonb)
 returns text

@@ -156,8 +156,8 @@ end
 $$;
 comment on function etl.answers() is
   'The answers that pg_net keeps, and those that a look has seen before pg_net dropped them: our function''s (ours), and
-those of whatever stood in its place; not those to our alerts. An answer of ours ends with the run''s report or with {"error":{"code",…}};
-problem says what is wrong with any of them.';
+those of whatever stood in its place; not those to our alerts. An answer of ours ends with the run''s report or with
+{"error":{"code",…}}; problem says what is wrong with any of them.';
 
 create or replace function etl.no_answer(status int, content_type text, timed_out boolean, error_msg text)
 returns text

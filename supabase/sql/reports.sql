@@ -1,4 +1,5 @@
--- The two reports and how fresh they are, by RPC. A trip is completed once it has a dropoff_timestamp, and belongs to that moment.
+-- The two reports and how fresh they are, by RPC. A trip is completed once it has a dropoff_timestamp, and belongs to
+-- that moment.
 -- They are for staff, and for whoever row security does not hold: the owner, service_role.
 -- Signed-in users have 8 s for a request; PostgREST takes a function's own statement_timeout for the whole of it.
 -- In UTC, so that 14 days are as long for every caller, and older columns without a time zone are read alike.
@@ -167,15 +168,22 @@ begin
   end if;
   return query execute etl.fill(
     $sql$
+    with spelled as materialized (
+      select k.feed, k.source
+      from (
+        select distinct
+          r.feed, jsonb_object_keys(case jsonb_typeof(r.record) when 'object' then r.record else '{}' end) as source
+        from etl.rejects r
+        where r.feed in (select f.name from etl.feeds f where to_regclass(f.target) = 'public.charges'::regclass)
+      ) k
+      join etl.feeds f on f.name = k.feed
+      where etl.wanted_column(f, k.source) = 'trip_id'
+    )
     select distinct cell.value::{type}::text
-    from etl.feeds f
-    join etl.rejects r on r.feed = f.name
-    cross join lateral jsonb_each_text(
-      case jsonb_typeof(r.record) when 'object' then r.record else '{}' end
-    ) cell(source, value)
-    where to_regclass(f.target) = 'public.charges'::regclass
-      and etl.wanted_column(f, cell.source) = 'trip_id'
-      and pg_input_is_valid(cell.value, {name})
+    from spelled s
+    join etl.rejects r on r.feed = s.feed
+    cross join lateral (select r.record ->> s.source as value) cell
+    where pg_input_is_valid(cell.value, {name})
     $sql$,
     jsonb_build_object('name', quote_literal(id_type), 'type', id_type)
   );
