@@ -150,6 +150,7 @@ export type Database = {
           "verdict": string;
         }[];
       };
+      "feed_letter": { Args: { "of_feed": string }; Returns: string };
       "feed_reject_counts": {
         Args: { "of_feed": string };
         Returns: {
@@ -168,14 +169,12 @@ export type Database = {
           "of_reason"?: string;
         };
         Returns: {
-          "column_name": string;
+          "faults": Json;
           "id": string;
           "raw": string;
-          "reason": string;
           "record": Json;
           "record_number": number;
           "since": string;
-          "value": string;
         }[];
       };
       "feed_runs": {
@@ -209,6 +208,7 @@ export type Database = {
           "verdict": string;
         }[];
       };
+      "share_rejects": { Args: { "function_url": string; "of_feed": string }; Returns: string };
       "trips_without_charges": {
         Args: { "completed_before"?: string; "completed_from"?: string };
         Returns: {

@@ -228,6 +228,7 @@ returns table (
 language sql stable security invoker
 set search_path = ''
 set timezone = 'UTC'
+set statement_timeout = '30s'
 as $$
   select * from etl.page_runs(of_feed, before, at_most)
 $$;
@@ -276,6 +277,7 @@ returns table (reason text, column_name text, rejects bigint, oldest timestamptz
 language sql stable security invoker
 set search_path = ''
 set timezone = 'UTC'
+set statement_timeout = '30s'
 as $$
   select * from etl.page_reject_counts(of_feed)
 $$;
@@ -310,21 +312,21 @@ returns table (
   id uuid,
   record_number bigint,
   since timestamptz,
-  reason text,
-  column_name text,
-  value text,
+  faults jsonb,
   record jsonb,
   raw text
 )
 language sql stable security invoker
 set search_path = ''
 set timezone = 'UTC'
+set statement_timeout = '30s'
 as $$
   select * from etl.page_rejects(of_feed, of_reason, after_number, after_id, at_most)
 $$;
 comment on function public.feed_rejects(text, text, bigint, uuid, int) is
   'The rejects of a feed in the order of its file, at most 1,000: for one reason or all, and those after the record with
-this number and id. Of a record that the file lacks the number is null; it comes last.';
+this number and id. Of a record that the file lacks the number is null; it comes last. faults: all that is wrong with it,
+each with source (the partner''s name of the column), value, problem and what to mend, in plain words.';
 
 create or replace function etl.page_rejects(
   of_feed text, of_reason text, after_number bigint, after_id uuid, at_most int
@@ -333,9 +335,7 @@ returns table (
   id uuid,
   record_number bigint,
   since timestamptz,
-  reason text,
-  column_name text,
-  value text,
+  faults jsonb,
   record jsonb,
   raw text
 )
@@ -344,10 +344,38 @@ set search_path = ''
 as $$
 declare
   last constant bigint := 9223372036854775807;
+  definition etl.feeds := (select f from etl.feeds f where f.name = of_feed);
 begin
   perform etl.require_staff();
   return query
-  select r.id, r.record_number, r.since, r.reason, r.column_name, r.value, r.record, r.raw
+  select
+    r.id, r.record_number, r.since,
+    (
+      select jsonb_agg(
+        jsonb_build_object('source', n.source, 'value', x.fault ->> 'value', 'problem', w.problem, 'mend', w.mend)
+        order by x.place
+      )
+      from jsonb_array_elements(coalesce(r.faults, jsonb_build_array(jsonb_build_object(
+        'column', r.column_name, 'value', r.value, 'reason', r.reason
+      )))) with ordinality x(fault, place)
+      cross join lateral (
+        select coalesce(
+          x.fault ->> 'source',
+          (
+            select m.key
+            from jsonb_each_text(definition.columns) m
+            where m.value = x.fault ->> 'column'
+            order by m.key
+            limit 1
+          ),
+          x.fault ->> 'column'
+        ) as source
+      ) n
+      cross join lateral etl.in_plain_words(
+        definition, x.fault ->> 'reason', x.fault ->> 'column', n.source
+      ) w
+    ),
+    r.record, r.raw
   from etl.rejects r
   where r.feed = of_feed and (of_reason is null or r.reason = of_reason)
     and (
@@ -361,6 +389,51 @@ $$;
 comment on function etl.page_rejects(text, text, bigint, uuid, int) is
   'For public.feed_rejects(), with the owner''s rights.';
 
+create or replace function public.feed_letter(of_feed text)
+returns text
+language sql stable security invoker
+set search_path = ''
+set statement_timeout = '30s'
+as $$
+  select etl.page_letter(of_feed)
+$$;
+comment on function public.feed_letter(text) is 'etl.letter() for staff: what to write to the feed''s partner.';
+
+create or replace function etl.page_letter(of_feed text)
+returns text
+language plpgsql stable security definer
+set search_path = ''
+as $$
+begin
+  perform etl.require_staff();
+  return etl.letter(of_feed);
+end
+$$;
+comment on function etl.page_letter(text) is 'For public.feed_letter(), with the owner''s rights.';
+
+create or replace function public.share_rejects(of_feed text, function_url text)
+returns text
+language sql volatile security invoker
+set search_path = ''
+set statement_timeout = '30s'
+as $$
+  select etl.page_share(of_feed, function_url)
+$$;
+comment on function public.share_rejects(text, text) is
+  'etl.share() for staff: a link for the feed''s partner, on the edge function at this URL, for 30 days.';
+
+create or replace function etl.page_share(of_feed text, function_url text)
+returns text
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  perform etl.require_staff();
+  return etl.share(of_feed, function_url => function_url);
+end
+$$;
+comment on function etl.page_share(text, text) is 'For public.share_rejects(), with the owner''s rights.';
+
 create or replace function public.feed_changes(
   of_run uuid,
   of_feed text,
@@ -370,6 +443,7 @@ create or replace function public.feed_changes(
 returns table (number bigint, change text, key jsonb, before jsonb, after jsonb)
 language sql stable security invoker
 set search_path = ''
+set statement_timeout = '30s'
 as $$
   select * from etl.page_changes(of_run, of_feed, after_number, at_most)
 $$;
@@ -492,7 +566,8 @@ begin
     from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace
         and p.proname = any ('{trips_without_charges_listed,trips_without_charges_by_day,churned_drivers_listed,
-          churned_drivers_by_week,feed_health,feed_runs,feed_reject_counts,feed_rejects,feed_changes,undo_run}'::name[])
+          churned_drivers_by_week,feed_health,feed_runs,feed_reject_counts,feed_rejects,feed_letter,share_rejects,
+          feed_changes,undo_run}'::name[])
       or p.pronamespace = 'etl'::regnamespace and (p.proname like 'page\_%' or p.proname = 'holds_words')
   loop
     execute format('revoke all on function %s from public', asked);

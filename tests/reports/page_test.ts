@@ -199,6 +199,33 @@ Deno.test("feeds: health, runs, rejects, changes, undo", async (t) => {
       assert.deepEqual(seen, numbers.map((row) => row.n));
     }
   });
+  await t.step("feed_rejects: all that is wrong with a record, in plain words", async () => {
+    const { data } = await staff.rpc("feed_rejects", { of_feed: "trips", at_most: 1 });
+    assert.deepEqual(
+      data[0].faults.toSorted((a: { source: string }, b: { source: string }) => a.source < b.source ? -1 : 1),
+      [
+        { source: "base_fare", value: "x0", problem: "is not a number", mend: "Send a number, as 12.50." },
+        {
+          source: "dropoff_timestamp",
+          value: "last Tuesday",
+          problem: "is not a date and time",
+          mend: "Send a date and time, as 2021-07-31T14:05:00Z.",
+        },
+      ],
+    );
+  });
+  await t.step("feed_letter and share_rejects: as etl.letter() and etl.share()", async () => {
+    const { data: letter } = await staff.rpc("feed_letter", { of_feed: "trips" });
+    const [{ expected }] = await at.db.query("select etl.letter('trips') as expected");
+    assert.equal(letter, expected);
+    const { data: link } = await staff.rpc("share_rejects", {
+      of_feed: "trips",
+      function_url: "https://f.example/etl",
+    });
+    const token = link.replace("https://f.example/etl/rejects/", "");
+    const [shared] = await at.db.query("select (etl.shared(sha256(convert_to($1, 'UTF8')), false)).*", [token]);
+    assert.deepEqual([shared.status, shared.body], [200, letter]);
+  });
   await t.step("rejects without a number come last, each once", async () => {
     await at.db.query("begin; update etl.rejects set record_number = null where record_number % 2 = 0; commit");
     const { data } = await staff.rpc("feed_rejects", { of_feed: "trips", at_most: 1000 });
@@ -250,6 +277,8 @@ Deno.test("whoever is not staff is refused each of them, and told whom to ask", 
     feed_runs: { of_feed: "trips" },
     feed_reject_counts: { of_feed: "trips" },
     feed_rejects: { of_feed: "trips" },
+    feed_letter: { of_feed: "trips" },
+    share_rejects: { of_feed: "trips", function_url: "https://f.example/etl" },
     feed_changes: { of_run: run, of_feed: "trips" },
     undo_run: { of_run: run, of_feed: "trips", is_trial: false },
   };
