@@ -164,6 +164,7 @@ function Rejects({ feed, version, route }: { feed: string; version: string; rout
                     </li>
                   ))}
                 </ul>
+                <Letter feed={feed} />
                 <RejectList key={`${feed} ${route.reason}`} feed={feed} reason={route.reason} version={version} />
               </>
             )}
@@ -207,26 +208,98 @@ function RejectList({ feed, reason, version }: { feed: string; reason?: string; 
   );
 }
 
-function RejectedRecord(
-  { reject: { record_number, since, reason, column_name, value, record, raw } }: { reject: Reject },
-) {
+interface Fault {
+  source: string | null;
+  value: string | null;
+  problem: string;
+  mend: string;
+}
+
+function RejectedRecord({ reject: { record_number, since, faults, record, raw } }: { reject: Reject }) {
   return (
     <article>
       <p>
-        <strong>{said.record(record_number)}</strong> <span>{said.reason(column_name, reason)}</span>
-        {value !== null && (
-          <>
-            : <q>{value}</q>
-          </>
-        )}
+        <strong>{said.record(record_number)}</strong>{" "}
+        <time class="faint" dateTime={since} title={exactMoment(since)}>{said.since(moment(since))}</time>
       </p>
-      <p class="faint">
-        <time dateTime={since} title={exactMoment(since)}>{said.since(moment(since))}</time>
-      </p>
+      <ul class="faults">
+        {(faults as unknown as Fault[]).map(({ source, value, problem, mend }) => (
+          <li key={`${source} ${problem}`}>
+            {said.fault(source, problem)}
+            {value !== null && (
+              <>
+                : <q>{value}</q>
+              </>
+            )}
+            <span class="mend">{mend}</span>
+          </li>
+        ))}
+      </ul>
       <details>
         <summary>{said.whole}</summary>
         <pre tabIndex={0}><code>{record === null ? raw : JSON.stringify(record, null, 2)}</code></pre>
       </details>
     </article>
+  );
+}
+
+/** What to write to the partner, and a link for them to look for themselves. Neither is made before somebody asks. */
+function Letter({ feed }: { feed: string }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <details class="letter" onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>{said.letter}</summary>
+      {open && <LetterText feed={feed} />}
+    </details>
+  );
+}
+
+function LetterText({ feed }: { feed: string }) {
+  const api = useContext(Project)!;
+  const [copied, setCopied] = useState("");
+  const [shared, setShared] = useState<string>();
+  const [error, setError] = useState("");
+  const letter = useLoaded(feed, (signal) => ask(api.rest.rpc("feed_letter", { of_feed: feed }).abortSignal(signal)));
+  const copy = async (text: string) => {
+    await navigator.clipboard.writeText(text);
+    setCopied(said.copied);
+  };
+  const share = async () => {
+    setError("");
+    try {
+      const function_url = `${api.config.url}/functions/v1/etl`;
+      setShared(await ask(api.rest.rpc("share_rejects", { of_feed: feed, function_url })));
+    } catch (error) {
+      setError((error as Error).message);
+    }
+  };
+  return (
+    <Shown of={letter} lines={8}>
+      {(text) => (
+        <>
+          <p class="faint">{said.letterLead}</p>
+          <pre tabIndex={0}>{text}</pre>
+          <div class="buttons">
+            <span role="status">{copied}</span>
+            <button type="button" onClick={() => copy(text)}>{said.copy}</button>
+            {!shared && <button type="button" onClick={share}>{said.share}</button>}
+          </div>
+          <p class="faint">{said.shareLead}</p>
+          {shared && (
+            <p class="shared">
+              <input
+                type="text"
+                readOnly
+                value={shared}
+                aria-label={said.link}
+                onFocus={(event) => event.currentTarget.select()}
+              />
+              <button type="button" onClick={() => copy(shared)}>{said.copyLink}</button>
+            </p>
+          )}
+          <p class="wrong" role="alert">{error}</p>
+        </>
+      )}
+    </Shown>
   );
 }
