@@ -21,17 +21,25 @@ export async function save(
   pages: AsyncIterable<Record<string, unknown>[]>,
 ): Promise<void> {
   const iterator = pages[Symbol.asyncIterator]();
+  let failure: unknown;
   // The mark tells spreadsheets that it is UTF-8.
   const heading = `\ufeff${columns.join(",")}\r\n`;
   const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
     start: (controller) => controller.enqueue(new TextEncoder().encode(heading)),
     async pull(controller) {
-      const { done, value } = await iterator.next();
-      if (done) controller.close();
-      else controller.enqueue(lines(columns, value));
+      try {
+        const { done, value } = await iterator.next();
+        if (done) controller.close();
+        else controller.enqueue(lines(columns, value));
+      } catch (error) {
+        failure = error;
+        throw error;
+      }
     },
   });
-  const blob = await new Response(stream, { headers: { "content-type": "text/csv;charset=utf-8" } }).blob();
+  const response = new Response(stream, { headers: { "content-type": "text/csv;charset=utf-8" } });
+  // What made a stream break off the browser does not say.
+  const blob = await response.blob().catch((error) => Promise.reject(failure ?? error));
   const url = URL.createObjectURL(blob);
   const anchor = Object.assign(document.createElement("a"), { href: url, download: file });
   anchor.click();

@@ -109,10 +109,8 @@ export function Pager({ route, count }: { route: Route; count: number }) {
           </a>
         )
         : (
-          <span class="button off" aria-hidden="true">
-            <Icon name="back" />
-            {words.table.previous}
-          </span>
+          <button type="button" disabled><Icon name="back" />
+            {words.table.previous}</button>
         )}
       <span>
         {words.table.shown(Math.min(count, (page - 1) * pageSize + 1), Math.min(count, page * pageSize), count)}
@@ -125,10 +123,8 @@ export function Pager({ route, count }: { route: Route; count: number }) {
           </a>
         )
         : (
-          <span class="button off" aria-hidden="true">
-            {words.table.next}
-            <Icon name="forward" />
-          </span>
+          <button type="button" disabled>{words.table.next}
+            <Icon name="forward" /></button>
         )}
     </nav>
   );
