@@ -343,8 +343,15 @@ async function finish(job: Job): Promise<FeedReport> {
   const { status, ...others } = job.outcome!;
   const report = { feed: feed.name, status, bytes: job.progress.bytes, ...others, ms: job.ms };
   if (validators && !areLast(validators, feed)) await rememberValidators(client, feed, validators);
-  if (status === "changed" || status === "failed") await enter(client, run, startedAt, report);
+  if (status === "changed" || status === "failed" || isWellAgain(feed, report)) {
+    await enter(client, run, startedAt, report);
+  }
   return report;
+}
+
+/** A file that is not there yet, or is of another day, does not mend what failed. */
+function isWellAgain({ failed, backfill }: Feed, { status, note }: FeedReport): boolean {
+  return failed && status === "unchanged" && !backfill && note === null;
 }
 
 /** Remembers who waits on. What another run has is for that one to say. */

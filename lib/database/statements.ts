@@ -35,6 +35,8 @@ export interface Feed {
   backfill: boolean;
   /** Whether a file that is not there is no failure yet. */
   not_yet: boolean;
+  /** Whether the last that the ledger has of it is a failure. */
+  failed: boolean;
   /** The feeds whose tables it refers to. */
   parents: string[];
   /** Whether there are rejects to be tried again, also where nothing new comes. */
@@ -189,7 +191,7 @@ export async function rememberValidators(
   ]);
 }
 
-/** The ledger: a row for each feed that changed or failed. */
+/** The ledger: a row for each feed that changed, failed, or is well again. */
 export async function enter(client: Client, run: string, startedAt: Date, report: FeedReport): Promise<void> {
   const {
     feed,

@@ -4,6 +4,7 @@ import project from "../../deno.json" with { type: "json" };
 import { EtlError } from "../errors.ts";
 import { isDay, load, type LoadOptions } from "../load.ts";
 import type { Report } from "../report.ts";
+import { isAlertUrl } from "./alert.ts";
 import { feed } from "./feed.ts";
 import { printReport, progressBars } from "./print.ts";
 import { listRejects, printSummary } from "./rejects.ts";
@@ -32,9 +33,11 @@ deno task feed URL
 
 Makes a new feed of a partner's file: deno task feed --help.
 
-deno task health [--json]
+deno task health [--json] [--alert URL]
 
 Says of each feed whether it is loaded as it should be, and what to do where it is not.
+
+  --alert     for a timer: has {"text": …} sent there by POST once a feed's verdict has changed, for two looks
 
 deno task migrate
 
@@ -75,7 +78,7 @@ export async function command(args: string[]): Promise<number> {
 async function etl(args: string[]): Promise<number> {
   let options;
   try {
-    options = parse(args, ["json", "force", "dry-run"], ["deadline"], ["day"]);
+    options = parse(args, ["json", "force", "dry-run"], ["deadline"], { day: aDay });
   } catch (error) {
     return explain(error, args.includes("--json"));
   }
@@ -126,14 +129,15 @@ async function health(args: string[]): Promise<number> {
   const isJson = args.includes("--json");
   let options;
   try {
-    options = parse(args, ["json"]);
+    options = parse(args, ["json"], [], { alert: anAlertUrl });
     if (options.feeds.length > 0) throw new EtlError("usage", "health takes no feed", "deno task etl --help");
   } catch (error) {
     return explain(error, isJson);
   }
+  const { alert: url } = options;
   return await withSession(
     { json: isJson, schema: "as it must be" },
-    async ({ databaseUrl }) => await showHealth(databaseUrl, isJson) ? 0 : 1,
+    async ({ databaseUrl }) => await showHealth(databaseUrl, isJson, url) ? 0 : 1,
   );
 }
 
@@ -156,36 +160,42 @@ async function runOnce({ databaseUrl, atEnd }: Session, options: Partial<LoadOpt
   return await load({ databaseUrl, ...options, onProgress: bars.show }).finally(bars.stop);
 }
 
-type Parsed<Flag extends string, Amount extends string, Day extends string> =
+/** What an option takes: whether a text is such, and what it is called. */
+type Kind = [is: (text: string) => boolean, name: string];
+const aDay: Kind = [isDay, "a day, as 2021-07-01"];
+const anAlertUrl: Kind = [isAlertUrl, "an https URL"];
+
+type Parsed<Flag extends string, Amount extends string, Text extends string> =
   & Record<Flag, boolean>
   & Partial<Record<Amount, number>>
-  & Partial<Record<Day, string>>
+  & Partial<Record<Text, string>>
   & { feeds: string[] };
 
-/** Options that are there or not, with a number above 0, and with a day. */
-function parse<Flag extends string, Amount extends string, Day extends string>(
+/** Options that are there or not, with a number above 0, and with a text of a kind. */
+function parse<Flag extends string, Amount extends string = never, Text extends string = never>(
   args: string[],
   flags: Flag[],
   amounts: Amount[] = [],
-  days: Day[] = [],
-): Parsed<Flag, Amount, Day> {
+  texts: Record<Text, Kind> = {} as Record<Text, Kind>,
+): Parsed<Flag, Amount, Text> {
   try {
     const options = {
       ...Object.fromEntries(flags.map((flag) => [flag, { type: "boolean", default: false } as const])),
-      ...Object.fromEntries([...amounts, ...days].map((name) => [name, { type: "string" } as const])),
+      ...Object.fromEntries([...amounts, ...Object.keys(texts)].map((name) => [name, { type: "string" } as const])),
     };
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
     const read = Object.entries(values).map(([name, value]) => {
       if (typeof value !== "string") return [name, value];
-      if (days.includes(name as Day)) {
-        if (isDay(value)) return [name, value];
-        throw new Error(`--${name} takes a day, as 2021-07-01`);
+      if (name in texts) {
+        const [is, kind] = texts[name as Text];
+        if (is(value)) return [name, value];
+        throw new Error(`--${name} takes ${kind}`);
       }
       const number = Number(value);
       if (number > 0 && number <= 86_400) return [name, number];
       throw new Error(`--${name} takes a number of seconds, up to a day`);
     });
-    return { ...Object.fromEntries(read), feeds: positionals } as Parsed<Flag, Amount, Day>;
+    return { ...Object.fromEntries(read), feeds: positionals } as Parsed<Flag, Amount, Text>;
   } catch (cause) {
     const message = (cause as Error).message.replace(/\. To specify.*/s, "");
     throw new EtlError("usage", message, "deno task etl --help", { cause });

@@ -1,4 +1,4 @@
-/** What `start` shows after its run: the two reports, and how to go on. */
+/** What `start` shows after its run: the two reports, how fresh they are, and how to go on. */
 import { connect } from "../database/connect.ts";
 import { table } from "./print.ts";
 
@@ -21,11 +21,15 @@ export async function printTour(databaseUrl: string): Promise<void> {
   };
   await show(
     "trips without charges",
-    "select id, driver_id, dropoff_timestamp, base_fare from public.trips_without_charges() order by dropoff_timestamp",
+    "select id, driver_id, dropoff_timestamp, base_fare, charge_rejected from public.trips_without_charges() order by dropoff_timestamp",
   );
   await show(
     "drivers churned as of 2021-07-11",
     "select id, first_name, last_name, last_dropoff_timestamp from public.churned_drivers('2021-07-11Z') order by last_dropoff_timestamp",
+  );
+  await show(
+    "feeds that the reports rest on",
+    "select feed, verdict, last_change, since, open_rejects from public.report_freshness()",
   );
   console.log(howToGoOn);
 }

@@ -53,7 +53,7 @@ begin
     'etag', s.etag, 'last_modified', s.last_modified,
     'content_hash', s.content_hash, 'content_length', s.content_length,
     'waits', f.contents = 'changes' and (rejects.may_heal or s.feed is null and rejects.may_heal is not null),
-    'address', address.asked, 'backfill', address.backfill,
+    'address', address.asked, 'backfill', address.backfill, 'failed', coalesce(ledger.failed, false),
     'not_yet', not address.backfill and address.asked <> f.url and exists (
       select
       from etl.runs r
@@ -77,10 +77,17 @@ begin
     and not exists (select from etl.approvals a where a.feed = f.name and a.removals >= s.withheld)
   left join etl.waiting w on w.feed = f.name
   cross join lateral (
-    select greatest(
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed'),
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'failed')
-    ) as last_run
+    select
+      max(latest.finished_at) as last_run,
+      max(latest.finished_at) = max(latest.finished_at) filter (where latest.status = 'failed') as failed
+    from (values ('changed'), ('failed'), ('unchanged')) s(status)
+    cross join lateral (
+      select r.finished_at, r.status
+      from etl.runs r
+      where r.feed = f.name and r.status = s.status
+      order by r.finished_at desc
+      limit 1
+    ) latest
   ) ledger
   where f.name = any (names) or (names = '{}' and f.enabled)
   -- Whoever is below another has more above it; those of a circle have the same.
@@ -90,14 +97,14 @@ $$;
 comment on function etl.plan(text[], boolean, date) is
   'The feeds of a run, parents before children by the foreign keys: each a row of etl.feeds with the names of its
 parents, its turn, and the validators of its etl.feed_state. All enabled feeds where no name is given. Raises ETL01 for
-a name that is not in etl.feeds. turn is a text, the least of them first: those that wait, longest first; then who was
-changed or failed longest ago; then those that led a run and wait all the same. Validators are null where they must not
+a name that is not in etl.feeds. turn is a text, the least of them first: those that wait, longest first; then who is in
+the ledger longest ago; then those that led a run and wait all the same. Validators are null where they must not
 be used: when forced, when a definition has changed, while there are rejects that may heal, and once etl.approve() has
 permitted what the last run withheld. Of a feed of changes such rejects do not matter; waits: whether it has any, to be
 tried again. address: the
 URL with its dates, of the day that is given, else of today; null where they cannot be written. backfill: it is the
 file of another day than today''s, and no validator is used. not_yet: that there is no such file is no failure, for the
-feed was changed within fresh_within, or two days.
+feed was changed within fresh_within, or two days. failed: whether the last that the ledger has of it is a failure.
 Raises ETL12 where a day is given and the URL of a feed holds none.';
 
 create or replace function etl.may_heal(state text, reason text)

@@ -23,7 +23,8 @@ async function etl(databaseUrl: string, ...args: string[]): Promise<Result> {
 /** Lines of the table: the cells of each, by the feed's name. */
 function cells(out: string): Record<string, string[]> {
   const lines = out.split("\n").map((line) => line.trim().split(/ {2,}| (?=ms$)/));
-  return Object.fromEntries(lines.map(([feed, ...rest]) => [feed, rest]));
+  // The run's own table is the first one.
+  return Object.fromEntries(lines.reverse().map(([feed, ...rest]) => [feed, rest]));
 }
 
 Deno.test("wrong usage: exit code 2, and nothing on standard output; --help and --version: exit code 0", async () => {
@@ -145,6 +146,8 @@ Deno.test("start, twice at once on a new machine: one loads, the other waits and
   assert.deepEqual(results.map(({ out }) => cells(out).trips[0]).sort(), ["changed", "unchanged"]);
   for (const { out, err } of results) {
     assert.match(out, /\n66 trips without charges; the first three:\n(.*\n)+\n11 drivers churned as of 2021-07-11;/);
+    assert.match(out, /\nid +driver_id +dropoff_timestamp +base_fare +charge_rejected\n(.+ )false *\n/);
+    assert.match(out, /\n3 feeds that the reports rest on:\nfeed +verdict .*\ncharges +ok +20\d\d-\S+ +0 *\n/);
     assert.match(out, /\nHow to go on\n/);
     assert.match(err, new RegExp(`^(Applied \\d+ migrations, up to \\d+\\.\\n|${waits})$`));
   }
