@@ -209,18 +209,20 @@ begin
     state, to_regclass(present.target), as_json and (records < 10 or records < before.usual_records / 10)
   );
   state := etl.note_records(state, present, records);
+  state.undone_run := null;
+  state.undone_at := null;
   -- ON CONFLICT alone would lock the row, which is a write, too.
   if state is not distinct from before then
     return;
   end if;
   insert into etl.feed_state as s (
     feed, etag, last_modified, content_hash, content_length, definition_hash, carried_columns, ignored_columns,
-    gone_columns, unplaced_columns, drifted_since, records, usual_records, shrunk_since
+    gone_columns, unplaced_columns, drifted_since, records, usual_records, shrunk_since, undone_run, undone_at
   )
   values (
     state.feed, state.etag, state.last_modified, state.content_hash, state.content_length, state.definition_hash,
     state.carried_columns, state.ignored_columns, state.gone_columns, state.unplaced_columns, state.drifted_since,
-    state.records, state.usual_records, state.shrunk_since
+    state.records, state.usual_records, state.shrunk_since, state.undone_run, state.undone_at
   )
   on conflict on constraint feed_state_pkey do update
   set etag = excluded.etag, last_modified = excluded.last_modified, content_hash = excluded.content_hash,
@@ -228,7 +230,7 @@ begin
     carried_columns = excluded.carried_columns, ignored_columns = excluded.ignored_columns,
     gone_columns = excluded.gone_columns, unplaced_columns = excluded.unplaced_columns,
     drifted_since = excluded.drifted_since, records = excluded.records, usual_records = excluded.usual_records,
-    shrunk_since = excluded.shrunk_since;
+    shrunk_since = excluded.shrunk_since, undone_run = excluded.undone_run, undone_at = excluded.undone_at;
 end
 $$;
 comment on function etl.remember(jsonb, text, text, text, bigint, bigint, boolean) is

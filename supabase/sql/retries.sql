@@ -361,7 +361,7 @@ comment on function etl.supersede(regclass) is
 but what may heal stays beside a newer one that may not.';
 
 create or replace function etl.try_retries(
-  feed etl.feeds, target regclass, new_records bigint,
+  feed etl.feeds, target regclass, run uuid, new_records bigint,
   out read bigint, out inserted bigint, out updated bigint, out unchanged bigint, out duplicate bigint,
   out rejected bigint
 )
@@ -393,7 +393,7 @@ begin
     loop
       if etl.stage_retries(feed, alike.as_json, alike.sources, etl.is_empty(target)) then
         select count(*) into staged from pg_temp.etl_staging;
-        select m.* into part from etl.merge_staged(feed, target, staged, has_limit => false) m;
+        select m.* into part from etl.merge_staged(feed, target, run, staged, has_limit => false) m;
         inserted := inserted + part.inserted;
         updated := updated + part.updated;
         unchanged := unchanged + part.unchanged;
@@ -413,7 +413,7 @@ begin
   perform etl.check_new_rejects(feed, new_records);
 end
 $$;
-comment on function etl.try_retries(etl.feeds, regclass, bigint) is
+comment on function etl.try_retries(etl.feeds, regclass, uuid, bigint) is
   'Tries what waits, until nothing more of it loads, where any of it is of an earlier file: what is new has just been
 tried. Returns what is to be added to the counts of the new file, and how many records are rejected in all; the
 superseded ones are duplicates. Raises ETL06 where too many of the new file''s records are rejected.';
