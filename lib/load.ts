@@ -23,6 +23,7 @@ import {
   stage,
   type Staged,
   unchanged,
+  unmatchedColumns,
   type Validators,
   vaultSecrets,
 } from "./database/statements.ts";
@@ -337,7 +338,8 @@ async function finish(job: Job): Promise<FeedReport> {
       const outcome = await mergeStaged(job);
       if (staged) await remember(client, feed, staged);
       if (staged) await rememberWithheld(client, feed, outcome);
-      return { ...outcome, note: retried?.note ?? null };
+      const note = staged && await unmatchedColumns(client, feed, staged);
+      return { ...outcome, note: note ?? retried?.note ?? null };
     });
   }
   const { status, ...others } = job.outcome!;

@@ -14,6 +14,7 @@ export interface Feed {
   format: Format | null;
   records: string | null;
   next: string | null;
+  columns: Record<string, string>;
   time_zone: string;
   skip: number;
   header: string[] | null;
@@ -158,6 +159,17 @@ export async function merge(
     note: null,
     error: null,
   };
+}
+
+/** What of etl.feeds.columns says nothing of the file that was just merged, in words; null where all does. */
+export async function unmatchedColumns(client: Client, feed: Feed, staged: Staged): Promise<string | null> {
+  // Of a few objects of JSON a key may be missing for once.
+  if (Object.keys(feed.columns).length === 0 || (staged.header === null && staged.count < 10)) return null;
+  const { rows: [{ told }] } = await client.query(
+    "select etl.unmatched_told(f, may_guess => true) as told from etl.feeds f where f.name = $1",
+    [feed.name],
+  );
+  return told;
 }
 
 /** Keeps what lets the next run find out that nothing is new; nothing where the feed was redefined meanwhile. */
