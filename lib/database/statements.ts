@@ -79,6 +79,12 @@ export async function claimFeeds(client: Client, names: string[]): Promise<strin
   return rows.map(({ name }) => name);
 }
 
+/** Which process of the database has the feed or its tables, since when, and how it is ended; null where none has. */
+export async function holderOf(client: Client, { name }: Feed): Promise<string | null> {
+  const { rows: [{ holder }] } = await client.query("select etl.holder($1) as holder", [name]);
+  return holder;
+}
+
 /** Has the feed's table for this run alone, and those that it refers to unchanged; false where another run is in the way. */
 export async function claimTables(client: Client, { name }: Feed): Promise<boolean> {
   const { rows: [claim] } = await client.query("select etl.claim_tables($1) as claimed", [name]);
@@ -133,6 +139,15 @@ export type Staged =
 
 /** What an answer brings by which the next one may be known to be the same. */
 export type Validators = Pick<Download, "etag" | "lastModified" | "total">;
+
+/** Hears of each step of a merge until the end of the block. */
+export function onStep(client: Client, tell: (step: string) => void): Disposable {
+  const hear = ({ detail, message }: { detail?: string; message?: string }) => {
+    if (detail === "tdc-etl step") tell(message ?? "");
+  };
+  client.on("notice", hear);
+  return { [Symbol.dispose]: () => void client.off("notice", hear) };
+}
 
 /** Merges what was staged at this place; where nothing new came, the rejects alone that wait. */
 export async function merge(

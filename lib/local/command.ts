@@ -5,7 +5,8 @@ import { EtlError } from "../errors.ts";
 import { isDay, load, type LoadOptions } from "../load.ts";
 import type { Report } from "../report.ts";
 import { feed } from "./feed.ts";
-import { printReport, progressBars } from "./print.ts";
+import { serveFile } from "./file.ts";
+import { asksForHelp, endQuietly, printReport, progressBars, say } from "./print.ts";
 import { listRejects, printSummary } from "./rejects.ts";
 import { showHealth } from "./health.ts";
 import { explain, type Session, withSession } from "./session.ts";
@@ -13,6 +14,7 @@ import { printTour } from "./tour.ts";
 
 const usage = `deno task etl [FEED…] [--json] [--force] [--dry-run]
               [--deadline SECONDS] [--day YYYY-MM-DD]
+              [--file PATH]
 
 Loads the feeds of etl.feeds (all enabled ones, or those named) into their tables.
 
@@ -21,8 +23,9 @@ Loads the feeds of etl.feeds (all enabled ones, or those named) into their table
   --dry-run   report what would change, write nothing
   --deadline  seconds after which nothing more is fetched, and what is there is loaded (300)
   --day       the day to take for today, of feeds whose URL holds {day}: for files of before
+  --file      a file of this machine to read once, in place of the URL of the one feed that is named
   --version   the version of this checkout
-  --help      this text
+  --help, -h  this text
 
 deno task rejects [FEED] [--csv | --json]
 
@@ -49,10 +52,11 @@ Exit code: 0 every feed is unchanged or changed (health: ok), 1 a feed failed or
 
 /** Runs `start` or `etl`; returns the exit code. */
 export async function command(args: string[]): Promise<number> {
+  endQuietly();
   const [name, ...rest] = args;
   if (name === "feed") return await feed(rest, loadOne);
-  if (rest.includes("--help") || name === "--help") {
-    console.log(usage);
+  if (asksForHelp(args)) {
+    say(usage);
     return 0;
   }
   if (rest.includes("--version") || name === "--version") {
@@ -68,6 +72,9 @@ export async function command(args: string[]): Promise<number> {
   if (name === "etl") return await etl(rest);
   if (name === "rejects") return await rejects(rest);
   if (name === "health") return await health(rest);
+  if (rest.includes("--json")) {
+    return explain(new EtlError("usage", `there is no command ${args.join(" ")}`, "deno task etl --help"), true);
+  }
   console.error(usage);
   return 2;
 }
@@ -75,27 +82,34 @@ export async function command(args: string[]): Promise<number> {
 async function etl(args: string[]): Promise<number> {
   let options;
   try {
-    options = parse(args, ["json", "force", "dry-run"], ["deadline"], ["day"]);
+    options = parse(args, ["json", "force", "dry-run"], ["deadline"], ["day"], ["file"]);
+    if (options.file !== undefined && (options.feeds.length !== 1 || options.day !== undefined)) {
+      throw new EtlError("usage", "--file takes the name of one feed, and no --day", "deno task etl FEED --file PATH");
+    }
   } catch (error) {
     return explain(error, args.includes("--json"));
   }
-  const { json, force, "dry-run": dryRun, deadline, day, feeds } = options;
-  return await withSession({ json, schema: dryRun ? "as it must be" : "brought up to date" }, async (session) => {
+  const { json, force, "dry-run": dryRun, deadline, day, file, feeds } = options;
+  const schema = dryRun ? "as it must be" : "brought up to date";
+  const from = file === undefined ? undefined : await serveFile(file).catch((error) => explain(error, json));
+  if (typeof from === "number") return from;
+  return await withSession({ json, schema }, async (session) => {
     const report = await runOnce(session, {
       force,
       dryRun,
       day,
       feeds,
+      from,
       allowance: deadline ? { deadlineMs: deadline * 1000 } : {},
     });
     if (json) console.log(JSON.stringify(report));
     else await printRun(session, report);
     return report.status === "failed" ? 1 : 0;
-  });
+  }).finally(() => from?.stop());
 }
 
 function migrated(): Promise<number> {
-  console.log("The database's schema is that of this checkout.");
+  say("The database's schema is that of this checkout.");
   return Promise.resolve(0);
 }
 
@@ -103,7 +117,7 @@ function migrated(): Promise<number> {
 async function start(session: Session): Promise<number> {
   const report = await runOnce(session);
   await printRun(session, report);
-  await printTour(session.databaseUrl);
+  await printTour(session);
   return report.status === "failed" ? 1 : 0;
 }
 
@@ -111,12 +125,14 @@ async function rejects(args: string[]): Promise<number> {
   let options;
   try {
     options = parse(args, ["json", "csv"]);
-    if (options.feeds.length > 1 || (options.json && options.csv)) throw new EtlError("usage", "one feed, one form");
+    if (options.feeds.length > 1 || (options.json && options.csv)) {
+      throw new EtlError("usage", "rejects takes one feed, and one of --csv and --json", "deno task etl --help");
+    }
   } catch (error) {
-    return explain(error, false);
+    return explain(error, args.includes("--json"));
   }
   const { feeds: [feed = null], json, csv } = options;
-  return await withSession({ schema: "as it must be" }, async ({ databaseUrl }) => {
+  return await withSession({ json, schema: "as it must be" }, async ({ databaseUrl }) => {
     await listRejects(databaseUrl, feed, json ? "json" : csv ? "csv" : "table");
     return 0;
   });
@@ -156,27 +172,33 @@ async function runOnce({ databaseUrl, atEnd }: Session, options: Partial<LoadOpt
   return await load({ databaseUrl, ...options, onProgress: bars.show }).finally(bars.stop);
 }
 
-type Parsed<Flag extends string, Amount extends string, Day extends string> =
+type Parsed<Flag extends string, Amount extends string, Text extends string> =
   & Record<Flag, boolean>
   & Partial<Record<Amount, number>>
-  & Partial<Record<Day, string>>
+  & Partial<Record<Text, string>>
   & { feeds: string[] };
 
-/** Options that are there or not, with a number above 0, and with a day. */
-function parse<Flag extends string, Amount extends string, Day extends string>(
+/** Options that are there or not, with a number above 0, with a day, and with any text. */
+function parse<
+  Flag extends string,
+  Amount extends string = never,
+  Day extends string = never,
+  Text extends string = never,
+>(
   args: string[],
   flags: Flag[],
   amounts: Amount[] = [],
   days: Day[] = [],
-): Parsed<Flag, Amount, Day> {
+  texts: Text[] = [],
+): Parsed<Flag, Amount, Day | Text> {
   try {
     const options = {
       ...Object.fromEntries(flags.map((flag) => [flag, { type: "boolean", default: false } as const])),
-      ...Object.fromEntries([...amounts, ...days].map((name) => [name, { type: "string" } as const])),
+      ...Object.fromEntries([...amounts, ...days, ...texts].map((name) => [name, { type: "string" } as const])),
     };
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
     const read = Object.entries(values).map(([name, value]) => {
-      if (typeof value !== "string") return [name, value];
+      if (typeof value !== "string" || texts.includes(name as Text)) return [name, value];
       if (days.includes(name as Day)) {
         if (isDay(value)) return [name, value];
         throw new Error(`--${name} takes a day, as 2021-07-01`);
@@ -185,7 +207,7 @@ function parse<Flag extends string, Amount extends string, Day extends string>(
       if (number > 0 && number <= 86_400) return [name, number];
       throw new Error(`--${name} takes a number of seconds, up to a day`);
     });
-    return { ...Object.fromEntries(read), feeds: positionals } as Parsed<Flag, Amount, Day>;
+    return { ...Object.fromEntries(read), feeds: positionals } as Parsed<Flag, Amount, Day | Text>;
   } catch (cause) {
     const message = (cause as Error).message.replace(/\. To specify.*/s, "");
     throw new EtlError("usage", message, "deno task etl --help", { cause });
