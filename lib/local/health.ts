@@ -1,7 +1,7 @@
 /** `deno task health`: how each feed is, what is wrong, and what to do. */
 import { connect } from "../database/connect.ts";
 import { health } from "../database/statements.ts";
-import { table } from "./print.ts";
+import { say, table } from "./print.ts";
 
 /** Prints a line a feed, and beneath them what is wrong; returns whether all are well. */
 export async function showHealth(databaseUrl: string, json: boolean): Promise<boolean> {
@@ -18,8 +18,8 @@ export async function showHealth(databaseUrl: string, json: boolean): Promise<bo
   );
   for (const { feed, verdict, message, hint } of feeds) {
     if (verdict === "ok") continue;
-    console.log(`\n${feed} is ${verdict}: ${message}`);
-    if (hint) console.log(`  ${hint}`);
+    say(`\n${feed} is ${verdict}: ${message}`);
+    if (hint) say(`  ${hint}`);
   }
   return isWell;
 }

@@ -189,7 +189,7 @@ Deno.test("rejects: a summary after the run, then each of them as a table, CSV o
     (await rejects("no such")).err,
     /there is no feed no such\n +etl\.feeds has: charges, drivers, trips\b.*\n$/,
   );
-  for (const args of [["no such"], ["trips", "charges"], ["--csv", "--json"], ["--force"]]) {
+  for (const args of [["no such"], ["trips", "charges"], ["--csv", "trips", "charges"], ["--force"]]) {
     const { code, out } = await rejects(...args);
     assert.deepEqual([code, out], [2, ""], args.join(" "));
   }
