@@ -1,0 +1,834 @@
+-- Written by `deno task migration` from supabase/sql. Not to be edited: change the source, and write another.
+-- The functions of a file call those below them, so that their bodies are checked when they run.
+set check_function_bodies = off;
+
+-- supabase/sql/plan.sql
+-- The feeds of a run, whether another run is in their way, and whether what the loader remembers of them may be
+-- trusted.
+
+create or replace function etl.plan(names text[], force boolean default false, day date default null)
+returns setof jsonb
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  unknown text;
+begin
+  select string_agg(n, ', ') into unknown
+  from unnest(names) n
+  where not exists (select from etl.feeds f where f.name = n);
+  if unknown is not null then
+    raise exception 'there is no feed %', unknown
+      using errcode = 'ETL01',
+        hint = 'etl.feeds has: '
+          || coalesce((select string_agg(f.name, ', ' order by f.name) from etl.feeds f), 'none');
+  end if;
+  if day is not null then
+    select string_agg(f.name, ', ' order by f.name) into unknown
+    from etl.feeds f
+    where (f.name = any (names) or (names = '{}' and f.enabled)) and etl.address(f, day) = f.url;
+    if unknown is not null then
+      raise exception 'the URL of % holds no {day}', unknown
+        using errcode = 'ETL12',
+          hint = 'Name the feeds to load: only where a URL holds {day} is there a file of a day.';
+    end if;
+  end if;
+  return query
+  with recursive parents as (
+    select child.name as child, parent.name as parent
+    from etl.feeds child
+    join pg_catalog.pg_constraint c on c.conrelid = to_regclass(child.target) and c.contype = 'f'
+    join etl.feeds parent on to_regclass(parent.target) = c.confrelid
+    where c.conrelid <> c.confrelid
+  ), ancestors as (
+    select p.child, p.parent as ancestor
+    from parents p
+    union
+    select a.child, p.parent
+    from ancestors a
+    join parents p on p.child = a.ancestor
+  )
+  select to_jsonb(f) || jsonb_build_object(
+    'parents', (select coalesce(jsonb_agg(distinct p.parent), '[]') from parents p where p.child = f.name),
+    'turn', case
+      when w.led then '3 ' || to_char(w.since at time zone 'UTC', 'YYYYMMDDHH24MISSUS')
+      when w.feed is not null then '1 ' || to_char(w.since at time zone 'UTC', 'YYYYMMDDHH24MISSUS')
+      else concat('2 ', to_char(last_run at time zone 'UTC', 'YYYYMMDDHH24MISSUS'))
+    end,
+    'etag', s.etag, 'last_modified', s.last_modified,
+    'content_hash', s.content_hash, 'content_length', s.content_length,
+    'waits', f.contents = 'changes' and (rejects.may_heal or s.feed is null and rejects.may_heal is not null),
+    'address', address.asked, 'backfill', address.backfill,
+    'not_yet', not address.backfill and address.asked <> f.url and exists (
+      select
+      from etl.runs r
+      where r.feed = f.name and r.status = 'changed' and r.finished_at > now() - coalesce(f.fresh_within, '2 days')
+    )
+  )
+  from etl.feeds f
+  cross join lateral (
+    select etl.address(f, day) as asked, etl.address(f, day) is distinct from etl.address(f) as backfill
+  ) address
+  cross join lateral (
+    select bool_or(etl.may_heal(r.sqlstate, r.reason)) as may_heal
+    from (select distinct r.sqlstate, r.reason from etl.rejects r where r.feed = f.name) r
+  ) rejects
+  left join etl.feed_state s
+    on s.feed = f.name
+    and not force
+    and not address.backfill
+    and s.definition_hash = etl.definition_hash(f)
+    and (f.contents = 'changes' or rejects.may_heal is not true)
+    and not exists (select from etl.approvals a where a.feed = f.name and a.removals >= s.withheld)
+  left join etl.waiting w on w.feed = f.name
+  cross join lateral (
+    select greatest(
+      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed'),
+      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'failed')
+    ) as last_run
+  ) ledger
+  where f.name = any (names) or (names = '{}' and f.enabled)
+  -- Whoever is below another has more above it; those of a circle have the same.
+  order by (select count(*) from ancestors a where a.child = f.name and a.ancestor <> f.name), f.name;
+end
+$$;
+comment on function etl.plan(text[], boolean, date) is
+  'The feeds of a run, parents before children by the foreign keys: each a row of etl.feeds with the names of its
+parents, its turn, and the validators of its etl.feed_state. All enabled feeds where no name is given. Raises ETL01 for
+a name that is not in etl.feeds. turn is a text, the least of them first: those that wait, longest first; then who was
+changed or failed longest ago; then those that led a run and wait all the same. Validators are null where they must not
+be used: when forced, when a definition has changed, while there are rejects that may heal, and once etl.approve() has
+permitted what the last run withheld. Of a feed of changes such rejects do not matter; waits: whether it has any, to be
+tried again. address: the
+URL with its dates, of the day that is given, else of today; null where they cannot be written. backfill: it is the
+file of another day than today''s, and no validator is used. not_yet: that there is no such file is no failure, for the
+feed was changed within fresh_within, or two days.
+Raises ETL12 where a day is given and the URL of a feed holds none.';
+
+create or replace function etl.may_heal(state text, reason text)
+returns boolean
+language sql immutable
+set search_path = ''
+as $$
+  select state !~ '^(22|23502|23514)' or reason ~ '^(is refused by a trigger|fits no partition)'
+$$;
+comment on function etl.may_heal(text, text) is
+  'Whether a reject depends on more than its record, and may load without being sent again. Those alone that hold no
+value of a type (class 22), lack one (23502) or break a CHECK (23514) do not; but whatever a trigger refuses does, and
+what fits no partition.';
+
+create or replace function etl.claim_feeds(names text[])
+returns setof text
+language plpgsql
+set search_path = ''
+as $$
+declare
+  wanted text;
+begin
+  for wanted in
+    select f.name from etl.feeds f where f.name = any (names) or (names = '{}' and f.enabled) order by f.name
+  loop
+    if not pg_try_advisory_xact_lock(hashtext('tdc-etl feed'), hashtext(wanted)) then
+      return next wanted;
+    end if;
+  end loop;
+end
+$$;
+comment on function etl.claim_feeds(text[]) is
+  'Has these feeds, or all enabled ones where no name is given, for this transaction alone. Returns those that another
+run has; waits for nothing.';
+
+create or replace function etl.claim_tables(feed_name text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  target regclass := (select to_regclass(f.target) from etl.feeds f where f.name = feed_name);
+  parent oid;
+begin
+  -- Where one is refused, the block gives up the others.
+  if not pg_try_advisory_xact_lock(hashtext('tdc-etl table'), hashoid(etl.root_of(target))) then
+    raise exception using errcode = 'ETL00';
+  end if;
+  for parent in
+    select distinct etl.root_of(k.parent) from etl.foreign_keys(target) k where k.child = target order by 1
+  loop
+    if not pg_try_advisory_xact_lock_shared(hashtext('tdc-etl table'), hashoid(parent)) then
+      raise exception using errcode = 'ETL00';
+    end if;
+  end loop;
+  return true;
+exception when sqlstate 'ETL00' then
+  return false;
+end
+$$;
+comment on function etl.claim_tables(text) is
+  'Has the feed''s table for this transaction alone, and shares those that its keys refer to with other runs that do.
+False where another run is in the way; waits for nothing. A parent that is being loaded so makes no orphans.';
+
+create or replace function etl.root_of(relation regclass)
+returns oid
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(pg_partition_root(relation), relation)::oid
+$$;
+comment on function etl.root_of(regclass) is 'The partitioned table that a partition belongs to; any other itself.';
+
+create or replace function etl.remember(
+  planned jsonb, etag text, last_modified text, content_hash text, content_length bigint, records bigint,
+  as_json boolean
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  present etl.feeds := (select f from etl.feeds f where f.name = planned ->> 'name');
+  before etl.feed_state := (select s from etl.feed_state s where s.feed = present.name);
+  state etl.feed_state := before;
+begin
+  if (planned ->> 'backfill')::boolean then
+    update etl.feed_state s set definition_hash = '' where s.feed = present.name and s.definition_hash <> '';
+    return;
+  end if;
+  if etl.definition(present) is distinct from etl.definition(jsonb_populate_record(null::etl.feeds, planned)) then
+    return;
+  end if;
+  state.feed := present.name;
+  state.etag := etag;
+  state.last_modified := last_modified;
+  state.content_hash := content_hash;
+  state.content_length := content_length;
+  -- The target's definition is what it is now, under the lock of the merge: the one that was obeyed.
+  state.definition_hash := etl.definition_hash(present);
+  state := etl.note_columns(
+    state, to_regclass(present.target), as_json and (records < 10 or records < before.usual_records / 10)
+  );
+  state := etl.note_records(state, present, records);
+  -- ON CONFLICT alone would lock the row, which is a write, too.
+  if state is not distinct from before then
+    return;
+  end if;
+  insert into etl.feed_state as s (
+    feed, etag, last_modified, content_hash, content_length, definition_hash, carried_columns, ignored_columns,
+    gone_columns, unplaced_columns, drifted_since, records, usual_records, shrunk_since
+  )
+  values (
+    state.feed, state.etag, state.last_modified, state.content_hash, state.content_length, state.definition_hash,
+    state.carried_columns, state.ignored_columns, state.gone_columns, state.unplaced_columns, state.drifted_since,
+    state.records, state.usual_records, state.shrunk_since
+  )
+  on conflict on constraint feed_state_pkey do update
+  set etag = excluded.etag, last_modified = excluded.last_modified, content_hash = excluded.content_hash,
+    content_length = excluded.content_length, definition_hash = excluded.definition_hash,
+    carried_columns = excluded.carried_columns, ignored_columns = excluded.ignored_columns,
+    gone_columns = excluded.gone_columns, unplaced_columns = excluded.unplaced_columns,
+    drifted_since = excluded.drifted_since, records = excluded.records, usual_records = excluded.usual_records,
+    shrunk_since = excluded.shrunk_since;
+end
+$$;
+comment on function etl.remember(jsonb, text, text, text, bigint, bigint, boolean) is
+  'Keeps what lets the next run find out that nothing is new, and health what the body was like, for a feed as
+etl.plan() gave it, while its etl_columns are there. Keeps nothing where the feed was redefined or removed meanwhile,
+and writes nothing where all is as it was. After the file of another day the next run trusts no validator: it brings
+back what that file was older in.';
+
+create or replace function etl.remember_validators(
+  feed_name text, content_hash text, etag text, last_modified text, content_length bigint
+)
+returns void
+language sql
+set search_path = ''
+as $$
+  update etl.feed_state s
+  set etag = remember_validators.etag, last_modified = remember_validators.last_modified,
+    content_length = remember_validators.content_length
+  where s.ctid = (
+    select l.ctid
+    from etl.feed_state l
+    where l.feed = feed_name and l.content_hash = remember_validators.content_hash
+    for update skip locked
+  )
+$$;
+comment on function etl.remember_validators(text, text, text, text, bigint) is
+  'Keeps the validators of a later answer with the same content. Waits for nobody: what is not kept now is kept by the
+next run.';
+
+create or replace function etl.definition(feed etl.feeds)
+returns jsonb
+language sql immutable
+set search_path = ''
+as $$
+  select to_jsonb(feed) - '{name,reject_limit,enabled}'::text[]
+$$;
+comment on function etl.definition(etl.feeds) is
+  'What of a feed''s row decides what becomes of a body: all columns but its name, its limit and whether it is
+enabled.';
+
+create or replace function etl.definition_hash(feed etl.feeds)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  -- The catalog as it is, not pg_get_constraintdef: that would wait for a lock on the table, and with it the whole run.
+  select md5(concat_ws(
+    e'\n', etl.definition(feed),
+    -- Another day's file has validators of its own.
+    etl.address(feed),
+    (
+      select string_agg(
+        concat_ws(
+          ' ', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+          case when a.attgenerated <> '' then v.adbin end
+        ),
+        ',' order by a.attnum
+      )
+      from pg_catalog.pg_attribute a
+      left join pg_catalog.pg_attrdef v on v.adrelid = a.attrelid and v.adnum = a.attnum
+      where a.attrelid = to_regclass(feed.target) and a.attnum > 0 and not a.attisdropped
+    ),
+    (
+      select string_agg(
+        concat_ws(' ', c.conname, c.contype, c.conkey, c.confrelid::regclass, c.confkey, c.conbin),
+        ',' order by c.conname
+      )
+      from pg_catalog.pg_constraint c
+      where c.conrelid = to_regclass(feed.target)
+    ),
+    (
+      select string_agg(
+        concat_ws(
+          ' ', i.indexrelid::regclass, i.indisunique, i.indkey, i.indclass, i.indnullsnotdistinct, i.indpred, i.indexprs
+        ),
+        ',' order by i.indexrelid::regclass::text
+      )
+      from pg_catalog.pg_index i
+      where i.indrelid = to_regclass(feed.target)
+    )
+  ))
+$$;
+comment on function etl.definition_hash(etl.feeds) is
+  'MD5 of everything but the body that decides what a load does: the feed''s row, the day in its URL, the target''s
+columns, constraints, indexes.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/retries.sql
+-- Where a feed's files hold changes, a reject is not gone because the next file lacks its record. It waits, and is
+-- tried again after what is new, until it loads or a newer record of its key comes. Two temp tables more than stage.sql
+-- has:
+--   etl_retries   the rejects of earlier files, and after them those of this one
+--   etl_keys      their keys, where they can be read, by their place in etl_retries
+
+create or replace function etl.gather_retries(feed etl.feeds, target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  alike record;
+begin
+  perform etl.empty_retries();
+  insert into pg_temp.etl_retries (
+    place, id, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name
+  )
+  select
+    row_number() over (order by r.since, r.first_run, r.record_number), r.id, r.record_number, r.record, r.raw,
+    r.as_json, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name
+  from etl.rejects r
+  where r.feed = gather_retries.feed.name and r.record_number is not null;
+  if not found then
+    return;
+  end if;
+  perform etl.shape_keys(target);
+  perform etl.set_date_order(feed);
+  perform etl.find_sources(feed);
+  for alike in select distinct w.as_json, w.sources from pg_temp.etl_retries w where w.record is not null loop
+    if etl.stage_retries(feed, alike.as_json, alike.sources, is_empty => false) then
+      perform etl.read_keys(target, of_rejected => false);
+      perform etl.add_keys(target, 'pg_temp.etl_staging', 'ctid', 'etl$place');
+    end if;
+    alter table pg_temp.etl_staging rename to etl_again;
+  end loop;
+end
+$$;
+comment on function etl.gather_retries(etl.feeds, regclass) is
+  'Fills etl_retries with the rejects of earlier files, the oldest first, and etl_keys with their keys.';
+
+create or replace function etl.empty_retries()
+returns void
+language plpgsql
+set search_path = ''
+set client_min_messages = warning
+as $$
+begin
+  create temp table if not exists etl_retries (
+    place bigint, id uuid, record_number bigint, etl$staged tid, record jsonb, raw text, as_json boolean,
+    sources text[], column_name text, value text, reason text, sqlstate text, constraint_name text, fate text
+  ) on commit drop;
+  delete from pg_temp.etl_retries;
+end
+$$;
+comment on function etl.empty_retries() is
+  'Makes etl_retries, once a run, or empties it for the next feed. id: of the row in etl.rejects, null for a new one;
+etl$staged: where the new file has the record; sources: the names that the target has a column for; fate: null while it
+waits, loaded, or superseded by a newer record.';
+
+create or replace function etl.shape_keys(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform etl.shape_table('etl_keys', array['etl$place bigint'] || etl.key_columns(target));
+end
+$$;
+comment on function etl.shape_keys(regclass) is 'Makes etl_keys an empty table for keys of the target.';
+
+create or replace function etl.key_columns(target regclass)
+returns text[]
+language sql stable
+set search_path = ''
+as $$
+  select array_agg(format('%I %s%s', c.name, c.type, c.collate_clause) order by k.position)
+  from unnest(etl.key_of(target)) with ordinality as k(name, position)
+  join etl.loadable_columns(target) c on c.name = k.name
+$$;
+comment on function etl.key_columns(regclass) is 'SQL text: the columns of the primary key, each with its type.';
+
+create or replace function etl.find_sources(feed etl.feeds)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform etl.empty_tables();
+  perform etl.map_columns(feed, array(
+    select distinct k from pg_temp.etl_retries w cross join jsonb_object_keys(w.record) k order by k
+  ));
+  update pg_temp.etl_retries w
+  set sources = array(
+    select c.source from pg_temp.etl_columns c where c.name is not null and w.record ? c.source order by c.source
+  )
+  where w.record is not null;
+end
+$$;
+comment on function etl.find_sources(etl.feeds) is
+  'Finds out what each record that waits carries: records that carry the same are tried together, so that nothing is
+taken for missing that another file''s records lack.';
+
+create or replace function etl.stage_retries(feed etl.feeds, as_json boolean, sources text[], is_empty boolean)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform etl.empty_tables();
+  perform etl.shape_table('etl_again', array['etl$place bigint'] || case
+    when as_json then '{record text}'
+    else array(select format('c%s text', n) from generate_series(1, cardinality(sources)) n)
+  end);
+  alter table pg_temp.etl_again rename to etl_staging;
+  execute etl.fill(
+    $sql$
+    insert into pg_temp.etl_staging
+    select {cells}
+    from pg_temp.etl_retries w
+    where w.record is not null and w.fate is null and w.as_json = $1 and w.sources = $2
+    order by w.place
+    $sql$,
+    jsonb_build_object('cells', concat_ws(', ', 'w.place', case
+      when as_json then 'w.record::text'
+      else (
+        select string_agg(format('w.record ->> %L', s.source), ', ' order by s.position)
+        from unnest(sources) with ordinality s(source, position)
+      )
+    end))
+  ) using as_json, sources;
+  perform etl.map_columns(feed, sources);
+  begin
+    perform etl.check_columns(feed, is_empty);
+  exception when sqlstate 'ETL03' then
+    return false;
+  end;
+  return not (as_json and feed.decimal_comma);
+end
+$$;
+comment on function etl.stage_retries(etl.feeds, boolean, text[], boolean) is
+  'Makes etl_staging of the records that wait and carry these sources, and maps their columns. False where the table
+or the feed is not as it was when they came, and they cannot be tried. etl_staging is to be renamed to etl_again after
+it: one table serves the whole run.';
+
+create or replace function etl.read_keys(target regclass, of_rejected boolean)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  key name[] := etl.key_of(target);
+  places jsonb;
+  template constant text := $sql$
+    update pg_temp.etl_typed k set {key}
+    from ({typed}) t
+    where t.etl$staged = k.etl$staged and ($1 is null or k.etl$staged between $1 and $2)
+  $sql$;
+begin
+  perform etl.shape_table('etl_typed', array['etl$staged tid'] || etl.key_columns(target));
+  if not key <@ etl.carried_columns() then
+    return;
+  end if;
+  insert into pg_temp.etl_typed (etl$staged)
+  select s.ctid
+  from pg_temp.etl_staging s
+  where not of_rejected
+    or exists (select from pg_temp.etl_rejected r where r.etl$staged = s.ctid and r.raw is null);
+  places := jsonb_build_object('key', etl.each(key, '{column} = t.{column}'));
+  begin
+    execute etl.fill(template, places || jsonb_build_object(
+      'typed', etl.typed_cells(with_length => false, of_rejected => of_rejected)
+    )) using null::tid, null::tid;
+  exception when others then
+    if not etl.is_input_error(sqlstate) then
+      raise;
+    end if;
+    update pg_temp.etl_columns set lenient = true where kind = 'integer';
+    perform etl.isolate(target, 'etl_typed', etl.fill(template, places || jsonb_build_object(
+      'typed', etl.typed_cells(with_length => false, of_rejected => of_rejected)
+    )));
+  end;
+end
+$$;
+comment on function etl.read_keys(regclass, boolean) is
+  'Fills etl_typed with the keys of the staged records, or of those alone that are rejected and could be split; with
+nulls where a key is no value of its type.';
+
+create or replace function etl.add_keys(target regclass, step text, staged text, place text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  execute etl.fill(
+    $sql$
+    insert into pg_temp.etl_keys (etl$place, {key})
+    select s.{place}, {values}
+    from pg_temp.etl_typed k
+    join {step} s on s.{staged} = k.etl$staged
+    where {present}
+    $sql$,
+    jsonb_build_object(
+      'step', step, 'staged', staged, 'place', place,
+      'key', etl.each(etl.key_of(target), '{column}'), 'values', etl.each(etl.key_of(target), 'k.{column}'),
+      'present', etl.each(etl.key_of(target), 'k.{column} is not null', ' and ')
+    )
+  );
+end
+$$;
+comment on function etl.add_keys(regclass, text, text, text) is
+  'Adds to etl_keys what etl.read_keys() has read; the place is a column of this table, where staged is a record''s
+ctid.';
+
+create or replace function etl.add_retries(feed etl.feeds, target regclass, as_json boolean)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  earlier bigint := (select count(*) from pg_temp.etl_retries);
+begin
+  if earlier = 0 and etl.rejected_count() = 0 then
+    return;
+  end if;
+  if earlier = 0 then
+    perform etl.shape_keys(target);
+  end if;
+  perform etl.set_date_order(feed);
+  execute etl.fill(
+    $sql$
+    insert into pg_temp.etl_retries (
+      place, etl$staged, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name
+    )
+    select
+      $1 + n.record_number, r.etl$staged, n.record_number, {nulls} || {record}, {raw}, $2,
+      r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name
+    from (select distinct on (etl$staged) * from pg_temp.etl_rejected) r
+    join (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) n
+      on n.ctid = r.etl$staged
+    join pg_temp.etl_staging s on s.ctid = r.etl$staged
+    $sql$,
+    case
+      when as_json then jsonb_build_object('record', 'etl.exact(s.record, r.raw)', 'raw', etl.rejected_json() ->> 'raw')
+      else etl.rejected_csv()
+    end || jsonb_build_object(
+      -- What an object lacks and others of its file have is null; alone it would be left as it is.
+      'nulls', quote_literal(coalesce(
+        (select jsonb_object_agg(c.source, null) from pg_temp.etl_columns c where c.name is not null), '{}'
+      )) || '::jsonb'
+    )
+  ) using earlier, as_json;
+  -- The same records once more are the same rejects, the last ones first: of a key the last is left. So the same file
+  -- once more writes nothing.
+  with numbered as (
+    select
+      w.place, w.id, w.etl$staged, w.as_json, t.text, w.raw is null as is_split,
+      row_number() over (
+        partition by w.id is null, w.as_json, t.text, w.raw is null order by w.place desc
+      ) as nth
+    from pg_temp.etl_retries w
+    -- A JSON element stands after whatever blanks.
+    cross join lateral (
+      select coalesce(case when w.as_json then btrim(w.raw, e' \t\r\n') else w.raw end, w.record::text) as text
+    ) t
+  ), renewed as (
+    delete from pg_temp.etl_retries w
+    using numbered new, numbered old
+    where w.place = new.place and new.id is null and old.id is not null
+      and row(old.as_json, old.text, old.is_split, old.nth) = row(new.as_json, new.text, new.is_split, new.nth)
+    returning old.place as old_place, w.*
+  )
+  update pg_temp.etl_retries w
+  set etl$staged = r.etl$staged, column_name = r.column_name, value = r.value, reason = r.reason,
+    sqlstate = r.sqlstate, constraint_name = r.constraint_name
+  from renewed r
+  where w.place = r.old_place;
+  if exists (select from pg_temp.etl_retries w where w.id is null) then
+    perform etl.read_keys(target, of_rejected => true);
+    perform etl.add_keys(target, '(select * from pg_temp.etl_retries where id is null)', 'etl$staged', 'place');
+  end if;
+  perform etl.supersede_loaded(target);
+  perform etl.supersede(target);
+end
+$$;
+comment on function etl.add_retries(etl.feeds, regclass, boolean) is
+  'Adds what is rejected of the new file to etl_retries, and finds out which of all that waits is superseded.';
+
+create or replace function etl.exact(record text, raw text)
+returns jsonb
+language sql immutable
+set search_path = ''
+as $$
+  select case when raw is null and pg_input_is_valid(record, 'jsonb') then (
+    select coalesce(
+      jsonb_object_agg(e.key, case
+        when json_typeof(e.value) = 'number' and e.value::text ~ '[eE]|^-0' then to_jsonb(e.value::text)
+        else e.value::jsonb
+      end),
+      '{}'
+    )
+    from json_each(record::json) e
+  ) end
+$$;
+comment on function etl.exact(text, text) is
+  'A JSON record that waits, null where it was not readable: what jsonb would spell otherwise, as 1e2, becomes a text.';
+
+create or replace function etl.supersede_loaded(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if etl.key_of(target) <@ etl.carried_columns() then
+    execute etl.fill(
+      $sql$
+      update pg_temp.etl_retries w
+      set fate = 'superseded'
+      from pg_temp.etl_keys k
+      join ({loaded}) n on {same_key}
+      where w.place = k.etl$place and n.etl$staged > coalesce(w.etl$staged, '(0,0)')
+      $sql$,
+      jsonb_build_object(
+        'same_key', etl.same_key(target, 'k', 'n'), 'loaded', etl.typed_cells(with_length => true)
+      )
+    );
+  end if;
+end
+$$;
+comment on function etl.supersede_loaded(regclass) is
+  'Marks what waits as superseded where the new file holds a good record of its key: a later one, or any where the
+reject is of an earlier file.';
+
+create or replace function etl.supersede(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  execute etl.fill(
+    $sql$
+    update pg_temp.etl_retries w
+    set fate = 'superseded'
+    from pg_temp.etl_keys k
+    join pg_temp.etl_keys n on {same_key}
+    join pg_temp.etl_retries newer on newer.place = n.etl$place
+    where w.place = k.etl$place and w.fate is null
+      and row(coalesce(newer.etl$staged, '(0,0)'), newer.place) > row(coalesce(w.etl$staged, '(0,0)'), w.place)
+      -- As within a file: a newer record that is bad by itself is none that could take the older one's place.
+      and (
+        newer.fate = 'loaded'
+        or etl.may_heal(newer.sqlstate, newer.reason) or not etl.may_heal(w.sqlstate, w.reason)
+      )
+    $sql$,
+    jsonb_build_object('same_key', etl.same_key(target, 'k', 'n'))
+  );
+end
+$$;
+comment on function etl.supersede(regclass) is
+  'Marks what waits as superseded where a newer record of its key has loaded from among the rejects, or waits as well;
+but what may heal stays beside a newer one that may not.';
+
+create or replace function etl.try_retries(
+  feed etl.feeds, target regclass, new_records bigint,
+  out read bigint, out inserted bigint, out updated bigint, out unchanged bigint, out duplicate bigint,
+  out rejected bigint
+)
+language plpgsql
+set search_path = ''
+as $$
+declare
+  alike record;
+  part record;
+  staged bigint;
+  goes_on boolean;
+begin
+  -- Of earlier files what can be tried is read once more.
+  select
+    count(*) filter (where w.etl$staged is null and w.record is not null), 0, 0, 0, 0,
+    coalesce(bool_or(w.etl$staged is null and w.record is not null and w.fate is null), false)
+  into read, inserted, updated, unchanged, duplicate, goes_on
+  from pg_temp.etl_retries w;
+  if goes_on then
+    perform etl.find_sources(feed);
+  end if;
+  while goes_on loop
+    goes_on := false;
+    for alike in
+      select distinct w.as_json, w.sources
+      from pg_temp.etl_retries w
+      where w.record is not null and w.fate is null
+      order by w.as_json, w.sources
+    loop
+      if etl.stage_retries(feed, alike.as_json, alike.sources, etl.is_empty(target)) then
+        select count(*) into staged from pg_temp.etl_staging;
+        select m.* into part from etl.merge_staged(feed, target, staged, has_limit => false) m;
+        inserted := inserted + part.inserted;
+        updated := updated + part.updated;
+        unchanged := unchanged + part.unchanged;
+        duplicate := duplicate + part.duplicate;
+        -- What has loaded may be what another one lacks.
+        goes_on := etl.judge_retries() or goes_on;
+        perform etl.supersede(target);
+      end if;
+      alter table pg_temp.etl_staging rename to etl_again;
+    end loop;
+  end loop;
+  select
+    count(*) filter (where w.fate is null and (w.etl$staged is not null or w.record is not null)),
+    duplicate + count(*) filter (where w.fate = 'superseded')
+  into rejected, duplicate
+  from pg_temp.etl_retries w;
+  perform etl.check_new_rejects(feed, new_records);
+end
+$$;
+comment on function etl.try_retries(etl.feeds, regclass, bigint) is
+  'Tries what waits, until nothing more of it loads, where any of it is of an earlier file: what is new has just been
+tried. Returns what is to be added to the counts of the new file, and how many records are rejected in all; the
+superseded ones are duplicates. Raises ETL06 where too many of the new file''s records are rejected.';
+
+create or replace function etl.judge_retries()
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update pg_temp.etl_retries w
+  set column_name = r.column_name, value = r.value, reason = r.reason, sqlstate = r.sqlstate,
+    constraint_name = r.constraint_name
+  from (select distinct on (etl$staged) * from pg_temp.etl_rejected) r
+  join pg_temp.etl_staging s on s.ctid = r.etl$staged
+  where w.place = s.etl$place;
+  update pg_temp.etl_retries w
+  set fate = 'loaded'
+  from pg_temp.etl_staging s
+  where w.place = s.etl$place
+    and not exists (select from pg_temp.etl_rejected r where r.etl$staged = s.ctid);
+  return found;
+end
+$$;
+comment on function etl.judge_retries() is
+  'Notes in etl_retries what became of the records that were tried; returns whether any has loaded.';
+
+create or replace function etl.check_new_rejects(feed etl.feeds, new_records bigint)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  rejected bigint := (
+    select count(*) from pg_temp.etl_retries w where w.etl$staged is not null and w.fate is null
+  );
+  first record;
+begin
+  if rejected > feed.reject_limit * new_records then
+    select w.* into first
+    from pg_temp.etl_retries w
+    where w.etl$staged is not null and w.fate is null
+    order by w.etl$staged
+    limit 1;
+    perform etl.raise_limit(
+      feed, rejected::text, new_records, first.record_number, first.column_name, first.reason, first.constraint_name
+    );
+  end if;
+end
+$$;
+comment on function etl.check_new_rejects(etl.feeds, bigint) is
+  'Raises ETL06 where more of the new file''s records are rejected than the feed''s limit. What waited before does not
+count.';
+
+create or replace function etl.keep_retries(feed etl.feeds, run uuid)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  is_written boolean;
+begin
+  with gone as (
+    delete from etl.rejects r
+    where r.feed = keep_retries.feed.name and (
+      r.record_number is null or r.id in (select w.id from pg_temp.etl_retries w where w.fate is not null)
+    )
+    returning 1
+  ), rewritten as (
+    update etl.rejects r
+    set column_name = w.column_name, value = w.value, reason = w.reason, sqlstate = w.sqlstate,
+      constraint_name = w.constraint_name, last_run = keep_retries.run
+    from pg_temp.etl_retries w
+    where r.id = w.id and w.fate is null
+      and row(r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name)
+        is distinct from row(w.column_name, w.value, w.reason, w.sqlstate, w.constraint_name)
+    returning 1
+  ), written as (
+    insert into etl.rejects (
+      feed, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name,
+      first_run, last_run
+    )
+    select
+      keep_retries.feed.name, w.record_number, w.record, w.raw, w.as_json, w.column_name, w.value, w.reason, w.sqlstate,
+      w.constraint_name, run, run
+    from pg_temp.etl_retries w
+    where w.id is null and w.fate is null
+    returning 1
+  )
+  select exists (table gone) or exists (table rewritten) or exists (table written)
+  into is_written;
+  return is_written;
+end
+$$;
+comment on function etl.keep_retries(etl.feeds, uuid) is
+  'Makes etl.rejects what waits now, writing only what is new, other or gone; returns whether anything was.';
+
+revoke all on all functions in schema etl from public;
+
+reset check_function_bodies;
