@@ -4,7 +4,7 @@ import { health } from "../database/statements.ts";
 import { asEtlError } from "../errors.ts";
 import { type ErrorReport, errorReport } from "../report.ts";
 import { tell } from "./alert.ts";
-import { printError, table } from "./print.ts";
+import { printError, say, table } from "./print.ts";
 
 /**
  * Prints a line a feed, and beneath them what is wrong; where there is a URL, tells it what has changed. Returns whether
@@ -21,13 +21,13 @@ export async function showHealth(databaseUrl: string, json: boolean, alertUrl?: 
     return isWell && !error;
   }
   const lines = feeds.map(({ feed, verdict, last_change }) => [feed, verdict, last_change?.toISOString() ?? "never"]);
-  console.log(
+  say(
     feeds.length > 0 ? table(["feed", "verdict", "last change"], lines, 2) : "No feed is enabled in etl.feeds.",
   );
   for (const { feed, verdict, message, hint } of feeds) {
     if (verdict === "ok") continue;
-    console.log(`\n${feed} is ${verdict}: ${message}`);
-    if (hint) console.log(`  ${hint}`);
+    say(`\n${feed} is ${verdict}: ${message}`);
+    if (hint) say(`  ${hint}`);
   }
   if (error) printError(error);
   return isWell && !error;

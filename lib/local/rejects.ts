@@ -6,7 +6,7 @@ import { pipeline } from "node:stream/promises";
 import process from "node:process";
 import { type Client, connect } from "../database/connect.ts";
 import { plan } from "../database/statements.ts";
-import { table } from "./print.ts";
+import { say, table } from "./print.ts";
 
 export type Form = "table" | "csv" | "json";
 
@@ -37,7 +37,7 @@ export async function printSummary(databaseUrl: string, feeds: string[]): Promis
     rowMode: "array",
   });
   if (rows.length === 0) return;
-  console.log("\nRejected until mended (deno task rejects shows each):");
+  say("\nRejected until mended (deno task rejects shows each):");
   console.log(table(["feed", "records", "first", "column", "why"], rows.map(shorten)));
 }
 
@@ -49,10 +49,10 @@ async function printTable(client: Client, rejects: string): Promise<void> {
   const columns = `feed, record_number, to_char(since, 'YYYY-MM-DD HH24:MI'), column_name,
     left(coalesce(value, raw), 10000), reason, constraint_name`;
   const { rows } = await client.query({ text: `select ${columns} ${rejects} ${order} limit 101`, rowMode: "array" });
-  if (rows.length === 0) return console.log("There are no rejects.");
+  if (rows.length === 0) return say("There are no rejects.");
   const head = ["feed", "record", "since", "column", "value", "why", "constraint"];
   console.log(table(head, rows.slice(0, 100).map(shorten)));
-  if (rows.length > 100) console.log("… and more: --csv or --json give all of them.");
+  if (rows.length > 100) say("… and more: --csv or --json give all of them.");
 }
 
 /** By Postgres' own COPY, so that what a partner opens in a spreadsheet is quoted right. */
