@@ -21,7 +21,7 @@ export async function showHealth(databaseUrl: string, json: boolean, alertUrl?: 
     return isWell && !error;
   }
   const lines = feeds.map(({ feed, verdict, last_change }) => [feed, verdict, last_change?.toISOString() ?? "never"]);
-  say(
+  console.log(
     feeds.length > 0 ? table(["feed", "verdict", "last change"], lines, 2) : "No feed is enabled in etl.feeds.",
   );
   for (const { feed, verdict, message, hint } of feeds) {
