@@ -291,6 +291,34 @@ Deno.test("a row that another session inserted meanwhile is kept as that one lef
   ]);
 });
 
+Deno.test("a row that is kept as it was is changed by nobody else until the run is over", async () => {
+  await using given = await databaseAndWeb(`${plain}
+    insert into public.things values (1, 'a');
+    create function public.meanwhile() returns trigger language plpgsql as $$
+      begin perform pg_advisory_xact_lock_shared(7); return null; end $$;
+    create trigger meanwhile before update on public.things execute function public.meanwhile();`);
+  const { db, web } = given;
+  await db.feed("things", { url: `${web.url}/things`, history: "1 day" });
+  web.files["/things"] = csv("id,x", "1,b");
+  const waits = (locktype: string) => async () =>
+    (await db.query("select from pg_locks where locktype = $1 and not granted", [locktype])).length > 0;
+  await db.query("select pg_advisory_lock(7)");
+  const loading = db.load({ feeds: ["things"] });
+  await until("the run waits", waits("advisory"));
+  const theirs = db.admin("set session_replication_role = replica; update public.things set x = 'theirs'");
+  const first = await Promise.race([
+    theirs.then(() => "theirs is written over"),
+    until("theirs waits", waits("transactionid")).then(() => "theirs waits"),
+  ]);
+  assert.equal(first, "theirs waits");
+  await db.query("select pg_advisory_unlock(7)");
+  await Promise.all([loading, theirs]);
+  assert.deepEqual(await db.query("select before, after from etl.changes"), [
+    { before: row("1", "a"), after: row("1", "b") },
+  ]);
+  assert.deepEqual(await db.query("select x from public.things"), [{ x: "theirs" }]);
+});
+
 Deno.test("what changed, old and new, value by value", async () => {
   await using given = await databaseAndWeb("create table public.things (id int primary key, x text, y int);");
   const { db, web } = given;

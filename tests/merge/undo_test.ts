@@ -381,6 +381,8 @@ Deno.test("after it the feed is disabled, health says why, and its next load is 
   assert.deepEqual([again.status, again.inserted, again.updated], ["changed", 1, 1]);
   assert.equal((await db.load()).status, "unchanged");
   assert.deepEqual((await health()).map(({ verdict }) => verdict), ["ok"]);
+  await db.query("update etl.feeds set enabled = false");
+  assert.deepEqual(await health(), [], "what a person disables is no matter of health");
 });
 
 Deno.test("what it left disabled is accepted by etl.approve()", async () => {
