@@ -12,7 +12,6 @@ export function visible(text: string): string {
 /** The same of JSON, in which each such character has an escape, so that nothing is lost. */
 export function escaped(json: string): string {
   return json.replace(
-    // deno-lint-ignore no-control-regex
     /[\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g,
     (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
