@@ -7,10 +7,11 @@ import type { Report } from "../report.ts";
 import { isAlertUrl } from "./alert.ts";
 import { feed } from "./feed.ts";
 import { serveFile } from "./file.ts";
-import { asksForHelp, endQuietly, printReport, progressBars, say } from "./print.ts";
-import { listRejects, printSummary } from "./rejects.ts";
+import { asksForHelp, printReport, progressBars, say } from "./print.ts";
+import { listRejects } from "./rejects.ts";
 import { showHealth } from "./health.ts";
 import { explain, type Session, withSession } from "./session.ts";
+import { guardTerminal, jsonLine } from "./terminal.ts";
 import { printTour } from "./tour.ts";
 
 const usage = `deno task etl [FEED…] [--json] [--force] [--dry-run]
@@ -29,8 +30,10 @@ Loads the feeds of etl.feeds (all enabled ones, or those named) into their table
   --help, -h  this text
 
 deno task rejects [FEED] [--csv | --json]
+deno task rejects FEED --letter
 
-Lists the rejects, each with its reason: to send to the partner.
+Lists the rejects, each with all that is wrong with it. --csv is for the partner, in his words and for a spreadsheet;
+--letter writes him what to mend.
 
 deno task feed URL
 
@@ -55,7 +58,7 @@ Exit code: 0 every feed is unchanged or changed (health: ok), 1 a feed failed or
 
 /** Runs `start` or `etl`; returns the exit code. */
 export async function command(args: string[]): Promise<number> {
-  endQuietly();
+  guardTerminal();
   const [name, ...rest] = args;
   if (name === "feed") return await feed(rest, loadOne);
   if (asksForHelp(args)) {
@@ -105,8 +108,8 @@ async function etl(args: string[]): Promise<number> {
       from,
       allowance: deadline ? { deadlineMs: deadline * 1000 } : {},
     });
-    if (json) console.log(JSON.stringify(report));
-    else await printRun(session, report);
+    if (json) console.log(jsonLine(report));
+    else printReport(report);
     return report.status === "failed" ? 1 : 0;
   }).finally(() => from?.stop());
 }
@@ -119,7 +122,7 @@ function migrated(): Promise<number> {
 /** One run, the two reports, and how to go on. */
 async function start(session: Session): Promise<number> {
   const report = await runOnce(session);
-  await printRun(session, report);
+  printReport(report);
   await printTour(session);
   return report.status === "failed" ? 1 : 0;
 }
@@ -127,16 +130,24 @@ async function start(session: Session): Promise<number> {
 async function rejects(args: string[]): Promise<number> {
   let options;
   try {
-    options = parse(args, ["json", "csv"]);
-    if (options.feeds.length > 1 || (options.json && options.csv)) {
-      throw new EtlError("usage", "rejects takes one feed, and one of --csv and --json", "deno task etl --help");
+    options = parse(args, ["json", "csv", "letter"]);
+    const forms = [options.json, options.csv, options.letter].filter(Boolean).length;
+    if (options.feeds.length > 1 || forms > 1) {
+      throw new EtlError(
+        "usage",
+        "rejects takes one feed, and one of --csv, --json and --letter",
+        "deno task etl --help",
+      );
+    }
+    if (options.letter && options.feeds.length === 0) {
+      throw new EtlError("usage", "a letter is of one feed: name it", "deno task rejects FEED --letter");
     }
   } catch (error) {
     return explain(error, args.includes("--json"));
   }
-  const { feeds: [feed = null], json, csv } = options;
+  const { feeds: [feed = null], json, csv, letter } = options;
   return await withSession({ json, schema: "as it must be" }, async ({ databaseUrl }) => {
-    await listRejects(databaseUrl, feed, json ? "json" : csv ? "csv" : "table");
+    await listRejects(databaseUrl, feed, json ? "json" : csv ? "csv" : letter ? "letter" : "table");
     return 0;
   });
 }
@@ -160,14 +171,8 @@ async function health(args: string[]): Promise<number> {
 /** Loads a feed that has just been made; returns the exit code. */
 async function loadOne(session: Session, feed: string): Promise<number> {
   const report = await runOnce(session, { feeds: [feed] });
-  await printRun(session, report);
-  return report.status === "failed" ? 1 : 0;
-}
-
-async function printRun(session: Session, report: Report): Promise<void> {
   printReport(report);
-  const rejecting = report.feeds.filter((feed) => feed.rejected > 0).map((feed) => feed.feed);
-  if (!report.dry_run) await printSummary(session.databaseUrl, rejecting);
+  return report.status === "failed" ? 1 : 0;
 }
 
 async function runOnce({ databaseUrl, atEnd }: Session, options: Partial<LoadOptions> = {}): Promise<Report> {

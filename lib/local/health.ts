@@ -5,6 +5,7 @@ import { asEtlError } from "../errors.ts";
 import { type ErrorReport, errorReport } from "../report.ts";
 import { tell } from "./alert.ts";
 import { printError, say, table } from "./print.ts";
+import { jsonLine } from "./terminal.ts";
 
 /**
  * Prints a line a feed, and beneath them what is wrong; where there is a URL, tells it what has changed. Returns whether
@@ -17,7 +18,7 @@ export async function showHealth(databaseUrl: string, json: boolean, alertUrl?: 
   const isWell = feeds.every(({ verdict }) => verdict === "ok");
   if (json) {
     const status = isWell ? "ok" : "trouble";
-    console.log(JSON.stringify({ status, feeds, ...(error && { error }) }));
+    console.log(jsonLine({ status, feeds, ...(error && { error }) }));
     return isWell && !error;
   }
   const lines = feeds.map(({ feed, verdict, last_change }) => [feed, verdict, last_change?.toISOString() ?? "never"]);

@@ -52,6 +52,7 @@ begin
     'content_hash', s.content_hash, 'content_length', s.content_length,
     'waits', f.contents = 'changes' and (rejects.may_heal or s.feed is null and rejects.may_heal is not null),
     'address', address.asked, 'backfill', address.backfill, 'failed', coalesce(ledger.failed, false),
+    'attempted', exists (select from etl.attempts a where a.feed = f.name),
     'not_yet', not address.backfill and address.asked <> f.url and exists (
       select
       from etl.runs r
@@ -101,8 +102,9 @@ be used: when forced, when a definition has changed, while there are rejects tha
 permitted what the last run withheld. Of a feed of changes such rejects do not matter; waits: whether it has any, to be
 tried again. address: the
 URL with its dates, of the day that is given, else of today; null where they cannot be written. backfill: it is the
-file of another day than today''s, and no validator is used. not_yet: that there is no such file is no failure, for the
-feed was changed within fresh_within, or two days. failed: whether the last that the ledger has of it is a failure.
+file of another day than today''s, and no validator is used. attempted: it has a row in etl.attempts. not_yet: that
+there is no such file is no failure, for the feed was changed within fresh_within, or two days. failed: whether the last
+that the ledger has of it is a failure.
 Raises ETL12 where a day is given and the URL of a feed holds none.';
 
 create or replace function etl.may_heal(state text, reason text)
