@@ -4,7 +4,7 @@ import { health } from "../database/statements.ts";
 import { asEtlError } from "../errors.ts";
 import { type ErrorReport, errorReport } from "../report.ts";
 import { tell } from "./alert.ts";
-import { printError, table } from "./print.ts";
+import { printError, say, table } from "./print.ts";
 import { jsonLine } from "./terminal.ts";
 
 /**
@@ -27,8 +27,8 @@ export async function showHealth(databaseUrl: string, json: boolean, alertUrl?: 
   );
   for (const { feed, verdict, message, hint } of feeds) {
     if (verdict === "ok") continue;
-    console.log(`\n${feed} is ${verdict}: ${message}`);
-    if (hint) console.log(`  ${hint}`);
+    say(`\n${feed} is ${verdict}: ${message}`);
+    if (hint) say(`  ${hint}`);
   }
   if (error) printError(error);
   return isWell && !error;

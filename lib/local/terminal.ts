@@ -12,7 +12,6 @@ export function visible(text: string): string {
 /** The same of JSON, in which each such character has an escape, so that nothing is lost. */
 export function escaped(json: string): string {
   return json.replace(
-    // deno-lint-ignore no-control-regex
     /[\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g,
     (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
@@ -23,15 +22,19 @@ export function jsonLine(value: unknown): string {
   return escaped(JSON.stringify(value));
 }
 
-let isGuarded = false;
-
-/** From here on all that this process says is visible: each message and table, and whatever is added later. */
+/**
+ * From here on all that this process says is visible: each message and table, and whatever is added later. Where nobody
+ * reads on, as after `| head`, it goes nowhere; some versions of Deno make an error of it.
+ */
 export function guardTerminal(): void {
-  if (isGuarded) return;
-  isGuarded = true;
   for (const way of ["log", "error", "warn"] as const) {
     const say = console[way];
-    console[way] = (...words: unknown[]) =>
-      say(...words.map((word) => typeof word === "string" ? visible(word) : word));
+    console[way] = (...words: unknown[]) => {
+      try {
+        say(...words.map((word) => typeof word === "string" ? visible(word) : word));
+      } catch (error) {
+        if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+      }
+    };
   }
 }

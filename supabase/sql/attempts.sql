@@ -110,8 +110,8 @@ begin
 end
 $$;
 comment on function etl.summary_of(text) is
-  'How many rejects have the same reason for the same column, and the numbers of the first three, the most first, at most
-20: an array of {column, reason, count, first}, and no value. listed: SQL text, a query for the rejects.';
+  'How many rejects have the same reason for the same column, and the numbers of the first three, the most first, at
+most 20: an array of {column, reason, count, first}, and no value. listed: SQL text, a query for the rejects.';
 
 create or replace function etl.told(reason text)
 returns text
@@ -183,8 +183,8 @@ begin
 end
 $$;
 comment on function etl.sample_of(etl.feeds, text, boolean) is
-  'At most 200 of the rejects that the query listed (SQL text) gives, the first of each reason first, their texts cut, as
-rows of etl.attempt_rejects.';
+  'At most 200 of the rejects that the query listed (SQL text) gives, the first of each reason first, their texts cut,
+as rows of etl.attempt_rejects.';
 
 create or replace function etl.keep_attempt(feed_name text, run uuid, attempt text)
 returns void

@@ -32,7 +32,9 @@ as $$
     from etl.trouble() t
     left join etl.job() j on true
     cross join lateral (
-      select greatest((select max(r.finished_at) from etl.runs r), (select max(g.at) from good g)) as at
+      select greatest(
+        (select max(r.finished_at) from etl.runs r where r.status <> 'undone'), (select max(g.at) from good g)
+      ) as at
     ) heard
   ), waits as materialized (
     select w.feed, w.since, w.problem from etl.waits() w
@@ -141,6 +143,7 @@ as $$
     (j.state).records,
     (j.state).usual_records,
     case j.verdict
+      when 'undone' then (j.state).undone_at
       when 'failing' then failing.since
       when 'late' then j.put_off_since
       when 'drifted' then (j.state).drifted_since

@@ -84,8 +84,8 @@ end
 $$;
 comment on function etl.letter(text) is
   'A plain text to send to the feed''s partner: what is wrong with his records, by kind, at most 20 of them, with three
-examples each, and what to mend; or, where nothing is wrong, since when. It holds values. Raises ETL01 for a feed that is
-not in etl.feeds.';
+examples each, and what to mend; or, where nothing is wrong, since when. It holds values. Raises ETL01 for a feed that
+is not in etl.feeds.';
 
 create or replace function etl.clean_since(feed_name text)
 returns text
@@ -119,7 +119,7 @@ begin
     when last_bad is not null then called || ': nothing to mend any more.'
     else called || ': nothing has been loaded yet.'
   end || coalesce(
-    format(e'\nThe last attempt known to have failed was at %s, and no record''s fault.', etl.moment(failed)), ''
+    e'\nThe last attempt known to have failed was at ' || etl.moment(failed) || ', and no record''s fault.', ''
   );
 end
 $$;
@@ -142,8 +142,8 @@ as $$
   order by s.feed, s.record_number, s.since, s.record_id, s.nth
 $$;
 comment on function etl.sheet(text) is
-  'The rejects of a feed, or of all, for a spreadsheet: a row for each fault, the whole record in the first of each record.
-No cell is taken for a formula, or moves a terminal.';
+  'The rejects of a feed, or of all, for a spreadsheet: a row for each fault, the whole record in the first of each. No
+cell is taken for a formula, or moves a terminal.';
 
 create or replace function etl.sheet_csv(feed_name text, most int)
 returns text
@@ -212,8 +212,9 @@ attempt where that failed for them, else of what is rejected now.';
 
 create or replace function etl.faults(feed_name text default null)
 returns table (
-  feed text, attempted boolean, record_id uuid, record_number bigint, row_number bigint, since timestamptz, record jsonb,
-  raw text, nth bigint, column_name text, source text, value text, reason text, sqlstate text, constraint_name text
+  feed text, attempted boolean, record_id uuid, record_number bigint, row_number bigint, since timestamptz,
+  record jsonb, raw text, nth bigint, column_name text, source text, value text, reason text, sqlstate text,
+  constraint_name text
 )
 language sql stable
 set search_path = ''
@@ -273,7 +274,7 @@ declare
   base text := regexp_replace(type, '\s*\([\d,]+\)', '');
   amounts text[] := regexp_match(type, '\((\d+)(?:,(\d+))?\)');
   wanted text := etl.plain_type(base);
-  rule text := substring(reason from '^breaks the rule (?:CHECK )?(.*)$');
+  rule text := etl.plain_rule(substring(reason from '^breaks the rule (.*)$'));
   known text := regexp_replace(substring(reason from '^is in no row of ([^,: ]+)'), '^.*\.', '');
   example text := case wanted
     when 'a whole number' then '42'
@@ -293,7 +294,7 @@ begin
     when reason like 'breaks a rule of %' then 'is not allowed'
     when reason = 'is missing' then 'is missing'
     when rule is not null then 'breaks a rule'
-    when known is not null then format('is not known: "%s" has no such record', known)
+    when known is not null then format('is not known: there is no such record in "%s"', known)
     when reason like 'is another row''s already%' then 'is taken: another record has it already'
     when reason like 'is another row''s still%' then 'is taken: another record has it still'
     when reason = 'conflicts with another row' then 'conflicts with another record'
@@ -326,7 +327,8 @@ begin
     when reason like 'is another row''s still%' then 'Nothing: it is loaded once the other record has given it up.'
     when reason like 'is another row''s already%' or reason = 'conflicts with another row'
       then 'Correct whichever of the two is wrong.'
-    when reason like 'gives up what a row refers to in %' then 'Send the value of before, or correct those records, too.'
+    when reason like 'gives up what a row refers to in %'
+      then 'Send the value of before, or correct those records, too.'
     when reason ~ '^(fits no partition|is refused by a trigger|cannot be written)' then 'Ask us: we know more.'
     when reason like 'is not UTF-8%' or reason like 'holds a NUL byte%' or reason like 'has a string that holds%'
       then 'Send the file as text in UTF-8.'
@@ -386,12 +388,34 @@ as $$
 $$;
 comment on function etl.plain_type(text) is 'A type, without its length, as people call it.';
 
+create or replace function etl.plain_rule(definition text)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select regexp_replace(
+    regexp_replace(
+      regexp_replace(
+        regexp_replace(
+          definition,
+          '::("[^"]+"|[a-z_.0-9]+( varying| precision| with(out)? time zone)?)(\([\d,]+\))?(\[\])?', '', 'g'
+        ),
+        '\((-?[\d.]+|''[^'']*'')\)', '\1', 'g'
+      ),
+      '^CHECK \((.*)\)( NOT VALID)?$', '\1'
+    ),
+    '^\(([^()]*)\)$', '\1'
+  )
+$$;
+comment on function etl.plain_rule(text) is
+  'A CHECK as people write it: without casts, and parentheses that say nothing.';
+
 create or replace function etl.domain_rule(type text)
 returns text
 language sql stable
 set search_path = ''
 as $$
-  select string_agg(regexp_replace(pg_get_constraintdef(k.oid), '^CHECK ', ''), ' and ' order by k.conname)
+  select string_agg(etl.plain_rule(pg_get_constraintdef(k.oid)), ' and ' order by k.conname)
   from pg_catalog.pg_constraint k
   where k.contypid = to_regtype(type)
 $$;
@@ -458,7 +482,8 @@ set search_path = ''
 as $$
   select translate(
     value,
-    e'\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f'
+    e'\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\r\x0e\x0f'
+      || e'\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f'
       || e'\x7f\u0080\u0081\u0082\u0083\u0084\u0085\u0086\u0087\u0088\u0089\u008a\u008b\u008c\u008d\u008e\u008f'
       || e'\u0090\u0091\u0092\u0093\u0094\u0095\u0096\u0097\u0098\u0099\u009a\u009b\u009c\u009d\u009e\u009f'
       || e'\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069',
@@ -466,8 +491,8 @@ as $$
   )
 $$;
 comment on function etl.visible(text) is
-  'The text with a sign for each character that would move a terminal, or turn the direction of a line; tab and line feed
-stay.';
+  'The text with a sign for each character that would move a terminal, or turn the direction of a line; tab and line
+feed stay.';
 
 create or replace function etl.safe_cell(value text)
 returns text

@@ -8,15 +8,13 @@ set search_path = ''
 as $$
 declare
   unknown text;
+  first_unknown text;
 begin
-  select string_agg(n, ', ') into unknown
-  from unnest(names) n
+  select string_agg(n, ', ' order by place), (array_agg(n order by place))[1] into unknown, first_unknown
+  from unnest(names) with ordinality u(n, place)
   where not exists (select from etl.feeds f where f.name = n);
   if unknown is not null then
-    raise exception 'there is no feed %', unknown
-      using errcode = 'ETL01',
-        hint = 'etl.feeds has: '
-          || coalesce((select string_agg(f.name, ', ' order by f.name) from etl.feeds f), 'none');
+    raise exception 'there is no feed %', unknown using errcode = 'ETL01', hint = etl.feed_meant(first_unknown);
   end if;
   if day is not null then
     select string_agg(f.name, ', ' order by f.name) into unknown

@@ -31,8 +31,8 @@ begin
 end
 $$;
 comment on function etl.share(text, interval, text) is
-  'Makes a link for the feed''s partner, on the edge function, and returns it: who has it sees his rejects, as long as it
-lasts. It cannot be shown again. function_url: where the vault has none. Raises ETL01 for a feed that is not in
+  'Makes a link for the feed''s partner, on the edge function, and returns it: who has it sees his rejects, as long as
+it lasts. It cannot be shown again. function_url: where the vault has none. Raises ETL01 for a feed that is not in
 etl.feeds, ETL07 where there is no URL, ETL11 for another time or URL than there can be.';
 
 create or replace function etl.unshare(feed_name text)
