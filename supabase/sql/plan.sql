@@ -96,8 +96,8 @@ $$;
 comment on function etl.plan(text[], boolean, date) is
   'The feeds of a run, parents before children by the foreign keys: each a row of etl.feeds with the names of its
 parents, its turn, and the validators of its etl.feed_state. All enabled feeds where no name is given. Raises ETL01 for
-a name that is not in etl.feeds. turn is a text, the least of them first: those that wait, longest first; then who is
-in the ledger longest ago; then those that led a run and wait all the same. Validators are null where they must not
+a name that is not in etl.feeds. turn is a text, the least of them first: those that wait, longest first; then who is in
+the ledger longest ago; then those that led a run and wait all the same. Validators are null where they must not
 be used: when forced, when a definition has changed, while there are rejects that may heal, and once etl.approve() has
 permitted what the last run withheld. Of a feed of changes such rejects do not matter; waits: whether it has any, to be
 tried again. address: the
