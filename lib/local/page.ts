@@ -35,7 +35,7 @@ export async function buildPage(directory: string, config: PageConfig): Promise<
     stdout: "null",
     stderr: "inherit",
   }).output();
-  if (!success) throw new EtlError("page", "the page was not made: deno bundle did not succeed");
+  if (!success) throw new Error("deno bundle did not succeed");
   for (const file of ["style.css", "icon.svg"]) {
     await Deno.copyFile(new URL(`web/${file}`, project), `${directory}/${file}`);
   }

@@ -109,8 +109,10 @@ export function Pager({ route, count }: { route: Route; count: number }) {
           </a>
         )
         : (
-          <button type="button" disabled><Icon name="back" />
-            {words.table.previous}</button>
+          <button type="button" disabled>
+            <Icon name="back" />
+            {words.table.previous}
+          </button>
         )}
       <span>
         {words.table.shown(Math.min(count, (page - 1) * pageSize + 1), Math.min(count, page * pageSize), count)}
@@ -123,8 +125,10 @@ export function Pager({ route, count }: { route: Route; count: number }) {
           </a>
         )
         : (
-          <button type="button" disabled>{words.table.next}
-            <Icon name="forward" /></button>
+          <button type="button" disabled>
+            {words.table.next}
+            <Icon name="forward" />
+          </button>
         )}
     </nav>
   );
