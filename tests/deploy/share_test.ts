@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { parse } from "csv-parse/sync";
 import { handle } from "../../main.ts";
+import { environment } from "../support/environment.ts";
 import { databaseAndWeb, type Given } from "../support/given.ts";
 import { hush } from "../support/hush.ts";
 import { onLoopback } from "../support/web.ts";
@@ -18,7 +19,6 @@ interface Shared extends AsyncDisposable {
 
 /** Two partners, one of whom has rejects; the function on loopback. */
 async function given(): Promise<Shared> {
-  const before = ["DATABASE_URL", "ETL_TRIGGER_SECRET"].map((name) => [name, Deno.env.get(name)] as const);
   await using stack = new AsyncDisposableStack();
   const at = stack.use(
     await databaseAndWeb(
@@ -30,11 +30,9 @@ async function given(): Promise<Shared> {
     await at.db.feed(name, { url: `${at.web.url}/${name}.csv?key=partners`, reject_limit: 1 });
     assert.equal((await at.db.loadOne(name)).error, null);
   }
-  Deno.env.set("DATABASE_URL", at.db.url);
-  Deno.env.set("ETL_TRIGGER_SECRET", "a-trigger-secret-of-more-than-32-characters");
-  stack.defer(() => {
-    for (const [name, value] of before) value === undefined ? Deno.env.delete(name) : Deno.env.set(name, value);
-  });
+  stack.use(
+    environment({ DATABASE_URL: at.db.url, ETL_TRIGGER_SECRET: "a-trigger-secret-of-more-than-32-characters" }),
+  );
   const hushed = stack.use(hush());
   const server = stack.use(onLoopback(handle));
   const all = stack.move();
