@@ -38,6 +38,7 @@ export class TooManyRejects extends EtlError {
 /** An error of any origin as an `EtlError`; `doing` starts the sentence, as in "Cannot load trips". */
 export function asEtlError(error: unknown, doing: string): EtlError {
   if (error instanceof EtlError) {
+    if (error.message.startsWith(`${doing}: `)) return error;
     return new EtlError(error.code, `${doing}: ${error.message}`, error.hint, { cause: error.cause });
   }
   const { message, hint } = error as { message?: string; hint?: string };

@@ -14,6 +14,7 @@ export interface Feed {
   format: Format | null;
   records: string | null;
   next: string | null;
+  columns: Record<string, string>;
   time_zone: string;
   skip: number;
   header: string[] | null;
@@ -35,6 +36,8 @@ export interface Feed {
   backfill: boolean;
   /** Whether a file that is not there is no failure yet. */
   not_yet: boolean;
+  /** Whether the last that the ledger has of it is a failure. */
+  failed: boolean;
   /** The feeds whose tables it refers to. */
   parents: string[];
   /** Whether there are rejects to be tried again, also where nothing new comes. */
@@ -78,6 +81,12 @@ export async function keepWaiting(
 export async function claimFeeds(client: Client, names: string[]): Promise<string[]> {
   const { rows } = await client.query("select etl.claim_feeds($1) as name", [names]);
   return rows.map(({ name }) => name);
+}
+
+/** Which process of the database has the feed or its tables, since when, and how it is ended; null where none has. */
+export async function holderOf(client: Client, { name }: Feed): Promise<string | null> {
+  const { rows: [{ holder }] } = await client.query("select etl.holder($1) as holder", [name]);
+  return holder;
 }
 
 /** Has the feed's table for this run alone, and those that it refers to unchanged; false where another run is in the way. */
@@ -135,6 +144,15 @@ export type Staged =
 /** What an answer brings by which the next one may be known to be the same. */
 export type Validators = Pick<Download, "etag" | "lastModified" | "total">;
 
+/** Hears of each step of a merge until the end of the block. */
+export function onStep(client: Client, tell: (step: string) => void): Disposable {
+  const hear = ({ detail, message }: { detail?: string; message?: string }) => {
+    if (detail === "tdc-etl step") tell(message ?? "");
+  };
+  client.on("notice", hear);
+  return { [Symbol.dispose]: () => void client.off("notice", hear) };
+}
+
 /** Merges what was staged at this place; where nothing new came, the rejects alone that wait. */
 export async function merge(
   client: Client,
@@ -161,6 +179,17 @@ export async function merge(
     rejects,
     ignored_columns: ignored_columns ?? [],
   };
+}
+
+/** What of etl.feeds.columns says nothing of the file that was just merged, in words; null where all does. */
+export async function unmatchedColumns(client: Client, feed: Feed, staged: Staged): Promise<string | null> {
+  // Of a few objects of JSON a key may be missing for once.
+  if (Object.keys(feed.columns).length === 0 || (staged.header === null && staged.count < 10)) return null;
+  const { rows: [{ told }] } = await client.query(
+    "select etl.unmatched_told(f, may_guess => true) as told from etl.feeds f where f.name = $1",
+    [feed.name],
+  );
+  return told;
 }
 
 /** Keeps the rejects of a feed of which nothing was loaded, for there are too many. */
@@ -212,7 +241,7 @@ export async function rememberValidators(
   ]);
 }
 
-/** The ledger: a row for each feed that changed or failed. */
+/** The ledger: a row for each feed that changed, failed, or is well again. */
 export async function enter(client: Client, run: string, startedAt: Date, report: FeedReport): Promise<void> {
   const {
     feed,

@@ -6,7 +6,7 @@ import { pipeline } from "node:stream/promises";
 import process from "node:process";
 import { type Client, connect } from "../database/connect.ts";
 import { plan } from "../database/statements.ts";
-import { shorten, table } from "./print.ts";
+import { say, shorten, table } from "./print.ts";
 import { escaped } from "./terminal.ts";
 
 export type Form = "table" | "csv" | "json" | "letter";
@@ -33,19 +33,19 @@ async function printTable(client: Client, feed: string | null): Promise<void> {
     values: [feed],
     rowMode: "array",
   });
-  if (rows.length === 0) return console.log("There are no rejects.");
+  if (rows.length === 0) return say("There are no rejects.");
   const head = ["feed", "record", "since", "column", "value", "why", "constraint"];
   const show = (attempted: boolean) => {
     const shown = rows.slice(0, 100).filter((row) => row.at(-1) === attempted).map((row) =>
       row.slice(0, -1).map((cell) => shorten(String(cell ?? "")))
     );
     if (shown.length === 0) return;
-    if (attempted) console.log("\nOf files of which nothing was loaded, for too many of their records are like these:");
+    if (attempted) say("\nOf files of which nothing was loaded, for too many of their records are like these:");
     console.log(table(head, shown));
   };
   show(false);
   show(true);
-  if (rows.length > 100) console.log("… and more: --csv or --json give all of them.");
+  if (rows.length > 100) say("… and more: --csv or --json give all of them.");
 }
 
 /** What the feed's partner is to be told. */

@@ -22,15 +22,19 @@ export function jsonLine(value: unknown): string {
   return escaped(JSON.stringify(value));
 }
 
-let isGuarded = false;
-
-/** From here on all that this process says is visible: each message and table, and whatever is added later. */
+/**
+ * From here on all that this process says is visible: each message and table, and whatever is added later. Where nobody
+ * reads on, as after `| head`, it goes nowhere; some versions of Deno make an error of it.
+ */
 export function guardTerminal(): void {
-  if (isGuarded) return;
-  isGuarded = true;
   for (const way of ["log", "error", "warn"] as const) {
     const say = console[way];
-    console[way] = (...words: unknown[]) =>
-      say(...words.map((word) => typeof word === "string" ? visible(word) : word));
+    console[way] = (...words: unknown[]) => {
+      try {
+        say(...words.map((word) => typeof word === "string" ? visible(word) : word));
+      } catch (error) {
+        if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+      }
+    };
   }
 }

@@ -282,6 +282,7 @@ begin
     perform etl.read_keys(target, of_rejected => true);
     perform etl.add_keys(target, '(select * from pg_temp.etl_retries where id is null)', 'etl$staged', 'place');
   end if;
+  perform etl.supersede_loaded(target);
   perform etl.supersede(target);
 end
 $$;
@@ -307,26 +308,12 @@ $$;
 comment on function etl.exact(text, text) is
   'A JSON record that waits, null where it was not readable: what jsonb would spell otherwise, as 1e2, becomes a text.';
 
-create or replace function etl.supersede(target regclass)
+create or replace function etl.supersede_loaded(target regclass)
 returns void
 language plpgsql
 set search_path = ''
 as $$
-declare
-  same_key constant text := etl.same_key(target, 'k', 'n');
 begin
-  execute etl.fill(
-    $sql$
-    update pg_temp.etl_retries w
-    set fate = 'superseded'
-    from pg_temp.etl_keys k
-    join pg_temp.etl_keys n on {same_key}
-    join pg_temp.etl_retries newer on newer.place = n.etl$place
-    where w.place = k.etl$place
-      and row(coalesce(newer.etl$staged, '(0,0)'), newer.place) > row(coalesce(w.etl$staged, '(0,0)'), w.place)
-    $sql$,
-    jsonb_build_object('same_key', same_key)
-  );
   if etl.key_of(target) <@ etl.carried_columns() then
     execute etl.fill(
       $sql$
@@ -336,17 +323,48 @@ begin
       join ({loaded}) n on {same_key}
       where w.place = k.etl$place and n.etl$staged > coalesce(w.etl$staged, '(0,0)')
       $sql$,
-      jsonb_build_object('same_key', same_key, 'loaded', etl.typed_cells(with_length => true))
+      jsonb_build_object(
+        'same_key', etl.same_key(target, 'k', 'n'), 'loaded', etl.typed_cells(with_length => true)
+      )
     );
   end if;
 end
 $$;
+comment on function etl.supersede_loaded(regclass) is
+  'Marks what waits as superseded where the new file holds a good record of its key: a later one, or any where the
+reject is of an earlier file.';
+
+create or replace function etl.supersede(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  execute etl.fill(
+    $sql$
+    update pg_temp.etl_retries w
+    set fate = 'superseded'
+    from pg_temp.etl_keys k
+    join pg_temp.etl_keys n on {same_key}
+    join pg_temp.etl_retries newer on newer.place = n.etl$place
+    where w.place = k.etl$place and w.fate is null
+      and row(coalesce(newer.etl$staged, '(0,0)'), newer.place) > row(coalesce(w.etl$staged, '(0,0)'), w.place)
+      -- As within a file: a newer record that is bad by itself is none that could take the older one's place.
+      and (
+        newer.fate = 'loaded'
+        or etl.may_heal(newer.sqlstate, newer.reason) or not etl.may_heal(w.sqlstate, w.reason)
+      )
+    $sql$,
+    jsonb_build_object('same_key', etl.same_key(target, 'k', 'n'))
+  );
+end
+$$;
 comment on function etl.supersede(regclass) is
-  'Marks what waits as superseded where a newer record has its key: a later one of the new file, be it loaded or not,
-or any of it where the reject is of an earlier file.';
+  'Marks what waits as superseded where a newer record of its key has loaded from among the rejects, or waits as well;
+but what may heal stays beside a newer one that may not.';
 
 create or replace function etl.try_retries(
-  feed etl.feeds, target regclass, new_records bigint,
+  feed etl.feeds, target regclass, run uuid, new_records bigint,
   out read bigint, out inserted bigint, out updated bigint, out unchanged bigint, out duplicate bigint,
   out rejected bigint
 )
@@ -361,8 +379,7 @@ declare
 begin
   -- Of earlier files what can be tried is read once more.
   select
-    count(*) filter (where w.etl$staged is null and w.record is not null), 0, 0, 0,
-    count(*) filter (where w.fate is not null),
+    count(*) filter (where w.etl$staged is null and w.record is not null), 0, 0, 0, 0,
     coalesce(bool_or(w.etl$staged is null and w.record is not null and w.fate is null), false)
   into read, inserted, updated, unchanged, duplicate, goes_on
   from pg_temp.etl_retries w;
@@ -379,7 +396,7 @@ begin
     loop
       if etl.stage_retries(feed, alike.as_json, alike.sources, etl.is_empty(target)) then
         select count(*) into staged from pg_temp.etl_staging;
-        select m.* into part from etl.merge_staged(feed, target, staged, has_limit => false) m;
+        select m.* into part from etl.merge_staged(feed, target, run, staged, has_limit => false) m;
         inserted := inserted + part.inserted;
         updated := updated + part.updated;
         unchanged := unchanged + part.unchanged;
@@ -387,17 +404,20 @@ begin
         perform etl.find_faults(feed);
         -- What has loaded may be what another one lacks.
         goes_on := etl.judge_retries() or goes_on;
+        perform etl.supersede(target);
       end if;
       alter table pg_temp.etl_staging rename to etl_again;
     end loop;
   end loop;
-  select count(*) filter (where w.etl$staged is not null or w.record is not null) into rejected
-  from pg_temp.etl_retries w
-  where w.fate is null;
+  select
+    count(*) filter (where w.fate is null and (w.etl$staged is not null or w.record is not null)),
+    duplicate + count(*) filter (where w.fate = 'superseded')
+  into rejected, duplicate
+  from pg_temp.etl_retries w;
   perform etl.check_new_rejects(feed, new_records);
 end
 $$;
-comment on function etl.try_retries(etl.feeds, regclass, bigint) is
+comment on function etl.try_retries(etl.feeds, regclass, uuid, bigint) is
   'Tries what waits, until nothing more of it loads, where any of it is of an earlier file: what is new has just been
 tried. Returns what is to be added to the counts of the new file, and how many records are rejected in all; the
 superseded ones are duplicates. Raises ETL06 where too many of the new file''s records are rejected.';

@@ -23,7 +23,8 @@ async function etl(databaseUrl: string, ...args: string[]): Promise<Result> {
 /** Lines of the table: the cells of each, by the feed's name. */
 function cells(out: string): Record<string, string[]> {
   const lines = out.split("\n").map((line) => line.trim().split(/ {2,}| (?=ms$)/));
-  return Object.fromEntries(lines.map(([feed, ...rest]) => [feed, rest]));
+  // The run's own table is the first one.
+  return Object.fromEntries(lines.reverse().map(([feed, ...rest]) => [feed, rest]));
 }
 
 Deno.test("wrong usage: exit code 2, and nothing on standard output; --help and --version: exit code 0", async () => {
@@ -47,7 +48,7 @@ Deno.test("an empty database is brought up to date first; the table holds the co
   await using db = await freshDatabase("template1");
   const refused = await etl(db.url, "no such", "nor this");
   assert.deepEqual([refused.code, refused.out], [2, ""]);
-  assert.match(refused.err, /no feed .*no such.*\n.*charges, drivers, trips\n$/);
+  assert.match(refused.err, /no feed .*no such.*\n.*charges, drivers, trips\b.*\n$/);
   await using web = serveSamples(true);
   await db.pointAt(web.url);
 
@@ -145,6 +146,8 @@ Deno.test("start, twice at once on a new machine: one loads, the other waits and
   assert.deepEqual(results.map(({ out }) => cells(out).trips[0]).sort(), ["changed", "unchanged"]);
   for (const { out, err } of results) {
     assert.match(out, /\n66 trips without charges; the first three:\n(.*\n)+\n11 drivers churned as of 2021-07-11;/);
+    assert.match(out, /\nid +driver_id +dropoff_timestamp +base_fare +charge_rejected\n(.+ )false *\n/);
+    assert.match(out, /\n3 feeds that the reports rest on:\nfeed +verdict .*\ncharges +ok +20\d\d-\S+ +0 *\n/);
     assert.match(out, /\nHow to go on\n/);
     assert.match(err, new RegExp(`^(Applied \\d+ migrations, up to \\d+\\.\\n|${waits})$`));
   }
@@ -187,9 +190,9 @@ Deno.test("rejects: a summary after the run, then each of them as a table, CSV o
 
   assert.match(
     (await rejects("no such")).err,
-    /there is no feed no such\n +etl\.feeds has: charges, drivers, trips\n$/,
+    /there is no feed no such\n +etl\.feeds has: charges, drivers, trips\b.*\n$/,
   );
-  for (const args of [["no such"], ["trips", "charges"], ["--csv", "--json"], ["--force"]]) {
+  for (const args of [["no such"], ["trips", "charges"], ["--csv", "trips", "charges"], ["--force"]]) {
     const { code, out } = await rejects(...args);
     assert.deepEqual([code, out], [2, ""], args.join(" "));
   }
