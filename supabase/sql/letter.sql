@@ -102,7 +102,7 @@ declare
   clean timestamptz := (
     select min(r.finished_at)
     from etl.runs r
-    where r.feed = feed_name and r.status = 'changed' and r.rejected = 0
+    where r.feed = feed_name and r.status in ('changed', 'unchanged') and r.rejected = 0
       and r.finished_at > coalesce(last_bad, '-infinity')
   );
   failed timestamptz := (
@@ -110,7 +110,7 @@ declare
     from etl.runs r
     where r.feed = feed_name and r.status = 'failed' and not exists (
       select from etl.runs later
-      where later.feed = r.feed and later.status = 'changed' and later.finished_at > r.finished_at
+      where later.feed = r.feed and later.status in ('changed', 'unchanged') and later.finished_at > r.finished_at
     )
   );
 begin
