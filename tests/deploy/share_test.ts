@@ -127,16 +127,13 @@ Deno.test("a link that is wrong, expired or revoked is gone, and nothing tells w
   await using shared = await given();
   const { db } = shared.at;
   const link = await shared.share();
-  const expired = await shared.share("payouts", "1 hour");
-  await db.query("update etl.shares set expires_at = now() where expires_at < now() + interval '2 hours'");
+  const expired = await shared.share("others", "1 hour");
   const other = await shared.share("others");
+  await db.query("update etl.shares set expires_at = now() where expires_at < now() + interval '2 hours'");
   const revoked = link;
   assert.equal((await fetch(revoked)).status, 200);
-  assert.equal(
-    (await db.query("select etl.unshare('payouts') as n"))[0].n,
-    "1",
-    "the expired one is gone since the last share",
-  );
+  assert.equal((await db.query("select etl.unshare('payouts') as n"))[0].n, "1");
+  assert.equal((await db.query("select from etl.shares")).length, 2, "the expired one is still there");
   const place = `${shared.url}/functions/v1/etl/rejects/`;
   const links: Record<string, string> = {
     ...{
