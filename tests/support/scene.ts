@@ -52,6 +52,7 @@ const tables = [
   "etl.runs",
   "etl.rejects",
   "etl.waiting",
+  "etl.told",
   "etl.approvals",
   "public.drivers",
   "public.trips",
