@@ -4,7 +4,8 @@ import { health } from "../database/statements.ts";
 import { asEtlError } from "../errors.ts";
 import { type ErrorReport, errorReport } from "../report.ts";
 import { tell } from "./alert.ts";
-import { printError, table } from "./print.ts";
+import { printError, say, table } from "./print.ts";
+import { jsonLine } from "./terminal.ts";
 
 /**
  * Prints a line a feed, and beneath them what is wrong; where there is a URL, tells it what has changed. Returns whether
@@ -17,7 +18,7 @@ export async function showHealth(databaseUrl: string, json: boolean, alertUrl?: 
   const isWell = feeds.every(({ verdict }) => verdict === "ok");
   if (json) {
     const status = isWell ? "ok" : "trouble";
-    console.log(JSON.stringify({ status, feeds, ...(error && { error }) }));
+    console.log(jsonLine({ status, feeds, ...(error && { error }) }));
     return isWell && !error;
   }
   const lines = feeds.map(({ feed, verdict, last_change }) => [feed, verdict, last_change?.toISOString() ?? "never"]);
@@ -26,8 +27,8 @@ export async function showHealth(databaseUrl: string, json: boolean, alertUrl?: 
   );
   for (const { feed, verdict, message, hint } of feeds) {
     if (verdict === "ok") continue;
-    console.log(`\n${feed} is ${verdict}: ${message}`);
-    if (hint) console.log(`  ${hint}`);
+    say(`\n${feed} is ${verdict}: ${message}`);
+    if (hint) say(`  ${hint}`);
   }
   if (error) printError(error);
   return isWell && !error;

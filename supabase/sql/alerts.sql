@@ -128,6 +128,7 @@ language sql stable
 set search_path = ''
 as $$
   select case verdict
+    when 'undone' then 'Have the file mended, then: ' || hint
     when 'failing' then coalesce(
       (
         select format('docs/errors.md explains %s; deno task etl %s tries again', r.error_code, advice.feed)

@@ -32,7 +32,9 @@ as $$
     from etl.trouble() t
     left join etl.job() j on true
     cross join lateral (
-      select greatest((select max(r.finished_at) from etl.runs r), (select max(g.at) from good g)) as at
+      select greatest(
+        (select max(r.finished_at) from etl.runs r where r.status <> 'undone'), (select max(g.at) from good g)
+      ) as at
     ) heard
   ), waits as materialized (
     select w.feed, w.since, w.problem from etl.waits() w
@@ -79,11 +81,13 @@ as $$
       order by r.finished_at desc
       limit 1
     ) failure on true
-    where f.enabled
+    -- What etl.undo() has disabled waits for somebody.
+    where f.enabled or s.undone_run is not null
   ), judged as (
     select
       s.*,
       case
+        when not (s.definition).enabled then 'undone'
         when c.verdict = 'secret refused' then c.verdict
         when s.failed > s.last_well or c.verdict = 'failing' then 'failing'
         when p.problem is not null then 'late'
@@ -116,7 +120,7 @@ as $$
         when j.verdict = 'late' and j.put_off is not null then j.put_off
         when j.verdict in ('late', 'never ran') and j.never_loaded then 'Nothing was ever loaded'
       end,
-      c.message,
+      case when j.verdict <> 'undone' then c.message end,
       case when j.verdict = j.unusual then j.message end,
       case
         when j.verdict = 'unknown' then concat_ws(
@@ -139,6 +143,7 @@ as $$
     (j.state).records,
     (j.state).usual_records,
     case j.verdict
+      when 'undone' then (j.state).undone_at
       when 'failing' then failing.since
       when 'late' then j.put_off_since
       when 'drifted' then (j.state).drifted_since
@@ -156,13 +161,14 @@ as $$
   order by j.name
 $$;
 comment on function etl.health() is
-  'A row for each enabled feed. verdict, gravest first: secret refused, failing, late, never ran, drifted, shrunk,
-stale, unknown, ok; message says why, empty where all is well, and hint holds the line to run, where there is one. since
-says since when it is so, as far as is known. failing_since is the first failure since the feed was last known to be
-well. records are those of its last body, usual_records those of the last one that was not shrunk. last_good_answer is
-null where pg_net is missing, or has lost its answers or dropped them after its six hours. Without pg_cron and pg_net
-the ledger alone is judged: where it has nothing of any feed for two days, it is unknown whether anything runs at all.
-A feed that is put off at each tick is late after two of them, or after a day where nothing is scheduled.';
+  'A row for each enabled feed, and for each that etl.undo() has disabled. verdict, gravest first: undone, secret
+refused, failing, late, never ran, drifted, shrunk, stale, unknown, ok; message says why, empty where all is well, and
+hint holds the line to run, where there is one. since says since when it is so, as far as is known. failing_since is the
+first failure since the feed was last known to be well. records are those of its last body, usual_records those of the
+last one that was not shrunk. last_good_answer is null where pg_net is missing, or has lost its answers or dropped them
+after its six hours. Without pg_cron and pg_net the ledger alone is judged: where it has nothing of any feed for two
+days, it is unknown whether anything runs at all. A feed that is put off at each tick is late after two of them, or
+after a day where nothing is scheduled.';
 
 create or replace function etl.waits()
 returns table (feed text, since timestamptz, problem text)
@@ -217,7 +223,7 @@ begin
     max(a.at) filter (where a.report is not null)
   into refused, let_in, broken, ran
   from etl.answers() a;
-  ran := greatest(ran, (select max(r.finished_at) from etl.runs r));
+  ran := greatest(ran, (select max(r.finished_at) from etl.runs r where r.status <> 'undone'));
 
   -- What was answered before the calls that have had no answer of ours since says nothing of them.
   if refused > coalesce(let_in, '-infinity') and refused >= coalesce(job.awaited, '-infinity') then

@@ -40,12 +40,13 @@ begin
   if place is not null then
     perform etl.take_staged(feed, place, header);
     select count(*) into new_records from pg_temp.etl_staging;
+    perform etl.tell_step('reading cells');
     perform etl.find_cells(feed, as_json, sentinel);
     if feed.absent = 'mark' and is_whole is not null then
       perform etl.carry_mark(target, as_json);
     end if;
     select m.* into inserted, updated, unchanged, duplicate
-    from etl.merge_staged(feed, target, new_records, has_limit => true) m;
+    from etl.merge_staged(feed, target, run, new_records, has_limit => true) m;
     sources := array(select c.source from pg_temp.etl_columns c order by c.position);
     ignored_columns := etl.ignored_columns();
     if rejects_wait then
@@ -56,6 +57,7 @@ begin
       changed := etl.keep_rejects(feed, run, as_json);
     end if;
     if feed.absent <> 'keep' and is_whole is not null then
+      perform etl.tell_step('looking for absent rows');
       select a.* into absent from etl.remove_absent(feed, target, run, is_whole, inserted) a;
       deleted := absent.deleted;
       withheld := absent.withheld;
@@ -66,7 +68,7 @@ begin
   end if;
   read := new_records;
   if rejects_wait then
-    select w.* into waiting from etl.try_retries(feed, target, new_records) w;
+    select w.* into waiting from etl.try_retries(feed, target, run, new_records) w;
     read := read + waiting.read;
     inserted := inserted + waiting.inserted;
     updated := updated + waiting.updated;
@@ -80,6 +82,9 @@ begin
     end if;
   end if;
   changed := changed or inserted + updated > 0;
+  if changed and feed.history is not null then
+    perform etl.purge_changes(feed.name);
+  end if;
   if read <> inserted + updated + unchanged + duplicate + rejected then
     raise exception 'the counts do not add up: % read, % inserted, % updated, % unchanged, % duplicate, % rejected',
         read, inserted, updated, unchanged, duplicate, rejected
@@ -99,7 +104,7 @@ etl.check_columns() does, ETL05 where a trigger drops or keeps rows, ETL06 above
 session deletes a row meanwhile.';
 
 create or replace function etl.merge_staged(
-  feed etl.feeds, target regclass, read bigint, has_limit boolean,
+  feed etl.feeds, target regclass, run uuid, read bigint, has_limit boolean,
   out inserted bigint, out updated bigint, out unchanged bigint, out duplicate bigint
 )
 language plpgsql
@@ -115,10 +120,12 @@ begin
   duplicate := 0;
   if read > etl.rejected_count() then
     perform etl.set_date_order(feed);
+    perform etl.tell_step('comparing rows');
     different := etl.cast_cells(target);
     unchanged := read - different - etl.rejected_count();
   end if;
   if different > 0 then
+    perform etl.tell_step('checking rows');
     perform etl.validate_rows(target);
     duplicate := etl.drop_duplicates(target, unchanged > 0);
     -- For the table's own rules and triggers it is as ever.
@@ -128,11 +135,13 @@ begin
     -- A reject may take away another record's parent, or keep a unique value from another: so the rules between rows
     -- are asked, and the write is tried, until nothing more is rejected.
     loop
+      perform etl.tell_step('checking keys');
       perform etl.validate_relations(target);
+      perform etl.tell_step('writing rows');
       select count(*) filter (where not d.etl$exists), count(*) filter (where d.etl$exists)
       into inserted, updated
       from pg_temp.etl_delta d;
-      exit when etl.write_delta(target, inserted, updated, rejects_left => case
+      exit when etl.write_delta(feed, target, run, inserted, updated, rejects_left => case
         when has_limit then floor(feed.reject_limit * read)::bigint - etl.rejected_count()
       end);
       if has_limit then
@@ -142,7 +151,7 @@ begin
   end if;
 end
 $$;
-comment on function etl.merge_staged(etl.feeds, regclass, bigint, boolean) is
+comment on function etl.merge_staged(etl.feeds, regclass, uuid, bigint, boolean) is
   'Brings so many records of etl_staging into the target, their columns being mapped; what is rejected is in
 etl_rejected after it. has_limit: whether ETL06 is raised as soon as it is clear that there are too many.';
 

@@ -8,15 +8,13 @@ set search_path = ''
 as $$
 declare
   unknown text;
+  first_unknown text;
 begin
-  select string_agg(n, ', ') into unknown
-  from unnest(names) n
+  select string_agg(n, ', ' order by place), (array_agg(n order by place))[1] into unknown, first_unknown
+  from unnest(names) with ordinality u(n, place)
   where not exists (select from etl.feeds f where f.name = n);
   if unknown is not null then
-    raise exception 'there is no feed %', unknown
-      using errcode = 'ETL01',
-        hint = 'etl.feeds has: '
-          || coalesce((select string_agg(f.name, ', ' order by f.name) from etl.feeds f), 'none');
+    raise exception 'there is no feed %', unknown using errcode = 'ETL01', hint = etl.feed_meant(first_unknown);
   end if;
   if day is not null then
     select string_agg(f.name, ', ' order by f.name) into unknown
@@ -54,6 +52,7 @@ begin
     'content_hash', s.content_hash, 'content_length', s.content_length,
     'waits', f.contents = 'changes' and (rejects.may_heal or s.feed is null and rejects.may_heal is not null),
     'address', address.asked, 'backfill', address.backfill, 'failed', coalesce(ledger.failed, false),
+    'attempted', exists (select from etl.attempts a where a.feed = f.name),
     'not_yet', not address.backfill and address.asked <> f.url and exists (
       select
       from etl.runs r
@@ -103,8 +102,9 @@ be used: when forced, when a definition has changed, while there are rejects tha
 permitted what the last run withheld. Of a feed of changes such rejects do not matter; waits: whether it has any, to be
 tried again. address: the
 URL with its dates, of the day that is given, else of today; null where they cannot be written. backfill: it is the
-file of another day than today''s, and no validator is used. not_yet: that there is no such file is no failure, for the
-feed was changed within fresh_within, or two days. failed: whether the last that the ledger has of it is a failure.
+file of another day than today''s, and no validator is used. attempted: it has a row in etl.attempts. not_yet: that
+there is no such file is no failure, for the feed was changed within fresh_within, or two days. failed: whether the last
+that the ledger has of it is a failure.
 Raises ETL12 where a day is given and the URL of a feed holds none.';
 
 create or replace function etl.may_heal(state text, reason text)
@@ -209,18 +209,20 @@ begin
     state, to_regclass(present.target), as_json and (records < 10 or records < before.usual_records / 10)
   );
   state := etl.note_records(state, present, records);
+  state.undone_run := null;
+  state.undone_at := null;
   -- ON CONFLICT alone would lock the row, which is a write, too.
   if state is not distinct from before then
     return;
   end if;
   insert into etl.feed_state as s (
     feed, etag, last_modified, content_hash, content_length, definition_hash, carried_columns, ignored_columns,
-    gone_columns, unplaced_columns, drifted_since, records, usual_records, shrunk_since
+    gone_columns, unplaced_columns, drifted_since, records, usual_records, shrunk_since, undone_run, undone_at
   )
   values (
     state.feed, state.etag, state.last_modified, state.content_hash, state.content_length, state.definition_hash,
     state.carried_columns, state.ignored_columns, state.gone_columns, state.unplaced_columns, state.drifted_since,
-    state.records, state.usual_records, state.shrunk_since
+    state.records, state.usual_records, state.shrunk_since, state.undone_run, state.undone_at
   )
   on conflict on constraint feed_state_pkey do update
   set etag = excluded.etag, last_modified = excluded.last_modified, content_hash = excluded.content_hash,
@@ -228,7 +230,7 @@ begin
     carried_columns = excluded.carried_columns, ignored_columns = excluded.ignored_columns,
     gone_columns = excluded.gone_columns, unplaced_columns = excluded.unplaced_columns,
     drifted_since = excluded.drifted_since, records = excluded.records, usual_records = excluded.usual_records,
-    shrunk_since = excluded.shrunk_since;
+    shrunk_since = excluded.shrunk_since, undone_run = excluded.undone_run, undone_at = excluded.undone_at;
 end
 $$;
 comment on function etl.remember(jsonb, text, text, text, bigint, bigint, boolean) is

@@ -160,12 +160,12 @@ begin
       and d.runid <> all (seen);
     get diagnostics forgotten = row_count;
   end if;
-  return purged + forgotten;
+  return purged + forgotten + etl.purge_changes();
 end
 $$;
 comment on function etl.purge(interval) is
   'Deletes the rows of the ledger that are older, and what pg_cron remembers of our runs that ended more than two
-days ago, but for the latest of each feed, status and job, and what the looks have seen; returns how many rows that
-is.';
+days ago, but for the latest of each feed, status and job, and what the looks have seen; and of etl.changes what is
+older than etl.feeds.history. Returns how many rows that is.';
 
 revoke all on all functions in schema etl from public;
