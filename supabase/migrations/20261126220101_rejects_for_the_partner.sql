@@ -86,3 +86,6 @@ comment on column etl.shares.created_at is 'When etl.share() made it.';
 comment on column etl.shares.expires_at is 'From then on the link leads to nothing.';
 comment on column etl.shares.minute is 'Since when asked is counted: a minute at most.';
 comment on column etl.shares.asked is 'How often the link was followed in that minute.';
+
+-- What it did, etl.check_limit() does.
+drop function if exists etl.raise_limit(etl.feeds, text, bigint, bigint, text, text, text);
