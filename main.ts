@@ -10,7 +10,9 @@ export { handle } from "./lib/http.ts";
 export { load } from "./lib/load.ts";
 
 if (import.meta.main) {
-  // A computed name: a bundler that takes this file must not follow it to the embedded Postgres.
-  const { command } = await import(import.meta.resolve(`./lib/local/${"command"}.ts`));
+  // Computed names: a bundler that takes this file must not follow them to the embedded Postgres.
+  const local = (name: string) => import(import.meta.resolve(`./lib/local/${name}.ts`));
+  await local("version");
+  const { command } = await local("command");
   Deno.exit(await command(Deno.args));
 }

@@ -10,11 +10,15 @@ import { runFailed } from "./database/failures.ts";
 import {
   claimFeeds,
   claimTables,
+  endAttempt,
   enter,
   type Feed,
+  holderOf,
+  keepAttempt,
   keepWaiting,
   lead,
   merge,
+  onStep,
   type Outcome,
   plan,
   remember,
@@ -23,12 +27,13 @@ import {
   stage,
   type Staged,
   unchanged,
+  unmatchedColumns,
   type Validators,
   vaultSecrets,
 } from "./database/statements.ts";
 import { begin, beginFeed, end, endFeed, undoFeed } from "./database/transaction.ts";
 import { meaningOf } from "./database/sqlstates.ts";
-import { asEtlError, EtlError } from "./errors.ts";
+import { asEtlError, EtlError, TooManyRejects } from "./errors.ts";
 import { type Asking, asking, secretsFrom, secretsIn } from "./fetch/asking.ts";
 import { type Download, type Known, openDownload } from "./fetch/download.ts";
 import { wrapped } from "./format/document.ts";
@@ -47,6 +52,8 @@ export interface LoadOptions {
   feeds?: string[];
   /** Load even where the validators say that nothing changed. */
   force?: boolean;
+  /** In place of the URL of the one feed that is named. Nothing of it is remembered as the partner's. */
+  from?: LocalFile;
   /** The day to take for today, as 2021-07-01, of feeds whose URL holds {day}: for files of before. */
   day?: string;
   /** Report what would change, and write nothing. */
@@ -58,9 +65,18 @@ export interface LoadOptions {
   onProgress?: (progress: Progress) => void;
 }
 
+/** A file of this machine, served on loopback. */
+export interface LocalFile {
+  url: string;
+  /** The file's name, for messages. */
+  place: string;
+}
+
 export interface Progress {
   feed: string;
   step: "fetching" | "merging" | Status;
+  /** What the merge is at; null before and after it. */
+  doing: string | null;
   bytes: number;
   total: number | null;
 }
@@ -108,6 +124,7 @@ interface Job {
   parents: Job[];
   room: Room;
   patience: Patience;
+  from: LocalFile | null;
   /** Another run has it. */
   isTaken: boolean;
   /** Nothing but what it refers to is fetched before it. */
@@ -123,6 +140,8 @@ interface Job {
   retried: Outcome | null;
   /** Of an answer that brought nothing new. */
   validators: Validators | null;
+  /** Of a file with too many rejects: what of them is kept. */
+  attempt: string | null;
   /** What became of it, once that is known. */
   outcome: Outcome | null;
 }
@@ -132,11 +151,13 @@ async function plannedJobs(client: Client, run: string, room: Room, options: Loa
   const taken = await claimFeeds(client, names);
   const feeds = await plan(client, names, options.force ?? false, options.day);
   const jobs = feeds.map((feed, i) => {
-    const progress: Progress = { feed: feed.name, step: "fetching", bytes: 0, total: null };
+    const progress: Progress = { feed: feed.name, step: "fetching", doing: null, bytes: 0, total: null };
     const job: Job = {
       ...{ client, run, feed, place: i + 1, parents: [], room, patience: { ...patient, ...options.patience } },
+      ...{ from: options.from ?? null },
       ...{ isTaken: taken.includes(feed.name), isFirst: false, putOff: null },
-      ...{ startedAt: new Date(), ms: 0, progress, staged: null, retried: null, validators: null, outcome: null },
+      ...{ startedAt: new Date(), ms: 0, progress, staged: null, retried: null, validators: null, attempt: null },
+      outcome: null,
       tell(news) {
         Object.assign(progress, news);
         options.onProgress?.(progress);
@@ -146,7 +167,7 @@ async function plannedJobs(client: Client, run: string, room: Room, options: Loa
   });
   for (const job of jobs) {
     job.parents = jobs.filter(({ feed }) => job.feed.parents.includes(feed.name));
-    if (job.isTaken) settle(job, refused(job, busy("another run is loading it")));
+    if (job.isTaken) settle(job, refused(job, busy("another run is loading it", await holderOf(client, job.feed))));
   }
   return jobs;
 }
@@ -156,8 +177,10 @@ function isFetched({ staged, retried }: Job): boolean {
   return staged !== null || retried !== null;
 }
 
-function busy(message: string): EtlError {
-  return new EtlError("busy", message, "Wait until it ends; it loads the same feeds, or tables that they refer to.");
+/** Who has it is no part of the message, which is kept while the feed waits on. */
+function busy(message: string, holder: string | null): EtlError {
+  const hint = "Wait until it ends; it loads the same feeds, or tables that they refer to.";
+  return new EtlError("busy", message, holder ? `${hint} ${holder}` : hint);
 }
 
 function settle(job: Job, outcome: Outcome): void {
@@ -170,7 +193,7 @@ function settle(job: Job, outcome: Outcome): void {
   const hadNoTime = error?.code === "too_slow" && job.room.over.aborted && !job.isFirst;
   if (status === "busy" || status === "deferred" || hadNoTime) job.putOff = error!.message;
   job.outcome = outcome;
-  job.tell({ step: outcome.status });
+  job.tell({ step: outcome.status, doing: null });
 }
 
 function refused({ feed }: Job, error: unknown): Outcome {
@@ -178,7 +201,8 @@ function refused({ feed }: Job, error: unknown): Outcome {
   if (code === "http_404" && feed.not_yet) return { ...unchanged, note: `not there yet: ${message}` };
   const status = code === "busy" || code === "deferred" ? code : "failed";
   const doing = status === "failed" ? `Cannot load ${feed.name}` : `${feed.name} waits`;
-  return { ...unchanged, status, error: errorReport(asEtlError(error, doing)) };
+  const rejects = error instanceof TooManyRejects ? error.rejects : [];
+  return { ...unchanged, status, rejects, error: errorReport(asEtlError(error, doing)) };
 }
 
 /** Does something of a feed in a savepoint of its own; where it fails, nothing of it is left. */
@@ -190,6 +214,7 @@ async function attempt(job: Job, step: () => Promise<Outcome | null>): Promise<v
     await undoFeed(client).catch(() => {
       throw error;
     });
+    if (error instanceof TooManyRejects) job.attempt = error.attempt;
     return refused(job, error);
   });
   await endFeed(client);
@@ -230,8 +255,8 @@ async function fetchAndStage(job: Job, alone: boolean): Promise<Outcome | null> 
   room.require(0);
   job.startedAt = new Date();
   job.tell({});
-  const asked = await askingOf(job);
-  await using download = await ask(job, asked, feed);
+  const asked = job.from ? askingFor(job.from, feed) : await askingOf(job);
+  await using download = await ask(job, asked, job.from ? none : feed);
   if (download.isUnchanged) return nothingNew(job, { ...download, total: feed.content_length });
   if (!alone && room.isFilledBy(download.total ?? 0)) return null;
   if (!isAsLongAsLast(download, feed)) return await take(job, asked, download);
@@ -247,9 +272,15 @@ async function askingOf({ client, feed }: Job): Promise<Asking> {
   return asking(feed, names.length > 0 ? secretsFrom(await vaultSecrets(client, names), names) : {});
 }
 
+/** The file alone is asked for: what the feed says to its partner is for no other. */
+function askingFor({ url, place }: LocalFile, { address }: Feed): Asking {
+  const member = URL.parse(address ?? "")?.hash ?? "";
+  return { ...asking({ address: url + member, headers: {} }), place };
+}
+
 /** The same content may have come with other validators. */
 function nothingNew(job: Job, { etag, lastModified, total }: Validators): Outcome {
-  job.validators = { etag, lastModified, total };
+  if (!job.from) job.validators = { etag, lastModified, total };
   return unchanged;
 }
 
@@ -294,7 +325,11 @@ async function take(job: Job, asked: Asking, download: Download): Promise<Outcom
   room.keep();
   const { header, only, hasEnd: isWhole, records: { count, broken, sentinel, hash } } = rows;
   const { etag, lastModified, total } = download;
-  job.staged = { header, only, isWhole, count, broken, sentinel, hash, etag, lastModified, total };
+  // The next run asks the partner: what a file of ours was like says nothing of his.
+  const validators = job.from
+    ? { hash: "", etag: null, lastModified: null, total: null }
+    : { hash, etag, lastModified, total };
+  job.staged = { header, only, isWhole, count, broken, sentinel, ...validators };
   return null;
 }
 
@@ -308,7 +343,8 @@ async function claimAll(jobs: Job[]): Promise<void> {
     if (job.outcome || waitsFor(job)) continue;
     await attempt(job, async () => {
       if (await claimTables(job.client, job.feed)) return null;
-      throw busy("another run is writing its table, or one that is tied to it by a key");
+      const holder = await holderOf(job.client, job.feed);
+      throw busy("another run is writing its table, or one that is tied to it by a key", holder);
     });
   }
   // In a circle of keys a parent may be behind its child: each that waits is followed by those that refer to it.
@@ -320,7 +356,7 @@ async function mergeStaged({ client, run, feed, place, staged }: Job): Promise<O
   const only = staged?.only;
   const around = () => wrapped("it is an object, not an array of objects", only!.arrays, feed.name, true);
   const outcome = await merge(client, run, feed, place, staged).catch((error) => {
-    const isNoRecord = ["columns", "too_many_rejects"].includes(meaningOf(error)?.code ?? "");
+    const isNoRecord = error instanceof TooManyRejects || meaningOf(error)?.code === "columns";
     throw only && isNoRecord ? around() : error;
   });
   const isIgnored = (pointer: string) => outcome.ignored_columns.includes(namesOf(pointer)[0]);
@@ -333,18 +369,29 @@ async function finish(job: Job): Promise<FeedReport> {
   const { client, run, feed, startedAt, staged, retried, validators } = job;
   if (!job.outcome) {
     job.tell({ step: "merging" });
+    using _steps = onStep(client, (doing) => job.tell({ doing }));
     await attempt(job, async () => {
       const outcome = await mergeStaged(job);
       if (staged) await remember(client, feed, staged);
       if (staged) await rememberWithheld(client, feed, outcome);
-      return { ...outcome, note: retried?.note ?? null };
+      const note = staged && await unmatchedColumns(client, feed, staged);
+      return { ...outcome, note: note ?? retried?.note ?? null };
     });
   }
   const { status, ...others } = job.outcome!;
   const report = { feed: feed.name, status, bytes: job.progress.bytes, ...others, ms: job.ms };
   if (validators && !areLast(validators, feed)) await rememberValidators(client, feed, validators);
-  if (status === "changed" || status === "failed") await enter(client, run, startedAt, report);
+  const isWellAgain = isLoaded(job) && feed.failed;
+  if (status === "changed" || status === "failed" || isWellAgain) await enter(client, run, startedAt, report);
+  if (job.attempt) await keepAttempt(client, run, feed, job.attempt);
+  else if (isLoaded(job) && feed.attempted) await endAttempt(client, feed);
   return report;
+}
+
+/** Whether its file of today is in the table now: one that is not there yet, or is of another day, mends nothing. */
+function isLoaded({ feed, staged, validators, outcome }: Job): boolean {
+  const { status } = outcome!;
+  return !feed.backfill && (status === "changed" || status === "unchanged") && (staged ?? validators) !== null;
 }
 
 /** Remembers who waits on. What another run has is for that one to say. */

@@ -3,7 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import { EtlError } from "../errors.ts";
 import { mostRedirects, type Patience, patient } from "../limits.ts";
 import { type Asking, redirected, shown } from "./asking.ts";
-import { badStatus, cutShort, notHttp, notTaken, tooBig, tooManyRedirects, unreachable } from "./failures.ts";
+import { badStatus, cutShort, noAnswer, notTaken, tooBig, tooManyRedirects } from "./failures.ts";
 import { StallClock } from "./stall.ts";
 
 /** What the last answer said of itself, to be asked whether it is so still. */
@@ -104,8 +104,9 @@ async function request(
   for (let attempt = 0;; attempt++) {
     const last = attempt === retryMs.length;
     let waitMs: number | null = null;
+    const way = [asked.url];
     try {
-      const response = await follow(asked, headers, clock);
+      const response = await follow(asked, headers, clock, way);
       // 203 came through a proxy, 204 is empty. Any other success holds no file, or a part of one.
       const isConditional = headers.has("if-none-match") || headers.has("if-modified-since");
       if ([200, 203, 204].includes(response.status) || (response.status === 304 && isConditional)) return response;
@@ -115,28 +116,30 @@ async function request(
       if (last || !passes || (waitMs ?? 0) > longestWaitMs) throw badStatus(asked.place, status, waitMs);
     } catch (cause) {
       if (cause instanceof EtlError) throw cause;
-      const lasting = notHttp(asked.place, cause as Error);
-      if (lasting) throw lasting;
-      if (last) throw unreachable(asked.place, cause);
+      const error = noAnswer(asked.place, way.at(-1)!, cause as Error);
+      if (last || error.lasts) throw error;
     }
     await setTimeout(Math.max(retryMs[attempt], waitMs ?? 0), null, { signal: over }).catch(() => {});
   }
 }
 
-/** The answer at the end of all redirects. What the feed's own headers say goes to its own origin alone. */
-async function follow(asked: Asking, headers: Headers, clock: StallClock): Promise<Response> {
+/**
+ * The answer at the end of all redirects, which are added to `way`. What the feed's own headers say goes to its own origin
+ * alone.
+ */
+async function follow(asked: Asking, headers: Headers, clock: StallClock, way: URL[]): Promise<Response> {
   const own = new Headers(headers);
   for (const [name, value] of Object.entries(asked.headers)) own.set(name, value);
-  let url = asked.url;
   for (let redirects = 0; redirects <= mostRedirects; redirects++) {
+    const url = way.at(-1)!;
     const sent = url.origin === asked.url.origin ? own : headers;
     const response = await clock.during(() => fetch(url, { headers: sent, redirect: "manual", signal: clock.signal }));
     const location = response.headers.get("location");
     if (location === null || ![301, 302, 303, 307, 308].includes(response.status)) return response;
     await response.body?.cancel();
-    url = redirected(asked, url, location);
+    way.push(redirected(asked, url, location));
   }
-  throw tooManyRedirects(asked.place);
+  throw tooManyRedirects(asked.place, new Set(way.map(({ href }) => href)).size < way.length);
 }
 
 /** Closes an answer that is no file. Supabase's Storage has the status that it means in the body of a 400. */

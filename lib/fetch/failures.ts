@@ -43,27 +43,117 @@ function instant(time: number): string {
   return new Date(time).toISOString().replace(/\..*/, "Z");
 }
 
-export function tooManyRedirects(place: string): EtlError {
-  const hint = "The server sends us in a circle: open the URL in a browser, and check whether it needs a new link.";
+/** `isCircle`: it came by the same URL twice. */
+export function tooManyRedirects(place: string, isCircle: boolean): EtlError {
+  const hint = "Open the URL in a browser, and check whether it needs a new link.";
+  if (isCircle) return new EtlError("redirect_loop", `${place} redirects in a circle`, hint);
   return new EtlError("redirects", `${place} redirects more than 20 times`, hint);
 }
 
-/** What another try will not change; the words are those of Deno's client. */
-export function notHttp(place: string, cause: Error): EtlError | null {
-  const said = `${cause.message} ${(cause.cause as Error | undefined)?.message}`;
-  const fault = /head is too large/.test(said)
-    ? "with too large a header"
-    : /invalid (HTTP version|content-length)/i.test(said)
-    ? "with something that is not HTTP"
-    : null;
-  if (!fault) return null;
-  const hint = "Ask the partner to have the server mended.";
-  return new EtlError("bad_answer", `${place} answered ${fault}`, hint, { cause });
+interface Fault {
+  /** In the words of Deno's client, of either version. */
+  told: RegExp;
+  code: string;
+  /** With {place} and {host}. */
+  message: string;
+  hint: string;
+  /** Whether another try will change nothing. */
+  lasts?: true;
 }
 
-export function unreachable(place: string, cause: unknown): EtlError {
-  const hint = "Check the host in etl.feeds.url, and whether the partner's server is up.";
-  return new EtlError("unreachable", `${place} cannot be reached`, hint, { cause });
+const mended = "Ask the partner to have the server mended.";
+
+/** The first that fits is told. */
+const faults: Fault[] = [
+  {
+    told: /peer certificate: .*(UnknownIssuer|BadSignature)/,
+    code: "certificate",
+    message: "{place} cannot be reached: {host} shows a certificate of an authority that is not known here",
+    hint:
+      "Ask the partner for one of a public authority, with all between it and that. Behind a proxy of your own, set DENO_TLS_CA_STORE=system, or DENO_CERT to its certificate.",
+    lasts: true,
+  },
+  {
+    told: /peer certificate: .*(not valid for name|NotValidForName)/,
+    code: "certificate",
+    message: "{place} cannot be reached: {host} shows a certificate that is made out to another host",
+    hint: "Check the host in etl.feeds.url, or ask the partner to have the certificate made anew.",
+    lasts: true,
+  },
+  {
+    told: /peer certificate: .*(expired|Expired|not valid yet|NotValidYet)/,
+    code: "certificate",
+    message: "{place} cannot be reached: {host} shows a certificate that has expired, or is not valid yet",
+    hint: "Ask the partner to have it renewed. Or is the clock of this machine wrong?",
+    lasts: true,
+  },
+  {
+    told: /invalid peer certificate/,
+    code: "certificate",
+    message: "{place} cannot be reached: {host} shows a certificate that is not trusted",
+    hint: "Ask the partner to have it made anew: of X.509 version 3, a server's own, by a public authority.",
+    lasts: true,
+  },
+  {
+    told: /InvalidContentType|peer is incompatible|fatal alert: (HandshakeFailure|ProtocolVersion)/,
+    code: "no_tls",
+    message: "{place} cannot be reached: {host} speaks no TLS 1.2 or 1.3 there",
+    hint: "Check the port in etl.feeds.url, and whether it is an http URL; or ask the partner.",
+    lasts: true,
+  },
+  {
+    told: /head is too large/,
+    code: "bad_answer",
+    message: "{place} answered with too large a header",
+    hint: mended,
+    lasts: true,
+  },
+  {
+    told: /invalid (HTTP version|content-length)/i,
+    code: "bad_answer",
+    message: "{place} answered with something that is not HTTP",
+    hint: mended,
+    lasts: true,
+  },
+  {
+    told: /dns error: .*(emporary failure|try again)/,
+    code: "unreachable",
+    message: "{place} cannot be reached: {host} cannot be looked up, for no name server answers",
+    hint: "Is this machine's own network up?",
+  },
+  {
+    told: /dns error/,
+    code: "no_such_host",
+    message: "{place} cannot be reached: {host} is unknown: its name has no address",
+    hint: "Check the host in etl.feeds.url for a slip; if it is right, ask the partner whether it has moved.",
+  },
+  {
+    told: /Requests to port \d+ are blocked/,
+    code: "port_refused",
+    message: "{place} cannot be reached: {host} is asked on a port that no HTTP client asks",
+    hint: "Ask the partner for a URL without that port, and correct etl.feeds.url.",
+    lasts: true,
+  },
+  {
+    told: /Connection refused/,
+    code: "port_refused",
+    message: "{place} cannot be reached: {host} refuses the connection: nothing listens on that port",
+    hint: "Check host and port in etl.feeds.url, and whether the partner's server is up.",
+  },
+  {
+    told: /(?:)/,
+    code: "unreachable",
+    message: "{place} cannot be reached: {host} does not answer",
+    hint: "Check the host in etl.feeds.url, and whether the partner's server is up.",
+  },
+];
+
+/** Why nothing came of a request for `url`, where the feed's or a redirect's leads. */
+export function noAnswer(place: string, { host }: URL, cause: Error): EtlError & { lasts?: true } {
+  const said = `${cause.message} ${(cause.cause as Error | undefined)?.message}`;
+  const { code, message, hint, lasts } = faults.find(({ told }) => told.test(said))!;
+  const words = message.replace("{place}", () => place).replace("{host}", () => host);
+  return Object.assign(new EtlError(code, words, hint, { cause }), { lasts });
 }
 
 export function cutShort(received: number, total: number | null, cause?: unknown): EtlError {

@@ -5,12 +5,13 @@ import { look } from "./feed/look.ts";
 import { type Options, readOptions, usage } from "./feed/options.ts";
 import { records } from "./feed/sql.ts";
 import { type Finding, migration } from "./feed/write.ts";
+import { asksForHelp, say } from "./print.ts";
 import { explain, type Session, withSession } from "./session.ts";
 
 /** `load`: loads a feed and prints its report. Returns the exit code. */
 export async function feed(args: string[], load: (session: Session, feed: string) => Promise<number>): Promise<number> {
-  if (args.includes("--help")) {
-    console.log(usage);
+  if (asksForHelp(args)) {
+    say(usage);
     return 0;
   }
   let options: Options;

@@ -3,6 +3,7 @@ export function listen(
   port: number,
   answer: (request: Request) => Response | Promise<Response>,
 ): { url: string; stop(): Promise<void> } {
+  leaveOutProxies();
   const end = new AbortController();
   const on = (port: number) =>
     Deno.serve({ hostname: "127.0.0.1", port, signal: end.signal, onListen() {} }, (request) => answer(request));
@@ -22,4 +23,10 @@ export function listen(
       return finished;
     },
   };
+}
+
+/** A proxy would look for loopback on its own machine. Deno reads this at its first request. */
+function leaveOutProxies(): void {
+  const others = Deno.env.get("NO_PROXY") ?? Deno.env.get("no_proxy");
+  Deno.env.set("NO_PROXY", [others, "127.0.0.1"].filter(Boolean).join(","));
 }

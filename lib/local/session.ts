@@ -5,18 +5,22 @@ import { asEtlError, EtlError } from "../errors.ts";
 import { errorReport } from "../report.ts";
 import { homeOf } from "./postgres/home.ts";
 import { migrate, requireMigrated } from "./migrate.ts";
+import { exists } from "./postgres/install.ts";
 import { startPostgres } from "./postgres/start.ts";
 import { printError } from "./print.ts";
 import { serveSamples } from "./samples.ts";
+import { jsonLine } from "./terminal.ts";
 
 export interface Session {
   databaseUrl: string;
+  /** Whether it is the embedded Postgres, which ends with the session. */
+  isEmbedded: boolean;
   /** Called at the end, in whatever way it comes. */
   atEnd(action: () => void): void;
 }
 
 /** Of errors; all others end the command with 1. */
-const exitCodes: Record<string, number> = { usage: 2, unknown_feed: 2, day: 2 };
+const exitCodes: Record<string, number> = { usage: 2, unknown_feed: 2, day: 2, file: 2 };
 /** 128 and the signal's number, as a shell has it. */
 const signals = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 
@@ -40,8 +44,9 @@ export async function withSession(
   try {
     await using stack = new AsyncDisposableStack();
     const session = async () => {
-      const databaseUrl = await given(schema) ?? await embedded(stack, schema);
-      return await work({ databaseUrl, atEnd: (action) => stack.defer(action) });
+      const url = await given(schema);
+      const databaseUrl = url ?? await embedded(stack, schema);
+      return await work({ databaseUrl, isEmbedded: url === null, atEnd: (action) => stack.defer(action) });
     };
     return await Promise.race([interruption(), session()]);
   } catch (error) {
@@ -52,7 +57,7 @@ export async function withSession(
 /** Prints the error, without its stack, and returns its exit code. */
 export function explain(thrown: unknown, json: boolean): number {
   const error = errorReport(thrown instanceof EtlError ? thrown : asEtlError(thrown, "Cannot run"));
-  if (json) console.log(JSON.stringify({ run: null, status: "failed", dry_run: false, feeds: [], error }));
+  if (json) console.log(jsonLine({ run: null, status: "failed", dry_run: false, feeds: [], error }));
   else printError(error);
   return thrown instanceof Interrupted ? thrown.exitCode : exitCodes[error.code] ?? 1;
 }
@@ -80,7 +85,15 @@ async function given(schema: Schema): Promise<string | null> {
 
 /** The embedded Postgres with the sample feeds; returns its URL. It all ends with `stack`. */
 export async function embedded(stack: AsyncDisposableStack, schema: Schema = "brought up to date"): Promise<string> {
-  const postgres = await startPostgres(await homeOf(project));
+  const home = await homeOf(project);
+  if (schema === "as it must be" && !await exists(`${home}/data`)) {
+    throw new EtlError(
+      "nothing_yet",
+      "nothing was loaded yet: there is no database of this machine's own",
+      "Looking changes nothing, and so makes none: deno task start does. Or set DATABASE_URL to another Postgres.",
+    );
+  }
+  const postgres = await startPostgres(home);
   stack.defer(postgres.stop);
   await prepare(postgres.url, schema);
   const samples = serveSamples(samplePort);

@@ -47,9 +47,10 @@ alter table etl.runs add column if not exists undoes uuid;
 comment on column etl.runs.undoes is 'The run that this one has taken back, by etl.undo(); null for a load.';
 alter table etl.runs drop constraint if exists runs_status_check;
 alter table etl.runs
-  add constraint runs_status_check check (status in ('changed', 'failed', 'undone'));
+  add constraint runs_status_check check (status in ('changed', 'unchanged', 'failed', 'undone'));
 comment on column etl.runs.status is
-  'changed: something was written; failed: nothing of this feed was; undone: etl.undo() has taken back an earlier run.';
+  'changed: something was written; failed: nothing of this feed was; unchanged: it is well again, and nothing was new;
+undone: etl.undo() has taken back an earlier run.';
 alter table etl.feed_state
   add column if not exists undone_run uuid,
   add column if not exists undone_at timestamptz;

@@ -11,7 +11,7 @@ declare
   removals bigint := case when feed.absent <> 'keep' then state.withheld end;
 begin
   if feed.name is null then
-    raise exception 'there is no feed %', feed_name using errcode = 'ETL01', hint = 'table etl.feeds has them.';
+    raise exception 'there is no feed %', feed_name using errcode = 'ETL01', hint = etl.feed_meant(feed_name);
   end if;
   perform etl.accept_usual(feed_name);
   update etl.feed_state s set undone_run = null, undone_at = null where s.feed = feed_name and s.undone_run is not null;

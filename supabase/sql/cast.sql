@@ -151,7 +151,8 @@ begin
             when with_length or c.refused is null then '{spelled}::{type} as {column}'
             when c.kind = 'day' then $sql$
               case
-                when cells.{column} like '2___-__-__%' then {plain}
+                when cells.{column} collate "C" like '2___-__-__%' or cells.{column} collate "C" like '1___-__-__%'
+                  then {plain}
                 when cells.{column} !~* {refused} then {spelled}
                 else etl.no_value({spelled})
               end::{type} as {column}

@@ -40,6 +40,7 @@ begin
   if place is not null then
     perform etl.take_staged(feed, place, header);
     select count(*) into new_records from pg_temp.etl_staging;
+    perform etl.tell_step('reading cells');
     perform etl.find_cells(feed, as_json, sentinel);
     if feed.absent = 'mark' and is_whole is not null then
       perform etl.carry_mark(target, as_json);
@@ -56,6 +57,7 @@ begin
       changed := etl.keep_rejects(feed, run, as_json);
     end if;
     if feed.absent <> 'keep' and is_whole is not null then
+      perform etl.tell_step('looking for absent rows');
       select a.* into absent from etl.remove_absent(feed, target, run, is_whole, inserted) a;
       deleted := absent.deleted;
       withheld := absent.withheld;
@@ -118,10 +120,12 @@ begin
   duplicate := 0;
   if read > etl.rejected_count() then
     perform etl.set_date_order(feed);
+    perform etl.tell_step('comparing rows');
     different := etl.cast_cells(target);
     unchanged := read - different - etl.rejected_count();
   end if;
   if different > 0 then
+    perform etl.tell_step('checking rows');
     perform etl.validate_rows(target);
     duplicate := etl.drop_duplicates(target, unchanged > 0);
     -- For the table's own rules and triggers it is as ever.
@@ -131,7 +135,9 @@ begin
     -- A reject may take away another record's parent, or keep a unique value from another: so the rules between rows
     -- are asked, and the write is tried, until nothing more is rejected.
     loop
+      perform etl.tell_step('checking keys');
       perform etl.validate_relations(target);
+      perform etl.tell_step('writing rows');
       select count(*) filter (where not d.etl$exists), count(*) filter (where d.etl$exists)
       into inserted, updated
       from pg_temp.etl_delta d;

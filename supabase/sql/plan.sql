@@ -8,15 +8,13 @@ set search_path = ''
 as $$
 declare
   unknown text;
+  first_unknown text;
 begin
-  select string_agg(n, ', ') into unknown
-  from unnest(names) n
+  select string_agg(n, ', ' order by place), (array_agg(n order by place))[1] into unknown, first_unknown
+  from unnest(names) with ordinality u(n, place)
   where not exists (select from etl.feeds f where f.name = n);
   if unknown is not null then
-    raise exception 'there is no feed %', unknown
-      using errcode = 'ETL01',
-        hint = 'etl.feeds has: '
-          || coalesce((select string_agg(f.name, ', ' order by f.name) from etl.feeds f), 'none');
+    raise exception 'there is no feed %', unknown using errcode = 'ETL01', hint = etl.feed_meant(first_unknown);
   end if;
   if day is not null then
     select string_agg(f.name, ', ' order by f.name) into unknown
@@ -52,15 +50,9 @@ begin
     end,
     'etag', s.etag, 'last_modified', s.last_modified,
     'content_hash', s.content_hash, 'content_length', s.content_length,
-    'waits', f.contents = 'changes' and (
-      (s.feed is null and exists (select from etl.rejects r where r.feed = f.name))
-      or exists (
-        select from etl.rejects r
-        where r.feed = f.name
-          and (r.sqlstate !~ '^(22|23502|23514)' or r.reason ~ '^(is refused by a trigger|fits no partition)')
-      )
-    ),
-    'address', address.asked, 'backfill', address.backfill,
+    'waits', f.contents = 'changes' and (rejects.may_heal or s.feed is null and rejects.may_heal is not null),
+    'address', address.asked, 'backfill', address.backfill, 'failed', coalesce(ledger.failed, false),
+    'attempted', exists (select from etl.attempts a where a.feed = f.name),
     'not_yet', not address.backfill and address.asked <> f.url and exists (
       select
       from etl.runs r
@@ -71,23 +63,30 @@ begin
   cross join lateral (
     select etl.address(f, day) as asked, etl.address(f, day) is distinct from etl.address(f) as backfill
   ) address
+  cross join lateral (
+    select bool_or(etl.may_heal(r.sqlstate, r.reason)) as may_heal
+    from (select distinct r.sqlstate, r.reason from etl.rejects r where r.feed = f.name) r
+  ) rejects
   left join etl.feed_state s
     on s.feed = f.name
     and not force
     and not address.backfill
     and s.definition_hash = etl.definition_hash(f)
-    and (f.contents = 'changes' or not exists (
-      select from etl.rejects r
-      where r.feed = f.name
-        and (r.sqlstate !~ '^(22|23502|23514)' or r.reason ~ '^(is refused by a trigger|fits no partition)')
-    ))
+    and (f.contents = 'changes' or rejects.may_heal is not true)
     and not exists (select from etl.approvals a where a.feed = f.name and a.removals >= s.withheld)
   left join etl.waiting w on w.feed = f.name
   cross join lateral (
-    select greatest(
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed'),
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'failed')
-    ) as last_run
+    select
+      max(latest.finished_at) as last_run,
+      max(latest.finished_at) = max(latest.finished_at) filter (where latest.status = 'failed') as failed
+    from (values ('changed'), ('failed'), ('unchanged')) s(status)
+    cross join lateral (
+      select r.finished_at, r.status
+      from etl.runs r
+      where r.feed = f.name and r.status = s.status
+      order by r.finished_at desc
+      limit 1
+    ) latest
   ) ledger
   where f.name = any (names) or (names = '{}' and f.enabled)
   -- Whoever is below another has more above it; those of a circle have the same.
@@ -97,16 +96,28 @@ $$;
 comment on function etl.plan(text[], boolean, date) is
   'The feeds of a run, parents before children by the foreign keys: each a row of etl.feeds with the names of its
 parents, its turn, and the validators of its etl.feed_state. All enabled feeds where no name is given. Raises ETL01 for
-a name that is not in etl.feeds. turn is a text, the least of them first: those that wait, longest first; then who was
-changed or failed longest ago; then those that led a run and wait all the same. Validators are null where they must not
-be used: when forced, when a definition has changed, while there are rejects that depend on more than their record.
-Those alone that hold no value of a type (class 22), lack one (23502) or break a CHECK (23514) do not; but whatever a
-trigger refuses does, and what fits no partition. Nor are they once etl.approve() has permitted what the last run
-withheld. Of a feed of changes such rejects do not matter; waits: whether it has any, to be tried again. address: the
+a name that is not in etl.feeds. turn is a text, the least of them first: those that wait, longest first; then who is in
+the ledger longest ago; then those that led a run and wait all the same. Validators are null where they must not
+be used: when forced, when a definition has changed, while there are rejects that may heal, and once etl.approve() has
+permitted what the last run withheld. Of a feed of changes such rejects do not matter; waits: whether it has any, to be
+tried again. address: the
 URL with its dates, of the day that is given, else of today; null where they cannot be written. backfill: it is the
-file of another day than today''s, and no validator is used. not_yet: that there is no such file is no failure, for the
-feed was changed within fresh_within, or two days.
+file of another day than today''s, and no validator is used. attempted: it has a row in etl.attempts. not_yet: that
+there is no such file is no failure, for the feed was changed within fresh_within, or two days. failed: whether the last
+that the ledger has of it is a failure.
 Raises ETL12 where a day is given and the URL of a feed holds none.';
+
+create or replace function etl.may_heal(state text, reason text)
+returns boolean
+language sql immutable
+set search_path = ''
+as $$
+  select state !~ '^(22|23502|23514)' or reason ~ '^(is refused by a trigger|fits no partition)'
+$$;
+comment on function etl.may_heal(text, text) is
+  'Whether a reject depends on more than its record, and may load without being sent again. Those alone that hold no
+value of a type (class 22), lack one (23502) or break a CHECK (23514) do not; but whatever a trigger refuses does, and
+what fits no partition.';
 
 create or replace function etl.claim_feeds(names text[])
 returns setof text

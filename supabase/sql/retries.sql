@@ -14,11 +14,11 @@ declare
 begin
   perform etl.empty_retries();
   insert into pg_temp.etl_retries (
-    place, id, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name
+    place, id, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name, faults
   )
   select
     row_number() over (order by r.since, r.first_run, r.record_number), r.id, r.record_number, r.record, r.raw,
-    r.as_json, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name
+    r.as_json, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name, r.faults
   from etl.rejects r
   where r.feed = gather_retries.feed.name and r.record_number is not null;
   if not found then
@@ -48,7 +48,8 @@ as $$
 begin
   create temp table if not exists etl_retries (
     place bigint, id uuid, record_number bigint, etl$staged tid, record jsonb, raw text, as_json boolean,
-    sources text[], column_name text, value text, reason text, sqlstate text, constraint_name text, fate text
+    sources text[], column_name text, value text, reason text, sqlstate text, constraint_name text, faults jsonb,
+    fate text
   ) on commit drop;
   delete from pg_temp.etl_retries;
 end
@@ -226,15 +227,17 @@ begin
   if earlier = 0 then
     perform etl.shape_keys(target);
   end if;
+  perform etl.find_faults(feed);
   perform etl.set_date_order(feed);
   execute etl.fill(
     $sql$
     insert into pg_temp.etl_retries (
-      place, etl$staged, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name
+      place, etl$staged, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name,
+      faults
     )
     select
       $1 + n.record_number, r.etl$staged, n.record_number, {nulls} || {record}, {raw}, $2,
-      r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name
+      r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name, r.faults
     from (select distinct on (etl$staged) * from pg_temp.etl_rejected) r
     join (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) n
       on n.ctid = r.etl$staged
@@ -272,13 +275,14 @@ begin
   )
   update pg_temp.etl_retries w
   set etl$staged = r.etl$staged, column_name = r.column_name, value = r.value, reason = r.reason,
-    sqlstate = r.sqlstate, constraint_name = r.constraint_name
+    sqlstate = r.sqlstate, constraint_name = r.constraint_name, faults = r.faults
   from renewed r
   where w.place = r.old_place;
   if exists (select from pg_temp.etl_retries w where w.id is null) then
     perform etl.read_keys(target, of_rejected => true);
     perform etl.add_keys(target, '(select * from pg_temp.etl_retries where id is null)', 'etl$staged', 'place');
   end if;
+  perform etl.supersede_loaded(target);
   perform etl.supersede(target);
 end
 $$;
@@ -304,26 +308,12 @@ $$;
 comment on function etl.exact(text, text) is
   'A JSON record that waits, null where it was not readable: what jsonb would spell otherwise, as 1e2, becomes a text.';
 
-create or replace function etl.supersede(target regclass)
+create or replace function etl.supersede_loaded(target regclass)
 returns void
 language plpgsql
 set search_path = ''
 as $$
-declare
-  same_key constant text := etl.same_key(target, 'k', 'n');
 begin
-  execute etl.fill(
-    $sql$
-    update pg_temp.etl_retries w
-    set fate = 'superseded'
-    from pg_temp.etl_keys k
-    join pg_temp.etl_keys n on {same_key}
-    join pg_temp.etl_retries newer on newer.place = n.etl$place
-    where w.place = k.etl$place
-      and row(coalesce(newer.etl$staged, '(0,0)'), newer.place) > row(coalesce(w.etl$staged, '(0,0)'), w.place)
-    $sql$,
-    jsonb_build_object('same_key', same_key)
-  );
   if etl.key_of(target) <@ etl.carried_columns() then
     execute etl.fill(
       $sql$
@@ -333,14 +323,45 @@ begin
       join ({loaded}) n on {same_key}
       where w.place = k.etl$place and n.etl$staged > coalesce(w.etl$staged, '(0,0)')
       $sql$,
-      jsonb_build_object('same_key', same_key, 'loaded', etl.typed_cells(with_length => true))
+      jsonb_build_object(
+        'same_key', etl.same_key(target, 'k', 'n'), 'loaded', etl.typed_cells(with_length => true)
+      )
     );
   end if;
 end
 $$;
+comment on function etl.supersede_loaded(regclass) is
+  'Marks what waits as superseded where the new file holds a good record of its key: a later one, or any where the
+reject is of an earlier file.';
+
+create or replace function etl.supersede(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  execute etl.fill(
+    $sql$
+    update pg_temp.etl_retries w
+    set fate = 'superseded'
+    from pg_temp.etl_keys k
+    join pg_temp.etl_keys n on {same_key}
+    join pg_temp.etl_retries newer on newer.place = n.etl$place
+    where w.place = k.etl$place and w.fate is null
+      and row(coalesce(newer.etl$staged, '(0,0)'), newer.place) > row(coalesce(w.etl$staged, '(0,0)'), w.place)
+      -- As within a file: a newer record that is bad by itself is none that could take the older one's place.
+      and (
+        newer.fate = 'loaded'
+        or etl.may_heal(newer.sqlstate, newer.reason) or not etl.may_heal(w.sqlstate, w.reason)
+      )
+    $sql$,
+    jsonb_build_object('same_key', etl.same_key(target, 'k', 'n'))
+  );
+end
+$$;
 comment on function etl.supersede(regclass) is
-  'Marks what waits as superseded where a newer record has its key: a later one of the new file, be it loaded or not,
-or any of it where the reject is of an earlier file.';
+  'Marks what waits as superseded where a newer record of its key has loaded from among the rejects, or waits as well;
+but what may heal stays beside a newer one that may not.';
 
 create or replace function etl.try_retries(
   feed etl.feeds, target regclass, run uuid, new_records bigint,
@@ -358,8 +379,7 @@ declare
 begin
   -- Of earlier files what can be tried is read once more.
   select
-    count(*) filter (where w.etl$staged is null and w.record is not null), 0, 0, 0,
-    count(*) filter (where w.fate is not null),
+    count(*) filter (where w.etl$staged is null and w.record is not null), 0, 0, 0, 0,
     coalesce(bool_or(w.etl$staged is null and w.record is not null and w.fate is null), false)
   into read, inserted, updated, unchanged, duplicate, goes_on
   from pg_temp.etl_retries w;
@@ -381,15 +401,19 @@ begin
         updated := updated + part.updated;
         unchanged := unchanged + part.unchanged;
         duplicate := duplicate + part.duplicate;
+        perform etl.find_faults(feed);
         -- What has loaded may be what another one lacks.
         goes_on := etl.judge_retries() or goes_on;
+        perform etl.supersede(target);
       end if;
       alter table pg_temp.etl_staging rename to etl_again;
     end loop;
   end loop;
-  select count(*) filter (where w.etl$staged is not null or w.record is not null) into rejected
-  from pg_temp.etl_retries w
-  where w.fate is null;
+  select
+    count(*) filter (where w.fate is null and (w.etl$staged is not null or w.record is not null)),
+    duplicate + count(*) filter (where w.fate = 'superseded')
+  into rejected, duplicate
+  from pg_temp.etl_retries w;
   perform etl.check_new_rejects(feed, new_records);
 end
 $$;
@@ -406,7 +430,7 @@ as $$
 begin
   update pg_temp.etl_retries w
   set column_name = r.column_name, value = r.value, reason = r.reason, sqlstate = r.sqlstate,
-    constraint_name = r.constraint_name
+    constraint_name = r.constraint_name, faults = r.faults
   from (select distinct on (etl$staged) * from pg_temp.etl_rejected) r
   join pg_temp.etl_staging s on s.ctid = r.etl$staged
   where w.place = s.etl$place;
@@ -427,20 +451,15 @@ language plpgsql
 set search_path = ''
 as $$
 declare
+  listed constant text := $sql$
+    select w.* from pg_temp.etl_retries w where w.etl$staged is not null and w.fate is null
+  $sql$;
   rejected bigint := (
     select count(*) from pg_temp.etl_retries w where w.etl$staged is not null and w.fate is null
   );
-  first record;
 begin
   if rejected > feed.reject_limit * new_records then
-    select w.* into first
-    from pg_temp.etl_retries w
-    where w.etl$staged is not null and w.fate is null
-    order by w.etl$staged
-    limit 1;
-    perform etl.raise_limit(
-      feed, rejected::text, new_records, first.record_number, first.column_name, first.reason, first.constraint_name
-    );
+    perform etl.raise_limit(feed, rejected, new_records, is_least => false, listed => listed, has_faults => true);
   end if;
 end
 $$;
@@ -465,20 +484,20 @@ begin
   ), rewritten as (
     update etl.rejects r
     set column_name = w.column_name, value = w.value, reason = w.reason, sqlstate = w.sqlstate,
-      constraint_name = w.constraint_name, last_run = keep_retries.run
+      constraint_name = w.constraint_name, faults = w.faults, last_run = keep_retries.run
     from pg_temp.etl_retries w
     where r.id = w.id and w.fate is null
-      and row(r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name)
-        is distinct from row(w.column_name, w.value, w.reason, w.sqlstate, w.constraint_name)
+      and row(r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name, r.faults)
+        is distinct from row(w.column_name, w.value, w.reason, w.sqlstate, w.constraint_name, w.faults)
     returning 1
   ), written as (
     insert into etl.rejects (
-      feed, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name,
+      feed, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name, faults,
       first_run, last_run
     )
     select
       keep_retries.feed.name, w.record_number, w.record, w.raw, w.as_json, w.column_name, w.value, w.reason, w.sqlstate,
-      w.constraint_name, run, run
+      w.constraint_name, w.faults, run, run
     from pg_temp.etl_retries w
     where w.id is null and w.fate is null
     returning 1

@@ -99,7 +99,8 @@ begin
     kind text, nulls text[], decimal_comma boolean, refused text, needs_order boolean, lenient boolean
   ) on commit drop;
   create temp table if not exists etl_rejected (
-    etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text
+    etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text,
+    faults jsonb
   ) on commit drop;
   foreach fixed in array '{pg_temp.etl_columns,pg_temp.etl_rejected}'::text[] loop
     -- TRUNCATE writes to the catalogs; what DELETE leaves is read at each scan.
@@ -162,7 +163,13 @@ declare
 begin
   if target is null then
     raise exception 'its table % does not exist', feed.target
-      using errcode = 'undefined_table', hint = 'Create it in a migration, or correct etl.feeds.target.';
+      using errcode = 'undefined_table', hint = case
+        when etl.tables_called(feed.target) = '{}' then 'Create it in a migration, or correct etl.feeds.target.'
+        else format(
+          'There is %1$s. If that is meant: update etl.feeds set target = %1$L where name = %2$L',
+          (etl.tables_called(feed.target))[1], feed.name
+        )
+      end;
   end if;
   if (select c.relkind not in ('r', 'p') from pg_catalog.pg_class c where c.oid = target) then
     raise exception 'its target % is no table', feed.target
@@ -389,6 +396,7 @@ begin
   ) then
     raise exception 'none of its % names is a column of %', (select count(*) from pg_temp.etl_columns), feed.target
       using errcode = 'ETL03', hint = case
+        when etl.unmatched_columns(feed) is not null then etl.unmatched_told(feed, may_guess => false)
         when as_json then
           'If its records stand deeper in it, say where in etl.feeds.records; else map its names in etl.feeds.columns.'
         when feed.header is not null then 'Correct the names in etl.feeds.header.'
@@ -410,7 +418,10 @@ begin
     raise exception 'it lacks the key or required column %; it has %', fault, (
         select left(string_agg(quote_ident(c.source), ', ' order by c.position), 500) from pg_temp.etl_columns c
       )
-      using errcode = 'ETL03', hint = 'Where the feed spells a name differently, say so in etl.feeds.columns.';
+      using errcode = 'ETL03', hint = coalesce(
+        etl.unmatched_told(feed, may_guess => true),
+        'Where the feed spells a name differently, say so in etl.feeds.columns.'
+      );
   end if;
 end
 $$;

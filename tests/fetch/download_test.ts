@@ -90,14 +90,14 @@ const faults: Record<string, Fault> = {
     code: "stalled",
     message: /sent nothing for 0.4 s/,
   },
-  "a port where nobody listens": {
+  "a port that HTTP clients do not ask": {
     url: "http://127.0.0.1:1/things",
-    code: "unreachable",
-    message: /cannot be reached/,
+    code: "port_refused",
+    message: /cannot be reached: 127.0.0.1:1 is asked on a port that no HTTP client asks$/,
   },
   "a host that does not exist": {
     url: "http://nowhere.invalid/things",
-    code: "unreachable",
+    code: "no_such_host",
     message: /nowhere.invalid/,
   },
   "a redirect to a file": {
@@ -107,8 +107,8 @@ const faults: Record<string, Fault> = {
   },
   "a redirect without end": {
     http: () => new Response(null, { status: 302, headers: { location: "/things" } }),
-    code: "redirects",
-    message: /more than 20 times/,
+    code: "redirect_loop",
+    message: /redirects in a circle/,
   },
   "a redirect to nowhere": {
     http: () => new Response(null, { status: 302 }),

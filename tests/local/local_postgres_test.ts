@@ -162,7 +162,7 @@ Deno.test("a port that is taken meanwhile is given up for another; without end, 
   await assert.rejects(startPostgres(home.path, [], () => port), {
     code: "local_postgres",
     message: `The embedded Postgres did not start: no free port was found; the last one tried is ${port}`,
-    hint: `Remove ${home.path} to begin anew (its data is lost), or set DATABASE_URL to another Postgres.`,
+    hint: "Wait until other programs have ended, and run again. Or set DATABASE_URL to another Postgres.",
   });
   await allGone(home.path, 0);
 });

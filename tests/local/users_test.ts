@@ -57,7 +57,10 @@ if (root) {
       await Deno.mkdir(`${project}/.local`, { mode: 0o700 });
       const { code, out, err } = await command("start");
       assert.deepEqual([code, out], [1, ""]);
-      assert.match(err, /error: .* did not start: Permission denied.*\n {7}.* is another user's\. Remove it/);
+      assert.match(
+        err,
+        /error: .* did not start: Permission denied.*\n {7}.* is another user's\. Make it yours: sudo chown/,
+      );
     });
   });
 

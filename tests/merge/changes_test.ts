@@ -75,6 +75,62 @@ const cases: { name: string; columns?: Record<string, unknown>; steps: Step[] }[
     ],
   },
   {
+    name: "a newer record that is bad by itself supersedes no orphan of its key, within a file or not",
+    steps: [
+      {
+        file: csv("id,parent_id,size", "1,7,1", "1,1,0", "2,7,1"),
+        counts: [3, 0, 0, 0, 0, 3],
+        waits: [[1, "1", orphan], [2, "1", tooSmall], [3, "2", orphan]],
+        rows: [],
+      },
+      {
+        file: csv("id,parent_id,size", "2,1,0"),
+        counts: [4, 0, 0, 0, 0, 4],
+        waits: [[1, "1", orphan], [2, "1", tooSmall], [3, "2", orphan], [1, "2", tooSmall]],
+        rows: [],
+      },
+      {
+        sql: "insert into public.parents values (7)",
+        counts: [4, 2, 0, 0, 0, 2],
+        waits: [[2, "1", tooSmall], [1, "2", tooSmall]],
+        rows: ["1 7 size 1", "2 7 size 1"],
+      },
+      {
+        sql: "alter table public.things drop constraint size_is_positive",
+        file: csv("id,parent_id", "3,1"),
+        counts: [3, 1, 2, 0, 0, 0],
+        waits: [],
+        rows: ["1 1 size 0", "2 1 size 0", "3 1"],
+      },
+    ],
+  },
+  {
+    name: "of two that heal at once, of one key and other columns, the newer one is left",
+    steps: [
+      {
+        sql: "alter table public.things alter extra type text",
+        file: csv("id,sibling_id", "1,9"),
+        counts: [1, 0, 0, 0, 0, 1],
+        waits: [[1, "1", /^is in no row of public\.things$/]],
+        rows: [],
+      },
+      {
+        sql: "alter table public.things add constraint extra_is_short check (extra <> 'x')",
+        file: csv("id,extra", "1,x"),
+        counts: [2, 0, 0, 0, 0, 2],
+        waits: [[1, "1", /^is in no row of public\.things$/], [1, "1", tooSmall]],
+        rows: [],
+      },
+      {
+        sql: "alter table public.things drop constraint extra_is_short",
+        file: csv("id", "9"),
+        counts: [3, 2, 0, 0, 1, 0],
+        waits: [],
+        rows: ["1 note none extra x", "9 note none"],
+      },
+    ],
+  },
+  {
     name: "an older record never overwrites a newer one, not even once its parent comes",
     steps: [
       { file: csv("id,parent_id", "1,7"), counts: [1, 0, 0, 0, 0, 1], waits: [[1, "1", orphan]], rows: [] },

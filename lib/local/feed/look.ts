@@ -44,7 +44,10 @@ async function freeTarget(client: Client, { target, draft }: Options): Promise<T
       to_regclass($1) is not null as taken
     from (select parse_ident($1) as parts) p`,
     [target],
-  );
+  ).catch((cause) => {
+    const hint = "Say it as SQL has it, as in --target public.payouts or --target 'public.\"Pay outs\"'.";
+    throw new EtlError("usage", `${target} is no name of a table`, hint, { cause });
+  });
   if (!table) {
     throw new EtlError("usage", `${target} names no schema`, "Say it in full, as in --target public.payouts.");
   }

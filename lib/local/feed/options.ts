@@ -12,7 +12,7 @@ Looks at a partner's file, and prints a migration for it: a table, and a row of 
   --name      what the feed is called; without it the file's name
   --target    the table, as in public.payouts; without it the feed's name, in public
   --apply     applies what is printed, in one transaction, and loads the feed
-  --help      this text
+  --help, -h  this text
 
 How the file is written is found out where it can be. These say it, each as the column of etl.feeds of that name:
   --format --encoding --time-zone --headers JSON --records --next --delimiter --quote --escape --skip
@@ -58,7 +58,7 @@ const columns: Record<string, (text: string) => Value> = {
   format: asItIs,
   encoding: asItIs,
   time_zone: asItIs,
-  headers: JSON.parse,
+  headers: names,
   records: asItIs,
   next: asItIs,
   delimiter: (text) => text.replace("\\t", "\t"),
@@ -76,6 +76,17 @@ const columns: Record<string, (text: string) => Value> = {
   shrink_limit: number,
   reject_limit: number,
 };
+
+/** The parser's own words would quote what may be a secret. */
+function names(text: string): Value {
+  try {
+    const read = JSON.parse(text);
+    if (Object.values(read).every((value) => typeof value === "string") && !Array.isArray(read)) return read;
+  } catch {
+    // It is told below.
+  }
+  return wrong(`JSON, as '{"x-key": "{secret:KEY}"}'`);
+}
 
 function number(text: string): number {
   return Number.isFinite(Number(text)) && text !== "" ? Number(text) : wrong("a number");
@@ -99,6 +110,7 @@ export function readOptions(args: string[]): Options {
       allowPositionals: true,
     });
     if (!url || others.length > 0) throw new Error("it takes one URL");
+    if (!/^https?:\/\//i.test(url)) throw new Error("it takes a partner's URL, which begins with https:// or http://");
     const values = given as Record<string, string | boolean | undefined>;
     const said = new Map(
       Object.entries(columns)

@@ -1,5 +1,6 @@
 /** Where the embedded Postgres lives, and as whom. Postgres refuses to run as root, so root's server runs as `nobody`. */
 import { createHash } from "node:crypto";
+import { EtlError } from "../../errors.ts";
 
 /** What Deno.Command takes; empty where the server runs as ourselves. */
 export type Owner = { uid?: number; gid?: number };
@@ -44,5 +45,9 @@ async function canEnter(directory: string, owner: Owner): Promise<boolean> {
 async function refuseForeign(directory: string, owner: Owner): Promise<void> {
   const found = await Deno.lstat(directory).catch(() => null);
   if (!found || found.isDirectory && (found.uid === 0 || found.uid === owner.uid)) return;
-  throw new Error(`${directory} is not ours`);
+  throw new EtlError(
+    "local_postgres",
+    `The embedded Postgres did not start: ${directory} is not ours`,
+    "Somebody else made it, so nothing in it is trusted: ask them, or set DATABASE_URL to another Postgres.",
+  );
 }

