@@ -197,14 +197,15 @@ as $$
     v.name,
     v.old,
     v.new
-  from etl.changes c
+  from etl.feeds f
+  join etl.changes c on c.feed = f.name and c.at >= since and c.at < until
   left join lateral (
     select coalesce(b.key, a.key) as name, b.value as old, a.value as new
     from jsonb_each_text(c.before) b
     full join jsonb_each_text(c.after) a on a.key = b.key
     where a.value is distinct from b.value
   ) v on true
-  where (c.feed = of_feed or of_feed is null) and c.at >= since and c.at < until
+  where f.name = of_feed or of_feed is null
   order by c.at, c.feed, c.run, c.number, v.name
 $$;
 comment on function etl.changed(text, timestamptz, timestamptz) is

@@ -102,7 +102,7 @@ declare
   clean timestamptz := (
     select min(r.finished_at)
     from etl.runs r
-    where r.feed = feed_name and r.status = 'changed' and r.rejected = 0
+    where r.feed = feed_name and r.status in ('changed', 'unchanged') and r.rejected = 0
       and r.finished_at > coalesce(last_bad, '-infinity')
   );
   failed timestamptz := (
@@ -110,7 +110,7 @@ declare
     from etl.runs r
     where r.feed = feed_name and r.status = 'failed' and not exists (
       select from etl.runs later
-      where later.feed = r.feed and later.status = 'changed' and later.finished_at > r.finished_at
+      where later.feed = r.feed and later.status in ('changed', 'unchanged') and later.finished_at > r.finished_at
     )
   );
 begin
@@ -134,11 +134,20 @@ returns table (
 language sql stable
 set search_path = ''
 as $$
+  -- A call for each cell would cost more than all else: most need none.
   select
-    etl.safe_cell(s.feed), s.record_number::text, s.row_number::text, etl.safe_cell(s.source), etl.safe_cell(s.value),
-    s.problem, s.mend, case when s.nth = 1 then etl.safe_cell(coalesce(s.raw, s.record::text)) end,
-    etl.moment(s.since), etl.moment(now())
+    s.feed, s.record_number::text, s.row_number::text,
+    case when s.source ~ c.care then etl.safe_cell(s.source) else s.source end,
+    case when s.value ~ c.care then etl.safe_cell(s.value) else s.value end, s.problem, s.mend,
+    case when t.whole ~ c.care then etl.safe_cell(t.whole) else t.whole end,
+    to_char(s.since at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), c.now
   from etl.faults_for_partner(feed_name) s
+  cross join lateral (select case when s.nth = 1 then coalesce(s.raw, s.record::text) end as whole) t
+  cross join (
+    select
+      '^\s*[=+@＝＋－＠-]|^[\t\r\n]|[\x01-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]' as care,
+      etl.moment(now()) as now
+  ) c
   order by s.feed, s.record_number, s.since, s.record_id, s.nth
 $$;
 comment on function etl.sheet(text) is
@@ -312,7 +321,7 @@ begin
       when 'integer' then 'Send a whole number from -2147483648 to 2147483647.'
       else 'Send a whole number of at most 18 digits.'
     end
-    when reason like 'is out of the range of numeric(%' then format(
+    when reason like 'is out of the range of %' and base = 'numeric' and amounts is not null then format(
       'Send a number with at most %s digits before the point.', amounts[1]::int - coalesce(amounts[2], '0')::int
     )
     when reason like 'is out of the range of %' then as_wanted
@@ -480,15 +489,19 @@ returns text
 language sql immutable
 set search_path = ''
 as $$
-  select translate(
-    value,
-    e'\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\r\x0e\x0f'
-      || e'\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f'
-      || e'\x7f\u0080\u0081\u0082\u0083\u0084\u0085\u0086\u0087\u0088\u0089\u008a\u008b\u008c\u008d\u008e\u008f'
-      || e'\u0090\u0091\u0092\u0093\u0094\u0095\u0096\u0097\u0098\u0099\u009a\u009b\u009c\u009d\u009e\u009f'
-      || e'\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069',
-    '␁␂␃␄␅␆␇␈␋␌␍␎␏␐␑␒␓␔␕␖␗␘␙␚␛␜␝␞␟␡' || repeat('�', 41)
-  )
+  -- translate() looks through all signs for each character: only where there is one.
+  select case
+    when value !~ '[\x01-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]' then value
+    else translate(
+      value,
+      e'\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\r\x0e\x0f'
+        || e'\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f'
+        || e'\x7f\u0080\u0081\u0082\u0083\u0084\u0085\u0086\u0087\u0088\u0089\u008a\u008b\u008c\u008d\u008e\u008f'
+        || e'\u0090\u0091\u0092\u0093\u0094\u0095\u0096\u0097\u0098\u0099\u009a\u009b\u009c\u009d\u009e\u009f'
+        || e'\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069',
+      '␁␂␃␄␅␆␇␈␋␌␍␎␏␐␑␒␓␔␕␖␗␘␙␚␛␜␝␞␟␡' || repeat('�', 41)
+    )
+  end
 $$;
 comment on function etl.visible(text) is
   'The text with a sign for each character that would move a terminal, or turn the direction of a line; tab and line

@@ -50,7 +50,9 @@ begin
     end,
     'etag', s.etag, 'last_modified', s.last_modified,
     'content_hash', s.content_hash, 'content_length', s.content_length,
-    'waits', f.contents = 'changes' and (rejects.may_heal or s.feed is null and rejects.may_heal is not null),
+    'waits', f.contents = 'changes' and (
+      rejects.may_heal or (s.feed is null and exists (select from etl.rejects r where r.feed = f.name))
+    ),
     'address', address.asked, 'backfill', address.backfill, 'failed', coalesce(ledger.failed, false),
     'attempted', exists (select from etl.attempts a where a.feed = f.name),
     'not_yet', not address.backfill and address.asked <> f.url and exists (
@@ -64,15 +66,19 @@ begin
     select etl.address(f, day) as asked, etl.address(f, day) is distinct from etl.address(f) as backfill
   ) address
   cross join lateral (
-    select bool_or(etl.may_heal(r.sqlstate, r.reason)) as may_heal
-    from (select distinct r.sqlstate, r.reason from etl.rejects r where r.feed = f.name) r
+    -- As etl.may_heal() has it, in the words of the index that finds them.
+    select exists (
+      select from etl.rejects r
+      where r.feed = f.name
+        and (r.sqlstate !~ '^(22|23502|23514)' or r.reason ~ '^(is refused by a trigger|fits no partition)')
+    ) as may_heal
   ) rejects
   left join etl.feed_state s
     on s.feed = f.name
     and not force
     and not address.backfill
     and s.definition_hash = etl.definition_hash(f)
-    and (f.contents = 'changes' or rejects.may_heal is not true)
+    and (f.contents = 'changes' or not rejects.may_heal)
     and not exists (select from etl.approvals a where a.feed = f.name and a.removals >= s.withheld)
   left join etl.waiting w on w.feed = f.name
   cross join lateral (

@@ -177,7 +177,7 @@ begin
           c.number as etl$number, c.key as etl$key, {typed},
           c.before{generated} as etl$before, c.after{generated} as etl$after
         from etl.changes c
-        where c.feed = $1 and c.run = $2
+        where c.feed = $1 and c.at = $2 and c.run = $3
         offset 0
       ) c
       left join {target} o on {same_key}
@@ -200,12 +200,23 @@ begin
       'places', etl.each(key, '{column}'), 'values', etl.each(key, 's.{column}'),
       'typed', etl.typed_image(target, 'c.key', key), 'same_key', etl.same_key(target, 'o', 'c')
     )
-  ) using feed.name, of_run;
+  ) using feed.name, etl.time_of_changes(feed.name, of_run), of_run;
+  analyze pg_temp.etl_undo;
 end
 $$;
 comment on function etl.find_undoable(etl.feeds, regclass, uuid) is
   'Fills etl_undo with what the run changed. etl$step: what is to be done to take it back, delete, update or insert;
 etl$fate: open, done, as before (nothing is to be done) or kept; etl$reason: why it is as it is.';
+
+create or replace function etl.time_of_changes(of_feed text, of_run uuid)
+returns timestamptz
+language sql stable
+set search_path = ''
+as $$
+  select c.at from etl.changes c where c.feed = of_feed and c.run = of_run limit 1
+$$;
+comment on function etl.time_of_changes(text, uuid) is
+  'When the run began that made these changes: with it each of them is found by the key.';
 
 create or replace function etl.typed_image(target regclass, image text, columns name[])
 returns text
@@ -319,13 +330,13 @@ begin
     insert into pg_temp.etl_typed (etl$staged, etl$exists, {carried})
     select u.etl$staged, u.etl$step = 'update', {values}
     from pg_temp.etl_undo u
-    join etl.changes c on c.feed = $1 and c.run = $2 and c.number = u.etl$number
-    where u.etl$step = $3 and u.etl$fate = 'open'
+    join etl.changes c on c.feed = $1 and c.at = $2 and c.run = $3 and c.number = u.etl$number
+    where u.etl$step = $4 and u.etl$fate = 'open'
     $sql$,
     jsonb_build_object(
       'carried', etl.each(carried, '{column}'), 'values', etl.typed_image(target, 'c.before', carried)
     )
-  ) using feed.name, of_run, step;
+  ) using feed.name, etl.time_of_changes(feed.name, of_run), of_run, step;
 end
 $$;
 comment on function etl.read_images(etl.feeds, regclass, uuid, text) is

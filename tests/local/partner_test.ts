@@ -128,6 +128,13 @@ Deno.test("where nothing is rejected the letter says since when, and what it doe
   await at.db.loadOne("payouts");
   assert.equal((await letterOf(at)).includes(`Clean since ${loaded}`.slice(0, -6)), true, "not from before it was bad");
   assert.match(await letterOf(at), /^payouts\.csv: nothing to mend\. Clean since [-\d]+ [\d:]+ UTC\.\n$/);
+  // Back to what is loaded already, which changes nothing.
+  at.web.files["/payouts.csv"] = "Payout No,Amount\n1,x\n";
+  await at.db.query("update etl.feeds set reject_limit = 0 where name = 'payouts'");
+  await at.db.loadOne("payouts");
+  at.web.files["/payouts.csv"] = "Payout No,Amount\n1,2\n";
+  assert.equal((await at.db.loadOne("payouts")).status, "unchanged");
+  assert.match(await letterOf(at), /^payouts\.csv: nothing to mend\. Clean since [-\d]+ [\d:]+ UTC\.\n$/);
   delete at.web.files["/payouts.csv"];
   await at.db.loadOne("payouts");
   assert.match(await letterOf(at), /\nThe last attempt known to have failed was at .* UTC, and no record's fault\.\n$/);

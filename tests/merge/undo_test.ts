@@ -337,7 +337,9 @@ for (
       "id,n",
       ...Array.from({ length: most }, (_, id) => `${id},${id % 2}`).slice(0, most - 3),
     );
-    const { run, feeds: [{ updated, deleted, error }] } = await db.load({ feeds: ["things"] });
+    const url = new URL(db.url);
+    url.searchParams.set("options", `-c ${role.replaceAll(/[ ']/g, "")}`);
+    const { run, feeds: [{ updated, deleted, error }] } = await db.load({ feeds: ["things"], databaseUrl: url.href });
     assert.deepEqual([updated, deleted, error], [Math.floor((most - 3) / 2), 3, null]);
     await db.query(`set ${role}`);
     const said = await undo(db, run);

@@ -2474,14 +2474,15 @@ as $$
     v.name,
     v.old,
     v.new
-  from etl.changes c
+  from etl.feeds f
+  join etl.changes c on c.feed = f.name and c.at >= since and c.at < until
   left join lateral (
     select coalesce(b.key, a.key) as name, b.value as old, a.value as new
     from jsonb_each_text(c.before) b
     full join jsonb_each_text(c.after) a on a.key = b.key
     where a.value is distinct from b.value
   ) v on true
-  where (c.feed = of_feed or of_feed is null) and c.at >= since and c.at < until
+  where f.name = of_feed or of_feed is null
   order by c.at, c.feed, c.run, c.number, v.name
 $$;
 comment on function etl.changed(text, timestamptz, timestamptz) is
@@ -2651,7 +2652,7 @@ declare
   clean timestamptz := (
     select min(r.finished_at)
     from etl.runs r
-    where r.feed = feed_name and r.status = 'changed' and r.rejected = 0
+    where r.feed = feed_name and r.status in ('changed', 'unchanged') and r.rejected = 0
       and r.finished_at > coalesce(last_bad, '-infinity')
   );
   failed timestamptz := (
@@ -2659,7 +2660,7 @@ declare
     from etl.runs r
     where r.feed = feed_name and r.status = 'failed' and not exists (
       select from etl.runs later
-      where later.feed = r.feed and later.status = 'changed' and later.finished_at > r.finished_at
+      where later.feed = r.feed and later.status in ('changed', 'unchanged') and later.finished_at > r.finished_at
     )
   );
 begin
@@ -2683,11 +2684,20 @@ returns table (
 language sql stable
 set search_path = ''
 as $$
+  -- A call for each cell would cost more than all else: most need none.
   select
-    etl.safe_cell(s.feed), s.record_number::text, s.row_number::text, etl.safe_cell(s.source), etl.safe_cell(s.value),
-    s.problem, s.mend, case when s.nth = 1 then etl.safe_cell(coalesce(s.raw, s.record::text)) end,
-    etl.moment(s.since), etl.moment(now())
+    s.feed, s.record_number::text, s.row_number::text,
+    case when s.source ~ c.care then etl.safe_cell(s.source) else s.source end,
+    case when s.value ~ c.care then etl.safe_cell(s.value) else s.value end, s.problem, s.mend,
+    case when t.whole ~ c.care then etl.safe_cell(t.whole) else t.whole end,
+    to_char(s.since at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), c.now
   from etl.faults_for_partner(feed_name) s
+  cross join lateral (select case when s.nth = 1 then coalesce(s.raw, s.record::text) end as whole) t
+  cross join (
+    select
+      '^\s*[=+@＝＋－＠-]|^[\t\r\n]|[\x01-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]' as care,
+      etl.moment(now()) as now
+  ) c
   order by s.feed, s.record_number, s.since, s.record_id, s.nth
 $$;
 comment on function etl.sheet(text) is
@@ -2861,7 +2871,7 @@ begin
       when 'integer' then 'Send a whole number from -2147483648 to 2147483647.'
       else 'Send a whole number of at most 18 digits.'
     end
-    when reason like 'is out of the range of numeric(%' then format(
+    when reason like 'is out of the range of %' and base = 'numeric' and amounts is not null then format(
       'Send a number with at most %s digits before the point.', amounts[1]::int - coalesce(amounts[2], '0')::int
     )
     when reason like 'is out of the range of %' then as_wanted
@@ -3029,15 +3039,19 @@ returns text
 language sql immutable
 set search_path = ''
 as $$
-  select translate(
-    value,
-    e'\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\r\x0e\x0f'
-      || e'\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f'
-      || e'\x7f\u0080\u0081\u0082\u0083\u0084\u0085\u0086\u0087\u0088\u0089\u008a\u008b\u008c\u008d\u008e\u008f'
-      || e'\u0090\u0091\u0092\u0093\u0094\u0095\u0096\u0097\u0098\u0099\u009a\u009b\u009c\u009d\u009e\u009f'
-      || e'\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069',
-    '␁␂␃␄␅␆␇␈␋␌␍␎␏␐␑␒␓␔␕␖␗␘␙␚␛␜␝␞␟␡' || repeat('�', 41)
-  )
+  -- translate() looks through all signs for each character: only where there is one.
+  select case
+    when value !~ '[\x01-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]' then value
+    else translate(
+      value,
+      e'\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\r\x0e\x0f'
+        || e'\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f'
+        || e'\x7f\u0080\u0081\u0082\u0083\u0084\u0085\u0086\u0087\u0088\u0089\u008a\u008b\u008c\u008d\u008e\u008f'
+        || e'\u0090\u0091\u0092\u0093\u0094\u0095\u0096\u0097\u0098\u0099\u009a\u009b\u009c\u009d\u009e\u009f'
+        || e'\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069',
+      '␁␂␃␄␅␆␇␈␋␌␍␎␏␐␑␒␓␔␕␖␗␘␙␚␛␜␝␞␟␡' || repeat('�', 41)
+    )
+  end
 $$;
 comment on function etl.visible(text) is
   'The text with a sign for each character that would move a terminal, or turn the direction of a line; tab and line
@@ -3384,7 +3398,9 @@ begin
     end,
     'etag', s.etag, 'last_modified', s.last_modified,
     'content_hash', s.content_hash, 'content_length', s.content_length,
-    'waits', f.contents = 'changes' and (rejects.may_heal or s.feed is null and rejects.may_heal is not null),
+    'waits', f.contents = 'changes' and (
+      rejects.may_heal or (s.feed is null and exists (select from etl.rejects r where r.feed = f.name))
+    ),
     'address', address.asked, 'backfill', address.backfill, 'failed', coalesce(ledger.failed, false),
     'attempted', exists (select from etl.attempts a where a.feed = f.name),
     'not_yet', not address.backfill and address.asked <> f.url and exists (
@@ -3398,15 +3414,19 @@ begin
     select etl.address(f, day) as asked, etl.address(f, day) is distinct from etl.address(f) as backfill
   ) address
   cross join lateral (
-    select bool_or(etl.may_heal(r.sqlstate, r.reason)) as may_heal
-    from (select distinct r.sqlstate, r.reason from etl.rejects r where r.feed = f.name) r
+    -- As etl.may_heal() has it, in the words of the index that finds them.
+    select exists (
+      select from etl.rejects r
+      where r.feed = f.name
+        and (r.sqlstate !~ '^(22|23502|23514)' or r.reason ~ '^(is refused by a trigger|fits no partition)')
+    ) as may_heal
   ) rejects
   left join etl.feed_state s
     on s.feed = f.name
     and not force
     and not address.backfill
     and s.definition_hash = etl.definition_hash(f)
-    and (f.contents = 'changes' or rejects.may_heal is not true)
+    and (f.contents = 'changes' or not rejects.may_heal)
     and not exists (select from etl.approvals a where a.feed = f.name and a.removals >= s.withheld)
   left join etl.waiting w on w.feed = f.name
   cross join lateral (
@@ -5564,7 +5584,7 @@ begin
           c.number as etl$number, c.key as etl$key, {typed},
           c.before{generated} as etl$before, c.after{generated} as etl$after
         from etl.changes c
-        where c.feed = $1 and c.run = $2
+        where c.feed = $1 and c.at = $2 and c.run = $3
         offset 0
       ) c
       left join {target} o on {same_key}
@@ -5587,12 +5607,23 @@ begin
       'places', etl.each(key, '{column}'), 'values', etl.each(key, 's.{column}'),
       'typed', etl.typed_image(target, 'c.key', key), 'same_key', etl.same_key(target, 'o', 'c')
     )
-  ) using feed.name, of_run;
+  ) using feed.name, etl.time_of_changes(feed.name, of_run), of_run;
+  analyze pg_temp.etl_undo;
 end
 $$;
 comment on function etl.find_undoable(etl.feeds, regclass, uuid) is
   'Fills etl_undo with what the run changed. etl$step: what is to be done to take it back, delete, update or insert;
 etl$fate: open, done, as before (nothing is to be done) or kept; etl$reason: why it is as it is.';
+
+create or replace function etl.time_of_changes(of_feed text, of_run uuid)
+returns timestamptz
+language sql stable
+set search_path = ''
+as $$
+  select c.at from etl.changes c where c.feed = of_feed and c.run = of_run limit 1
+$$;
+comment on function etl.time_of_changes(text, uuid) is
+  'When the run began that made these changes: with it each of them is found by the key.';
 
 create or replace function etl.typed_image(target regclass, image text, columns name[])
 returns text
@@ -5706,13 +5737,13 @@ begin
     insert into pg_temp.etl_typed (etl$staged, etl$exists, {carried})
     select u.etl$staged, u.etl$step = 'update', {values}
     from pg_temp.etl_undo u
-    join etl.changes c on c.feed = $1 and c.run = $2 and c.number = u.etl$number
-    where u.etl$step = $3 and u.etl$fate = 'open'
+    join etl.changes c on c.feed = $1 and c.at = $2 and c.run = $3 and c.number = u.etl$number
+    where u.etl$step = $4 and u.etl$fate = 'open'
     $sql$,
     jsonb_build_object(
       'carried', etl.each(carried, '{column}'), 'values', etl.typed_image(target, 'c.before', carried)
     )
-  ) using feed.name, of_run, step;
+  ) using feed.name, etl.time_of_changes(feed.name, of_run), of_run, step;
 end
 $$;
 comment on function etl.read_images(etl.feeds, regclass, uuid, text) is
