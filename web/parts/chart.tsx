@@ -42,7 +42,13 @@ export function Chart({ caption, bars, kinds = [] }: { caption: string; bars: Ba
       </figcaption>
       <div class="plot" ref={box} onPointerMove={point} onPointerDown={point} onPointerLeave={() => setAt(undefined)}>
         {width > 0 && (
-          <svg width={width} height={height} role="img" aria-label={caption}>
+          <svg
+            class={at === undefined ? undefined : "picked"}
+            width={width}
+            height={height}
+            role="img"
+            aria-label={caption}
+          >
             {marks.map((mark) => (
               <g key={mark}>
                 <line class="grid" x1={left} x2={width} y1={y(mark)} y2={y(mark)} />
