@@ -159,6 +159,7 @@ export const words = {
 
   feed: {
     back: "All feeds",
+    unknown: "There is no feed of this name.",
     toDo: "What to run:",
     runs: "Runs",
     runsLead: "Runs that changed something or failed. One that finds nothing new leaves no trace.",

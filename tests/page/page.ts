@@ -11,7 +11,7 @@ import { startBrowser } from "./browser.ts";
 import { account, page as files, signIn, type Site, startSite } from "./site.ts";
 
 const browser = await startBrowser();
-addEventListener("unload", () => browser.close());
+Deno.test.afterAll(() => browser.close());
 
 /** A test on a site of its own. The browser outlives them all. */
 function test(name: string, body: (site: Site, t: Deno.TestContext) => Promise<void>): void {

@@ -11,11 +11,12 @@ import { lookOf, Verdict } from "./verdict.tsx";
 
 type Feed = RowOf<"report_freshness">;
 
-export function useFreshness(feeds: string[]) {
+/** Of all feeds that the reports rest on, but for the one that this report does not. */
+export function useFreshness(without: string) {
   const api = useContext(Project)!;
-  return useLoaded(feeds.join(), async (signal) => {
+  return useLoaded(without, async (signal) => {
     const rows = await ask(api.rest.rpc("report_freshness").abortSignal(signal));
-    return rows.filter(({ feed }) => feeds.includes(feed));
+    return rows.filter(({ feed }) => feed !== without);
   });
 }
 

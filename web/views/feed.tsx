@@ -36,21 +36,23 @@ export function Feed({ route }: { route: Route }) {
       <Spoken feeds={own} />
       <Shown of={health} lines={3}>
         {() =>
-          state && (
-            <section class="card">
-              <Standing feed={state} />
-              {messageOf(state) && <p class="message">{messageOf(state)}</p>}
-              {state.hint && (
-                <p class="message">
-                  {said.toDo} <code>{state.hint}</code>
-                </p>
-              )}
-              <Facts feed={state} />
-            </section>
-          )}
+          state
+            ? (
+              <section class="card">
+                <Standing feed={state} />
+                {messageOf(state) && <p class="message">{messageOf(state)}</p>}
+                {state.hint && (
+                  <p class="message">
+                    {said.toDo} <code>{state.hint}</code>
+                  </p>
+                )}
+                <Facts feed={state} />
+              </section>
+            )
+            : <p class="card empty">{said.unknown}</p>}
       </Shown>
-      <Runs feed={feed} version={version} route={route} />
-      <Rejects feed={feed} version={version} route={route} />
+      {state && <Runs feed={feed} version={version} route={route} />}
+      {state && <Rejects feed={feed} version={version} route={route} />}
     </>
   );
 }

@@ -56,7 +56,7 @@ export function Trips({ route }: { route: Route }) {
   const bounds = boundsOf(period, route);
   const of: Question = { ...bounds, search };
   const key = JSON.stringify(of);
-  const freshness = useFreshness(["trips", "charges"]);
+  const freshness = useFreshness("drivers");
   const days = useLoaded(
     key,
     (signal) => ask(api.rest.rpc("trips_without_charges_by_day", { ...argsOf(of), zone }).abortSignal(signal)),
