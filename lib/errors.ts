@@ -18,6 +18,23 @@ export class EtlError extends Error {
   }
 }
 
+/** How many records have the same fault, without a value of them. */
+export interface RejectSummary {
+  column: string | null;
+  reason: string;
+  count: number;
+  /** The numbers of the first three. */
+  first: number[];
+}
+
+/** More records break a rule than the feed's limit. */
+export class TooManyRejects extends EtlError {
+  /** `attempt`: for etl.keep_attempt(), a text with values. */
+  constructor(message: string, hint: string, readonly rejects: RejectSummary[], readonly attempt: string) {
+    super("too_many_rejects", message, hint);
+  }
+}
+
 /** An error of any origin as an `EtlError`; `doing` starts the sentence, as in "Cannot load trips". */
 export function asEtlError(error: unknown, doing: string): EtlError {
   if (error instanceof EtlError) {

@@ -1,7 +1,7 @@
 /** Request -> authentication -> load -> response: the loader as an edge function. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { connect } from "./database/connect.ts";
-import { health } from "./database/statements.ts";
+import { health, shared } from "./database/statements.ts";
 import { asEtlError, EtlError } from "./errors.ts";
 import { allowanceOfFunction, heartbeatMs, longestRequest } from "./limits.ts";
 import { isDay, load, type LoadOptions, type Progress } from "./load.ts";
@@ -19,11 +19,16 @@ const statusOf: Record<string, number> = { busy: 409, unknown_feed: 404, request
  * not be, `{"error":{code,message,hint}}` with 400, 404, 409 or 503. With `Accept: application/x-ndjson`: 200 and a line
  * for each step, the last one the report or the error.
  *
+ * GET /etl/rejects/<token> shows a partner his rejects, by a link of etl.share() and no secret: as a letter, or with
+ * `?format=csv` or `Accept: text/csv` as CSV.
+ *
  * GET /etl with the same secret looks, and changes nothing: `{"status","feeds":[…]}`, the rows of etl.health(), with 200
  * when every feed is ok and 503 when one is not.
  */
 export async function handle(request: Request): Promise<Response> {
   const path = new URL(request.url).pathname;
+  const link = /^(?:\/functions\/v1)?\/etl\/rejects\/([^/]*)$/.exec(path);
+  if (link) return await show(request, link[1]);
   if (path !== "/etl" && path !== "/functions/v1/etl") return refuse(404, "not_found");
   if (!["GET", "POST"].includes(request.method)) return refuse(405, "method", { allow: "GET, POST" });
   const secrets = triggerSecrets();
@@ -108,6 +113,42 @@ async function look(): Promise<Response> {
   const isWell = feeds.every(({ verdict }) => verdict === "ok");
   return json(isWell ? 200 : 503, { status: isWell ? "ok" : "trouble", feeds });
 }
+
+/** For a partner: nothing of it may be kept, or taken for something else. */
+async function show(request: Request, token: string): Promise<Response> {
+  const { searchParams } = new URL(request.url);
+  const text = (status: number, body: string, more: HeadersInit = {}) => {
+    const all = new Headers(more);
+    for (const [name, value] of Object.entries(ofShown)) if (!all.has(name)) all.set(name, value);
+    return new Response(request.method === "HEAD" ? null : body, { status, headers: all });
+  };
+  if (!["GET", "HEAD"].includes(request.method)) {
+    return text(405, "This link can only be read.\n", { allow: "GET, HEAD" });
+  }
+  const wanted = searchParams.get("format") ?? request.headers.get("accept") ?? "";
+  const asCsv = /^(?:csv|text\/csv\b)/i.test(wanted.trim());
+  try {
+    await using client = await connect(databaseUrl());
+    // The database is told the hash alone: what it is told it may log.
+    const { status, file_name, body } = await shared(client, createHash("sha256").update(token).digest(), asCsv);
+    if (status !== 200 || !asCsv) return text(status, body, status === 429 ? { "retry-after": "60" } : {});
+    return text(200, body, {
+      "content-type": "text/csv; charset=utf-8",
+      "content-disposition": `attachment; filename="${file_name}.csv"`,
+    });
+  } catch (error) {
+    console.error(asEtlError(error, "Cannot show rejects").message);
+    return text(503, "This cannot be shown just now. Try again later.\n");
+  }
+}
+
+const ofShown = {
+  "content-type": "text/plain; charset=utf-8",
+  "cache-control": "no-store",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "x-robots-tag": "noindex",
+};
 
 async function run(wanted: Wanted, onProgress?: (progress: Progress) => void): Promise<Report> {
   // The platform tells a worker that it is about to end it.

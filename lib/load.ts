@@ -10,9 +10,11 @@ import { runFailed } from "./database/failures.ts";
 import {
   claimFeeds,
   claimTables,
+  endAttempt,
   enter,
   type Feed,
   holderOf,
+  keepAttempt,
   keepWaiting,
   lead,
   merge,
@@ -31,7 +33,7 @@ import {
 } from "./database/statements.ts";
 import { begin, beginFeed, end, endFeed, undoFeed } from "./database/transaction.ts";
 import { meaningOf } from "./database/sqlstates.ts";
-import { asEtlError, EtlError } from "./errors.ts";
+import { asEtlError, EtlError, TooManyRejects } from "./errors.ts";
 import { type Asking, asking, secretsFrom, secretsIn } from "./fetch/asking.ts";
 import { type Download, type Known, openDownload } from "./fetch/download.ts";
 import { wrapped } from "./format/document.ts";
@@ -138,6 +140,8 @@ interface Job {
   retried: Outcome | null;
   /** Of an answer that brought nothing new. */
   validators: Validators | null;
+  /** Of a file with too many rejects: what of them is kept. */
+  attempt: string | null;
   /** What became of it, once that is known. */
   outcome: Outcome | null;
 }
@@ -152,7 +156,8 @@ async function plannedJobs(client: Client, run: string, room: Room, options: Loa
       ...{ client, run, feed, place: i + 1, parents: [], room, patience: { ...patient, ...options.patience } },
       ...{ from: options.from ?? null },
       ...{ isTaken: taken.includes(feed.name), isFirst: false, putOff: null },
-      ...{ startedAt: new Date(), ms: 0, progress, staged: null, retried: null, validators: null, outcome: null },
+      ...{ startedAt: new Date(), ms: 0, progress, staged: null, retried: null, validators: null, attempt: null },
+      outcome: null,
       tell(news) {
         Object.assign(progress, news);
         options.onProgress?.(progress);
@@ -196,7 +201,8 @@ function refused({ feed }: Job, error: unknown): Outcome {
   if (code === "http_404" && feed.not_yet) return { ...unchanged, note: `not there yet: ${message}` };
   const status = code === "busy" || code === "deferred" ? code : "failed";
   const doing = status === "failed" ? `Cannot load ${feed.name}` : `${feed.name} waits`;
-  return { ...unchanged, status, error: errorReport(asEtlError(error, doing)) };
+  const rejects = error instanceof TooManyRejects ? error.rejects : [];
+  return { ...unchanged, status, rejects, error: errorReport(asEtlError(error, doing)) };
 }
 
 /** Does something of a feed in a savepoint of its own; where it fails, nothing of it is left. */
@@ -208,6 +214,7 @@ async function attempt(job: Job, step: () => Promise<Outcome | null>): Promise<v
     await undoFeed(client).catch(() => {
       throw error;
     });
+    if (error instanceof TooManyRejects) job.attempt = error.attempt;
     return refused(job, error);
   });
   await endFeed(client);
@@ -347,7 +354,7 @@ async function mergeStaged({ client, run, feed, place, staged }: Job): Promise<O
   const only = staged?.only;
   const around = () => wrapped("it is an object, not an array of objects", only!.arrays, feed.name, true);
   const outcome = await merge(client, run, feed, place, staged).catch((error) => {
-    const isNoRecord = ["columns", "too_many_rejects"].includes(meaningOf(error)?.code ?? "");
+    const isNoRecord = error instanceof TooManyRejects || meaningOf(error)?.code === "columns";
     throw only && isNoRecord ? around() : error;
   });
   const isIgnored = (pointer: string) => outcome.ignored_columns.includes(namesOf(pointer)[0]);
@@ -372,8 +379,17 @@ async function finish(job: Job): Promise<FeedReport> {
   const { status, ...others } = job.outcome!;
   const report = { feed: feed.name, status, bytes: job.progress.bytes, ...others, ms: job.ms };
   if (validators && !areLast(validators, feed)) await rememberValidators(client, feed, validators);
-  if (status === "changed" || status === "failed") await enter(client, run, startedAt, report);
+  const isWellAgain = isLoaded(job) && feed.failed;
+  if (status === "changed" || status === "failed" || isWellAgain) await enter(client, run, startedAt, report);
+  if (job.attempt) await keepAttempt(client, run, feed, job.attempt);
+  else if (isLoaded(job) && feed.attempted) await endAttempt(client, feed);
   return report;
+}
+
+/** Whether its file of today is in the table now: one that is not there yet, or is of another day, mends nothing. */
+function isLoaded({ feed, staged, validators, outcome }: Job): boolean {
+  const { status } = outcome!;
+  return !feed.backfill && (status === "changed" || status === "unchanged") && (staged ?? validators) !== null;
 }
 
 /** Remembers who waits on. What another run has is for that one to say. */

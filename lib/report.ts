@@ -1,5 +1,5 @@
 /** What a run says of itself. */
-import type { EtlError } from "./errors.ts";
+import type { EtlError, RejectSummary } from "./errors.ts";
 
 /** busy: another run has it, or what it refers to; deferred: the run had no room or time left for it. */
 export type Status = "unchanged" | "changed" | "failed" | "busy" | "deferred";
@@ -23,6 +23,8 @@ export interface FeedReport extends Counts {
   deleted: number;
   /** Such rows that were left as they are, of how many, and why; null where there are none. */
   withheld: { rows: number; of: number; why: string } | null;
+  /** Why records are rejected: of what is in etl.rejects after the run or, where they are too many, of what would be. */
+  rejects: RejectSummary[];
   /** Source columns that the target table does not have. */
   ignored_columns: string[];
   ms: number;

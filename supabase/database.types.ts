@@ -106,23 +106,29 @@ export type Database = {
           "tlc_number": string;
         }[];
       };
+      "report_freshness": {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          "feed": string;
+          "last_change": string;
+          "message": string;
+          "open_rejects": number;
+          "since": string;
+          "verdict": string;
+        }[];
+      };
       "trips_without_charges": {
         Args: { "completed_before"?: string; "completed_from"?: string };
         Returns: {
-          "base_fare": number | null;
+          "base_fare": number;
+          "charge_rejected": boolean;
           "driver_id": string;
-          "dropoff_timestamp": string | null;
-          "gratuity": number | null;
+          "dropoff_timestamp": string;
+          "gratuity": number;
           "id": string;
-          "pickup_timestamp": string | null;
-          "request_timestamp": string | null;
+          "pickup_timestamp": string;
+          "request_timestamp": string;
         }[];
-        SetofOptions: {
-          from: "*";
-          to: "trips";
-          isOneToOne: false;
-          isSetofReturn: true;
-        };
       };
     };
     Enums: {

@@ -1,7 +1,7 @@
 /** The database's part of a run: one short statement a step. What it decides stands in supabase/sql. */
 import { copyRows } from "./copy.ts";
 import type { Client } from "./connect.ts";
-import { EtlError } from "../errors.ts";
+import { EtlError, TooManyRejects } from "../errors.ts";
 import type { Download } from "../fetch/download.ts";
 import { type FeedReport, nothing } from "../report.ts";
 import type { Format, Rows } from "../format/rows.ts";
@@ -36,10 +36,14 @@ export interface Feed {
   backfill: boolean;
   /** Whether a file that is not there is no failure yet. */
   not_yet: boolean;
+  /** Whether the last that the ledger has of it is a failure. */
+  failed: boolean;
   /** The feeds whose tables it refers to. */
   parents: string[];
   /** Whether there are rejects to be tried again, also where nothing new comes. */
   waits: boolean;
+  /** Whether its last attempt is kept, which failed for too many rejects. */
+  attempted: boolean;
   /** A text: the least of them is fetched first. */
   turn: string;
 }
@@ -51,7 +55,7 @@ export const unchanged: Outcome = {
   status: "unchanged",
   ...nothing,
   ...{ deleted: 0, withheld: null },
-  ...{ ignored_columns: [], note: null, error: null },
+  ...{ rejects: [], ignored_columns: [], note: null, error: null },
 };
 
 /**
@@ -157,7 +161,7 @@ export async function merge(
   place: number,
   staged: Staged | null,
 ): Promise<Outcome> {
-  const { rows: [merged] } = await client.query("select * from etl.merge($1, $2, $3, $4, $5, $6)", [
+  const { rows: [{ merged }] } = await client.query("select etl.merge_within_limit($1, $2, $3, $4, $5, $6) as merged", [
     feed.name,
     run,
     staged && place,
@@ -166,13 +170,14 @@ export async function merge(
     // What the file of another day lacks says nothing.
     feed.backfill ? null : staged?.isWhole,
   ]);
-  const { changed, ignored_columns, ...counts } = merged;
+  const { changed, ignored_columns, refused, rejects, ...counts } = merged;
+  if (refused) throw new TooManyRejects(refused.message, refused.hint, rejects, refused.attempt);
   return {
+    ...unchanged,
     status: changed ? "changed" : "unchanged",
     ...counts,
+    rejects,
     ignored_columns: ignored_columns ?? [],
-    note: null,
-    error: null,
   };
 }
 
@@ -185,6 +190,26 @@ export async function unmatchedColumns(client: Client, feed: Feed, staged: Stage
     [feed.name],
   );
   return told;
+}
+
+/** Keeps the rejects of a feed of which nothing was loaded, for there are too many. */
+export async function keepAttempt(client: Client, run: string, { name }: Feed, attempt: string): Promise<void> {
+  await client.query("select etl.keep_attempt($1, $2, $3)", [name, run, attempt]);
+}
+
+/** Forgets them: the feed is loaded. */
+export async function endAttempt(client: Client, { name }: Feed): Promise<void> {
+  await client.query("select etl.end_attempt($1)", [name]);
+}
+
+/** What is answered to whoever follows a link of etl.share(); `hash`: SHA-256 of its token. */
+export async function shared(
+  client: Client,
+  hash: Uint8Array,
+  asCsv: boolean,
+): Promise<{ status: number; file_name: string | null; body: string }> {
+  const { rows: [answer] } = await client.query("select * from etl.shared($1, $2)", [hash, asCsv]);
+  return answer;
 }
 
 /** Keeps what lets the next run find out that nothing is new; nothing where the feed was redefined meanwhile. */
@@ -216,7 +241,7 @@ export async function rememberValidators(
   ]);
 }
 
-/** The ledger: a row for each feed that changed or failed. */
+/** The ledger: a row for each feed that changed, failed, or is well again. */
 export async function enter(client: Client, run: string, startedAt: Date, report: FeedReport): Promise<void> {
   const {
     feed,

@@ -4,12 +4,14 @@ import project from "../../deno.json" with { type: "json" };
 import { EtlError } from "../errors.ts";
 import { isDay, load, type LoadOptions } from "../load.ts";
 import type { Report } from "../report.ts";
+import { isAlertUrl } from "./alert.ts";
 import { feed } from "./feed.ts";
 import { serveFile } from "./file.ts";
-import { asksForHelp, endQuietly, printReport, progressBars, say } from "./print.ts";
-import { listRejects, printSummary } from "./rejects.ts";
+import { asksForHelp, printReport, progressBars, say } from "./print.ts";
+import { listRejects } from "./rejects.ts";
 import { showHealth } from "./health.ts";
 import { explain, type Session, withSession } from "./session.ts";
+import { guardTerminal, jsonLine } from "./terminal.ts";
 import { printTour } from "./tour.ts";
 
 const usage = `deno task etl [FEED…] [--json] [--force] [--dry-run]
@@ -28,16 +30,20 @@ Loads the feeds of etl.feeds (all enabled ones, or those named) into their table
   --help, -h  this text
 
 deno task rejects [FEED] [--csv | --json]
+deno task rejects FEED --letter
 
-Lists the rejects, each with its reason: to send to the partner.
+Lists the rejects, each with all that is wrong with it. --csv is for the partner, in his words and for a spreadsheet;
+--letter writes him what to mend.
 
 deno task feed URL
 
 Makes a new feed of a partner's file: deno task feed --help.
 
-deno task health [--json]
+deno task health [--json] [--alert URL]
 
 Says of each feed whether it is loaded as it should be, and what to do where it is not.
+
+  --alert     for a timer: has {"text": …} sent there by POST once a feed's verdict has changed, for two looks
 
 deno task migrate
 
@@ -52,7 +58,7 @@ Exit code: 0 every feed is unchanged or changed (health: ok), 1 a feed failed or
 
 /** Runs `start` or `etl`; returns the exit code. */
 export async function command(args: string[]): Promise<number> {
-  endQuietly();
+  guardTerminal();
   const [name, ...rest] = args;
   if (name === "feed") return await feed(rest, loadOne);
   if (asksForHelp(args)) {
@@ -82,7 +88,7 @@ export async function command(args: string[]): Promise<number> {
 async function etl(args: string[]): Promise<number> {
   let options;
   try {
-    options = parse(args, ["json", "force", "dry-run"], ["deadline"], ["day"], ["file"]);
+    options = parse(args, ["json", "force", "dry-run"], ["deadline"], { day: aDay, file: aPath });
     if (options.file !== undefined && (options.feeds.length !== 1 || options.day !== undefined)) {
       throw new EtlError("usage", "--file takes the name of one feed, and no --day", "deno task etl FEED --file PATH");
     }
@@ -102,8 +108,8 @@ async function etl(args: string[]): Promise<number> {
       from,
       allowance: deadline ? { deadlineMs: deadline * 1000 } : {},
     });
-    if (json) console.log(JSON.stringify(report));
-    else await printRun(session, report);
+    if (json) console.log(jsonLine(report));
+    else printReport(report);
     return report.status === "failed" ? 1 : 0;
   }).finally(() => from?.stop());
 }
@@ -116,7 +122,7 @@ function migrated(): Promise<number> {
 /** One run, the two reports, and how to go on. */
 async function start(session: Session): Promise<number> {
   const report = await runOnce(session);
-  await printRun(session, report);
+  printReport(report);
   await printTour(session);
   return report.status === "failed" ? 1 : 0;
 }
@@ -124,16 +130,24 @@ async function start(session: Session): Promise<number> {
 async function rejects(args: string[]): Promise<number> {
   let options;
   try {
-    options = parse(args, ["json", "csv"]);
-    if (options.feeds.length > 1 || (options.json && options.csv)) {
-      throw new EtlError("usage", "rejects takes one feed, and one of --csv and --json", "deno task etl --help");
+    options = parse(args, ["json", "csv", "letter"]);
+    const forms = [options.json, options.csv, options.letter].filter(Boolean).length;
+    if (options.feeds.length > 1 || forms > 1) {
+      throw new EtlError(
+        "usage",
+        "rejects takes one feed, and one of --csv, --json and --letter",
+        "deno task etl --help",
+      );
+    }
+    if (options.letter && options.feeds.length === 0) {
+      throw new EtlError("usage", "a letter is of one feed: name it", "deno task rejects FEED --letter");
     }
   } catch (error) {
     return explain(error, args.includes("--json"));
   }
-  const { feeds: [feed = null], json, csv } = options;
+  const { feeds: [feed = null], json, csv, letter } = options;
   return await withSession({ json, schema: "as it must be" }, async ({ databaseUrl }) => {
-    await listRejects(databaseUrl, feed, json ? "json" : csv ? "csv" : "table");
+    await listRejects(databaseUrl, feed, json ? "json" : csv ? "csv" : letter ? "letter" : "table");
     return 0;
   });
 }
@@ -142,28 +156,23 @@ async function health(args: string[]): Promise<number> {
   const isJson = args.includes("--json");
   let options;
   try {
-    options = parse(args, ["json"]);
+    options = parse(args, ["json"], [], { alert: anAlertUrl });
     if (options.feeds.length > 0) throw new EtlError("usage", "health takes no feed", "deno task etl --help");
   } catch (error) {
     return explain(error, isJson);
   }
+  const { alert: url } = options;
   return await withSession(
     { json: isJson, schema: "as it must be" },
-    async ({ databaseUrl }) => await showHealth(databaseUrl, isJson) ? 0 : 1,
+    async ({ databaseUrl }) => await showHealth(databaseUrl, isJson, url) ? 0 : 1,
   );
 }
 
 /** Loads a feed that has just been made; returns the exit code. */
 async function loadOne(session: Session, feed: string): Promise<number> {
   const report = await runOnce(session, { feeds: [feed] });
-  await printRun(session, report);
-  return report.status === "failed" ? 1 : 0;
-}
-
-async function printRun(session: Session, report: Report): Promise<void> {
   printReport(report);
-  const rejecting = report.feeds.filter((feed) => feed.rejected > 0).map((feed) => feed.feed);
-  if (!report.dry_run) await printSummary(session.databaseUrl, rejecting);
+  return report.status === "failed" ? 1 : 0;
 }
 
 async function runOnce({ databaseUrl, atEnd }: Session, options: Partial<LoadOptions> = {}): Promise<Report> {
@@ -172,42 +181,43 @@ async function runOnce({ databaseUrl, atEnd }: Session, options: Partial<LoadOpt
   return await load({ databaseUrl, ...options, onProgress: bars.show }).finally(bars.stop);
 }
 
+/** What an option takes: whether a text is such, and what it is called. */
+type Kind = [is: (text: string) => boolean, name: string];
+const aDay: Kind = [isDay, "a day, as 2021-07-01"];
+const aPath: Kind = [(text) => text !== "", "the path of a file"];
+const anAlertUrl: Kind = [isAlertUrl, "an https URL"];
+
 type Parsed<Flag extends string, Amount extends string, Text extends string> =
   & Record<Flag, boolean>
   & Partial<Record<Amount, number>>
   & Partial<Record<Text, string>>
   & { feeds: string[] };
 
-/** Options that are there or not, with a number above 0, with a day, and with any text. */
-function parse<
-  Flag extends string,
-  Amount extends string = never,
-  Day extends string = never,
-  Text extends string = never,
->(
+/** Options that are there or not, with a number above 0, and with a text of a kind. */
+function parse<Flag extends string, Amount extends string = never, Text extends string = never>(
   args: string[],
   flags: Flag[],
   amounts: Amount[] = [],
-  days: Day[] = [],
-  texts: Text[] = [],
-): Parsed<Flag, Amount, Day | Text> {
+  texts: Record<Text, Kind> = {} as Record<Text, Kind>,
+): Parsed<Flag, Amount, Text> {
   try {
     const options = {
       ...Object.fromEntries(flags.map((flag) => [flag, { type: "boolean", default: false } as const])),
-      ...Object.fromEntries([...amounts, ...days, ...texts].map((name) => [name, { type: "string" } as const])),
+      ...Object.fromEntries([...amounts, ...Object.keys(texts)].map((name) => [name, { type: "string" } as const])),
     };
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
     const read = Object.entries(values).map(([name, value]) => {
-      if (typeof value !== "string" || texts.includes(name as Text)) return [name, value];
-      if (days.includes(name as Day)) {
-        if (isDay(value)) return [name, value];
-        throw new Error(`--${name} takes a day, as 2021-07-01`);
+      if (typeof value !== "string") return [name, value];
+      if (name in texts) {
+        const [is, kind] = texts[name as Text];
+        if (is(value)) return [name, value];
+        throw new Error(`--${name} takes ${kind}`);
       }
       const number = Number(value);
       if (number > 0 && number <= 86_400) return [name, number];
       throw new Error(`--${name} takes a number of seconds, up to a day`);
     });
-    return { ...Object.fromEntries(read), feeds: positionals } as Parsed<Flag, Amount, Day | Text>;
+    return { ...Object.fromEntries(read), feeds: positionals } as Parsed<Flag, Amount, Text>;
   } catch (cause) {
     const message = (cause as Error).message.replace(/\. To specify.*/s, "");
     throw new EtlError("usage", message, "deno task etl --help", { cause });

@@ -45,20 +45,6 @@ export function say(text: string): void {
   console.log(fit(text, widthOf("stdout")));
 }
 
-/** What is printed where nobody reads on, as after `| head`, goes nowhere; some versions of Deno make an error of it. */
-export function endQuietly(): void {
-  for (const name of ["log", "error"] as const) {
-    const print = console[name];
-    console[name] = (...parts) => {
-      try {
-        print(...parts);
-      } catch (error) {
-        if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
-      }
-    };
-  }
-}
-
 /** Bars on standard error, one a feed; nothing where that is no terminal. */
 export function progressBars(): { show(progress: Progress): void; stop(): void } {
   if (!Deno.stderr.isTerminal()) return { show() {}, stop() {} };
@@ -118,7 +104,8 @@ export function printReport(report: Report): void {
   console.log(table(["feed", "status", ...columns, "time"], rows, 2));
   for (const feed of report.feeds) {
     if (feed.ignored_columns.length > 0) {
-      say(`${feed.feed}: ignored, for want of a column: ${feed.ignored_columns.join(", ")}`);
+      const names = feed.ignored_columns.map((name) => name.replace(/\s+/g, " "));
+      say(`${feed.feed}: ignored, for want of a column: ${names.join(", ")}`);
     }
     if (feed.withheld) {
       say(`${feed.feed}: ${feed.withheld.rows} rows that the file lacks stay, for ${feed.withheld.why}`);
@@ -128,8 +115,25 @@ export function printReport(report: Report): void {
     if (feed.error) printError(feed.error);
   }
   if (report.feeds.length === 0) say("No feed is enabled in etl.feeds.");
+  printRejects(report);
   if (report.dry_run) say("Dry run: nothing was written.");
   else if (report.status === "unchanged") say("Nothing has changed; nothing was written.");
+}
+
+/** How many records of each feed are rejected for which reason, with the number of the first. */
+function printRejects({ feeds }: Report): void {
+  const rows = feeds.flatMap(({ feed, rejects }) =>
+    rejects.map(({ column, reason, count, first }) => [feed, `${count}`, `${first[0] ?? ""}`, column ?? "", reason])
+  );
+  if (rows.length === 0) return;
+  say("\nRejected until mended (deno task rejects shows each, and with --letter writes to the partner):");
+  console.log(table(["feed", "records", "first", "column", "why"], rows.map((row) => row.map(shorten))));
+}
+
+/** On one line, of 60 characters at most. */
+export function shorten(text: string): string {
+  const line = text.replace(/\s+/g, " ");
+  return line.length > 60 ? line.slice(0, 59) + "…" : line;
 }
 
 export function printError({ message, hint }: ErrorReport): void {

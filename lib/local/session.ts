@@ -9,6 +9,7 @@ import { exists } from "./postgres/install.ts";
 import { startPostgres } from "./postgres/start.ts";
 import { printError } from "./print.ts";
 import { serveSamples } from "./samples.ts";
+import { jsonLine } from "./terminal.ts";
 
 export interface Session {
   databaseUrl: string;
@@ -56,7 +57,7 @@ export async function withSession(
 /** Prints the error, without its stack, and returns its exit code. */
 export function explain(thrown: unknown, json: boolean): number {
   const error = errorReport(thrown instanceof EtlError ? thrown : asEtlError(thrown, "Cannot run"));
-  if (json) console.log(JSON.stringify({ run: null, status: "failed", dry_run: false, feeds: [], error }));
+  if (json) console.log(jsonLine({ run: null, status: "failed", dry_run: false, feeds: [], error }));
   else printError(error);
   return thrown instanceof Interrupted ? thrown.exitCode : exitCodes[error.code] ?? 1;
 }

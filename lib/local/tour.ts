@@ -1,4 +1,4 @@
-/** What `start` shows after its run: the two reports, where they stand, and how to go on. */
+/** What `start` shows after its run: the reports, how fresh they are, where all stands, and how to go on. */
 import { connect } from "../database/connect.ts";
 import { say, table } from "./print.ts";
 import type { Session } from "./session.ts";
@@ -23,11 +23,15 @@ export async function printTour({ databaseUrl, isEmbedded }: Session): Promise<v
   };
   await show(
     "trips without charges",
-    "select id, driver_id, dropoff_timestamp, base_fare from public.trips_without_charges() order by dropoff_timestamp",
+    "select id, driver_id, dropoff_timestamp, base_fare, charge_rejected from public.trips_without_charges() order by dropoff_timestamp",
   );
   await show(
     "drivers churned as of 2021-07-11",
     "select id, first_name, last_name, last_dropoff_timestamp from public.churned_drivers('2021-07-11Z') order by last_dropoff_timestamp",
+  );
+  await show(
+    "feeds that the reports rest on",
+    "select feed, verdict, last_change, since, open_rejects from public.report_freshness()",
   );
   // A URL of one's own may hold a password that is for nobody's eyes.
   if (isEmbedded) {

@@ -108,7 +108,7 @@ begin
   end;
   delete from pg_temp.etl_rejected;
   if obstacle is null or permitted >= expected then
-    deleted := etl.remove_rows(feed, target);
+    deleted := etl.remove_rows(feed, target, run);
     delete from etl.approvals a where a.feed = remove_absent.feed.name;
     changed := etl.keep_kept(feed, target, run, all_known => true) or deleted > 0;
   else
@@ -194,7 +194,7 @@ $$;
 comment on function etl.key_record(regclass) is
   'SQL text: the key of t, column -> value, as etl.rejects.record has it.';
 
-create or replace function etl.remove_rows(feed etl.feeds, target regclass)
+create or replace function etl.remove_rows(feed etl.feeds, target regclass, run uuid)
 returns bigint
 language plpgsql
 set search_path = ''
@@ -230,6 +230,9 @@ begin
     end if;
     select count(*) into expected from pg_temp.etl_delta;
     exit when expected = 0;
+    if feed.history is not null then
+      perform etl.keep_before(target);
+    end if;
     begin
       set constraints all immediate;
       execute statement using null::tid, null::tid;
@@ -260,10 +263,13 @@ begin
         using errcode = 'ETL05', hint = format('A trigger or a policy on %s keeps them.', target);
     end if;
   end if;
+  if removed > 0 and feed.history is not null then
+    perform etl.keep_changes(feed, target, run, is_removal => feed.absent = 'delete');
+  end if;
   return removed;
 end
 $$;
-comment on function etl.remove_rows(etl.feeds, regclass) is
+comment on function etl.remove_rows(etl.feeds, regclass, uuid) is
   'Deletes or marks the rows of etl_typed and returns how many; those that cannot go are in etl_rejected after it.
 Raises ETL05 where a trigger or a policy keeps some without a word.';
 

@@ -14,6 +14,7 @@ begin
     raise exception 'there is no feed %', feed_name using errcode = 'ETL01', hint = etl.feed_meant(feed_name);
   end if;
   perform etl.accept_usual(feed_name);
+  update etl.feed_state s set undone_run = null, undone_at = null where s.feed = feed_name and s.undone_run is not null;
   if removals > 0 then
     insert into etl.approvals as a (feed, removals) values (feed_name, removals)
     on conflict on constraint approvals_pkey do update
@@ -26,6 +27,9 @@ begin
         then format('The columns of its last file are usual now, and so are %s records.', state.records)
     end,
     case
+      when state.undone_run is not null and not feed.enabled then 'It stays disabled, and health does not speak of it.'
+    end,
+    case
       when removals > 0 then format('The next run may %s up to %s rows of %s.', feed.absent, removals, feed.target)
     end
   ), ''), 'There is nothing to accept.');
@@ -33,7 +37,7 @@ end
 $$;
 comment on function etl.approve(text) is
   'Accepts what health says of the feed''s last file: its columns, how many records it has, and the removal of as many
-rows as it lacks and were withheld, by the next run and no more than these. Says what it has accepted. Raises ETL01 for
-a name that is not in etl.feeds.';
+rows as it lacks and were withheld, by the next run and no more than these; or that etl.undo() has disabled it. Says
+what it has accepted. Raises ETL01 for a name that is not in etl.feeds.';
 
 revoke all on all functions in schema etl from public;

@@ -138,6 +138,12 @@ begin
   cross join lateral (
     select parsed.value, case when jsonb_typeof(parsed.value -> 'feeds') = 'array' then parsed.value end as report
   ) body
+  where not exists (
+    select
+    from etl.told t
+    -- After a crash pg_net counts from 1 again.
+    where r.id = any (t.requests) and r.created < t.told_at[cardinality(t.told_at)] + interval '1 hour'
+  )
   union all
   select
     l.at,
@@ -150,8 +156,8 @@ end
 $$;
 comment on function etl.answers() is
   'The answers that pg_net keeps, and those that a look has seen before pg_net dropped them: our function''s (ours), and
-those of whatever stood in its place. An answer of ours ends with the run''s report or with {"error":{"code",…}};
-problem says what is wrong with any of them.';
+those of whatever stood in its place; not those to our alerts. An answer of ours ends with the run''s report or with
+{"error":{"code",…}}; problem says what is wrong with any of them.';
 
 create or replace function etl.no_answer(status int, content_type text, timed_out boolean, error_msg text)
 returns text

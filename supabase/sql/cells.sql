@@ -114,10 +114,7 @@ language plpgsql stable
 set search_path = ''
 as $$
 declare
-  as_json boolean := exists (
-    select from pg_catalog.pg_attribute a
-    where a.attrelid = to_regclass('pg_temp.etl_staging') and a.attname = 'record'
-  );
+  as_json boolean := etl.is_staged_json();
   of_json constant text := $sql$
     select s.etl$staged, {cells}
     from (select s.ctid as etl$staged, s.record from pg_temp.etl_staging s {readable}) s,
@@ -167,5 +164,17 @@ $$;
 comment on function etl.cells(boolean) is
   'SQL text: the query for the cells, which are the staged records that are not rejected so far, under the target''s
 names, still text. of_rejected: of those instead that are, and could be split.';
+
+create or replace function etl.is_staged_json()
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select exists (
+    select from pg_catalog.pg_attribute a
+    where a.attrelid = to_regclass('pg_temp.etl_staging') and a.attname = 'record'
+  )
+$$;
+comment on function etl.is_staged_json() is 'Whether etl_staging holds JSON records, and not CSV.';
 
 revoke all on all functions in schema etl from public;

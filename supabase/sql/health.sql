@@ -15,19 +15,27 @@ returns table (
   failing_since timestamptz,
   hint text,
   records bigint,
-  usual_records bigint
+  usual_records bigint,
+  since timestamptz
 )
 language sql stable
 set search_path = ''
 as $$
-  with common as materialized (
-    select t.verdict, t.message, j.schedule, j.known, j.next_run from etl.trouble() t left join etl.job() j on true
-  ), good as materialized (
+  with good as materialized (
     select of_feed ->> 'feed' as feed, max(a.at) as at
     from etl.answers() a
     cross join jsonb_array_elements(a.report -> 'feeds') of_feed
     where of_feed ->> 'status' in ('unchanged', 'changed') and a.report ->> 'dry_run' = 'false'
     group by 1
+  ), common as materialized (
+    select t.verdict, t.message, j.schedule, j.known, j.next_run, heard.at as heard
+    from etl.trouble() t
+    left join etl.job() j on true
+    cross join lateral (
+      select greatest(
+        (select max(r.finished_at) from etl.runs r where r.status <> 'undone'), (select max(g.at) from good g)
+      ) as at
+    ) heard
   ), waits as materialized (
     select w.feed, w.since, w.problem from etl.waits() w
   ), too_long as materialized (
@@ -38,7 +46,7 @@ as $$
       when c.schedule is null then r.since + interval '1 day' else etl.overdue_from(c.schedule, r.since)
     end
   ), put_off as (
-    select w.feed, string_agg(w.problem, '. ' order by w.since) as problem
+    select w.feed, string_agg(w.problem, '. ' order by w.since) as problem, min(w.since) as since
     from waits w
     join too_long t on t.since = w.since
     group by 1
@@ -53,7 +61,7 @@ as $$
       coalesce(waiting.rejects, 0) as rejects,
       good.at as good,
       -- Each failure is in the ledger: a later call that is known to be answered well has not failed.
-      coalesce(greatest(change.finished_at, good.at, c.known), '-infinity') as last_well
+      coalesce(greatest(change.finished_at, recovery.finished_at, good.at, c.known), '-infinity') as last_well
     from etl.feeds f
     cross join common c
     left join etl.feed_state s on s.feed = f.name
@@ -63,6 +71,9 @@ as $$
     cross join lateral (
       select max(r.finished_at) as finished_at from etl.runs r where r.feed = f.name and r.status = 'changed'
     ) change
+    cross join lateral (
+      select max(r.finished_at) as finished_at from etl.runs r where r.feed = f.name and r.status = 'unchanged'
+    ) recovery
     left join lateral (
       select r.finished_at, r.error
       from etl.runs r
@@ -70,20 +81,26 @@ as $$
       order by r.finished_at desc
       limit 1
     ) failure on true
-    where f.enabled
+    -- What etl.undo() has disabled waits for somebody.
+    where f.enabled or s.undone_run is not null
   ), judged as (
     select
       s.*,
       case
+        when not (s.definition).enabled then 'undone'
         when c.verdict = 'secret refused' then c.verdict
         when s.failed > s.last_well or c.verdict = 'failing' then 'failing'
         when p.problem is not null then 'late'
         when c.verdict is not null then c.verdict
         when never.loaded then 'never ran'
-        else coalesce(unusual.verdict, 'ok')
+        when unusual.verdict is not null then unusual.verdict
+        -- With a schedule of ours silence is late.
+        when c.schedule is null and coalesce(c.heard < now() - interval '2 days', true) then 'unknown'
+        else 'ok'
       end as verdict,
       never.loaded as never_loaded,
       p.problem as put_off,
+      p.since as put_off_since,
       unusual.verdict as unusual,
       unusual.message,
       unusual.hint
@@ -103,8 +120,16 @@ as $$
         when j.verdict = 'late' and j.put_off is not null then j.put_off
         when j.verdict in ('late', 'never ran') and j.never_loaded then 'Nothing was ever loaded'
       end,
-      c.message,
+      case when j.verdict <> 'undone' then c.message end,
       case when j.verdict = j.unusual then j.message end,
+      case
+        when j.verdict = 'unknown' then concat_ws(
+          '. ',
+          'No run is known of' || coalesce(' since ' || c.heard, '')
+            || ', and one that changes nothing leaves no trace where pg_cron does not start it',
+          'Look whether your own scheduler still does'
+        )
+      end,
       case when c.schedule is null then 'No schedule: see etl.schedule()' end
     ),
     j.changed,
@@ -116,7 +141,16 @@ as $$
     failing.since,
     case when j.verdict = j.unusual then j.hint end,
     (j.state).records,
-    (j.state).usual_records
+    (j.state).usual_records,
+    case j.verdict
+      when 'undone' then (j.state).undone_at
+      when 'failing' then failing.since
+      when 'late' then j.put_off_since
+      when 'drifted' then (j.state).drifted_since
+      when 'shrunk' then (j.state).shrunk_since
+      when 'stale' then coalesce(j.changed, (j.state).known_since)
+      when 'unknown' then c.heard
+    end
   from judged j
   cross join common c
   left join lateral (
@@ -127,13 +161,14 @@ as $$
   order by j.name
 $$;
 comment on function etl.health() is
-  'A row for each enabled feed. verdict, gravest first: secret refused, failing, late, never ran, drifted, shrunk,
-stale, ok; message says why, empty where all is well, and hint holds the line to run, where there is one. failing_since
-is the first failure since the feed was last known to be well. records are those of its last body, usual_records those
-of the last one that was not shrunk. last_good_answer is null where pg_net is missing, or has lost its answers or
-dropped them after its six hours. Without pg_cron and pg_net the ledger alone is judged: it does not show a recovery
-that changed nothing. A feed that is put off at
-each tick is late after two of them, or after a day where nothing is scheduled.';
+  'A row for each enabled feed, and for each that etl.undo() has disabled. verdict, gravest first: undone, secret
+refused, failing, late, never ran, drifted, shrunk, stale, unknown, ok; message says why, empty where all is well, and
+hint holds the line to run, where there is one. since says since when it is so, as far as is known. failing_since is the
+first failure since the feed was last known to be well. records are those of its last body, usual_records those of the
+last one that was not shrunk. last_good_answer is null where pg_net is missing, or has lost its answers or dropped them
+after its six hours. Without pg_cron and pg_net the ledger alone is judged: where it has nothing of any feed for two
+days, it is unknown whether anything runs at all. A feed that is put off at each tick is late after two of them, or
+after a day where nothing is scheduled.';
 
 create or replace function etl.waits()
 returns table (feed text, since timestamptz, problem text)
@@ -188,7 +223,7 @@ begin
     max(a.at) filter (where a.report is not null)
   into refused, let_in, broken, ran
   from etl.answers() a;
-  ran := greatest(ran, (select max(r.finished_at) from etl.runs r));
+  ran := greatest(ran, (select max(r.finished_at) from etl.runs r where r.status <> 'undone'));
 
   -- What was answered before the calls that have had no answer of ours since says nothing of them.
   if refused > coalesce(let_in, '-infinity') and refused >= coalesce(job.awaited, '-infinity') then

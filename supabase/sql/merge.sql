@@ -46,7 +46,7 @@ begin
       perform etl.carry_mark(target, as_json);
     end if;
     select m.* into inserted, updated, unchanged, duplicate
-    from etl.merge_staged(feed, target, new_records, has_limit => true) m;
+    from etl.merge_staged(feed, target, run, new_records, has_limit => true) m;
     sources := array(select c.source from pg_temp.etl_columns c order by c.position);
     ignored_columns := etl.ignored_columns();
     if rejects_wait then
@@ -68,7 +68,7 @@ begin
   end if;
   read := new_records;
   if rejects_wait then
-    select w.* into waiting from etl.try_retries(feed, target, new_records) w;
+    select w.* into waiting from etl.try_retries(feed, target, run, new_records) w;
     read := read + waiting.read;
     inserted := inserted + waiting.inserted;
     updated := updated + waiting.updated;
@@ -82,6 +82,9 @@ begin
     end if;
   end if;
   changed := changed or inserted + updated > 0;
+  if changed and feed.history is not null then
+    perform etl.purge_changes(feed.name);
+  end if;
   if read <> inserted + updated + unchanged + duplicate + rejected then
     raise exception 'the counts do not add up: % read, % inserted, % updated, % unchanged, % duplicate, % rejected',
         read, inserted, updated, unchanged, duplicate, rejected
@@ -101,7 +104,7 @@ etl.check_columns() does, ETL05 where a trigger drops or keeps rows, ETL06 above
 session deletes a row meanwhile.';
 
 create or replace function etl.merge_staged(
-  feed etl.feeds, target regclass, read bigint, has_limit boolean,
+  feed etl.feeds, target regclass, run uuid, read bigint, has_limit boolean,
   out inserted bigint, out updated bigint, out unchanged bigint, out duplicate bigint
 )
 language plpgsql
@@ -138,7 +141,7 @@ begin
       select count(*) filter (where not d.etl$exists), count(*) filter (where d.etl$exists)
       into inserted, updated
       from pg_temp.etl_delta d;
-      exit when etl.write_delta(target, inserted, updated, rejects_left => case
+      exit when etl.write_delta(feed, target, run, inserted, updated, rejects_left => case
         when has_limit then floor(feed.reject_limit * read)::bigint - etl.rejected_count()
       end);
       if has_limit then
@@ -148,7 +151,7 @@ begin
   end if;
 end
 $$;
-comment on function etl.merge_staged(etl.feeds, regclass, bigint, boolean) is
+comment on function etl.merge_staged(etl.feeds, regclass, uuid, bigint, boolean) is
   'Brings so many records of etl_staging into the target, their columns being mapped; what is rejected is in
 etl_rejected after it. has_limit: whether ETL06 is raised as soon as it is clear that there are too many.';
 

@@ -50,8 +50,11 @@ begin
     end,
     'etag', s.etag, 'last_modified', s.last_modified,
     'content_hash', s.content_hash, 'content_length', s.content_length,
-    'waits', f.contents = 'changes' and (rejects.may_heal or s.feed is null and rejects.may_heal is not null),
-    'address', address.asked, 'backfill', address.backfill,
+    'waits', f.contents = 'changes' and (
+      rejects.may_heal or (s.feed is null and exists (select from etl.rejects r where r.feed = f.name))
+    ),
+    'address', address.asked, 'backfill', address.backfill, 'failed', coalesce(ledger.failed, false),
+    'attempted', exists (select from etl.attempts a where a.feed = f.name),
     'not_yet', not address.backfill and address.asked <> f.url and exists (
       select
       from etl.runs r
@@ -63,22 +66,33 @@ begin
     select etl.address(f, day) as asked, etl.address(f, day) is distinct from etl.address(f) as backfill
   ) address
   cross join lateral (
-    select bool_or(etl.may_heal(r.sqlstate, r.reason)) as may_heal
-    from (select distinct r.sqlstate, r.reason from etl.rejects r where r.feed = f.name) r
+    -- As etl.may_heal() has it, in the words of the index that finds them.
+    select exists (
+      select from etl.rejects r
+      where r.feed = f.name
+        and (r.sqlstate !~ '^(22|23502|23514)' or r.reason ~ '^(is refused by a trigger|fits no partition)')
+    ) as may_heal
   ) rejects
   left join etl.feed_state s
     on s.feed = f.name
     and not force
     and not address.backfill
     and s.definition_hash = etl.definition_hash(f)
-    and (f.contents = 'changes' or rejects.may_heal is not true)
+    and (f.contents = 'changes' or not rejects.may_heal)
     and not exists (select from etl.approvals a where a.feed = f.name and a.removals >= s.withheld)
   left join etl.waiting w on w.feed = f.name
   cross join lateral (
-    select greatest(
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed'),
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'failed')
-    ) as last_run
+    select
+      max(latest.finished_at) as last_run,
+      max(latest.finished_at) = max(latest.finished_at) filter (where latest.status = 'failed') as failed
+    from (values ('changed'), ('failed'), ('unchanged')) s(status)
+    cross join lateral (
+      select r.finished_at, r.status
+      from etl.runs r
+      where r.feed = f.name and r.status = s.status
+      order by r.finished_at desc
+      limit 1
+    ) latest
   ) ledger
   where f.name = any (names) or (names = '{}' and f.enabled)
   -- Whoever is below another has more above it; those of a circle have the same.
@@ -88,14 +102,15 @@ $$;
 comment on function etl.plan(text[], boolean, date) is
   'The feeds of a run, parents before children by the foreign keys: each a row of etl.feeds with the names of its
 parents, its turn, and the validators of its etl.feed_state. All enabled feeds where no name is given. Raises ETL01 for
-a name that is not in etl.feeds. turn is a text, the least of them first: those that wait, longest first; then who was
-changed or failed longest ago; then those that led a run and wait all the same. Validators are null where they must not
+a name that is not in etl.feeds. turn is a text, the least of them first: those that wait, longest first; then who is in
+the ledger longest ago; then those that led a run and wait all the same. Validators are null where they must not
 be used: when forced, when a definition has changed, while there are rejects that may heal, and once etl.approve() has
 permitted what the last run withheld. Of a feed of changes such rejects do not matter; waits: whether it has any, to be
 tried again. address: the
 URL with its dates, of the day that is given, else of today; null where they cannot be written. backfill: it is the
-file of another day than today''s, and no validator is used. not_yet: that there is no such file is no failure, for the
-feed was changed within fresh_within, or two days.
+file of another day than today''s, and no validator is used. attempted: it has a row in etl.attempts. not_yet: that
+there is no such file is no failure, for the feed was changed within fresh_within, or two days. failed: whether the last
+that the ledger has of it is a failure.
 Raises ETL12 where a day is given and the URL of a feed holds none.';
 
 create or replace function etl.may_heal(state text, reason text)
@@ -200,18 +215,20 @@ begin
     state, to_regclass(present.target), as_json and (records < 10 or records < before.usual_records / 10)
   );
   state := etl.note_records(state, present, records);
+  state.undone_run := null;
+  state.undone_at := null;
   -- ON CONFLICT alone would lock the row, which is a write, too.
   if state is not distinct from before then
     return;
   end if;
   insert into etl.feed_state as s (
     feed, etag, last_modified, content_hash, content_length, definition_hash, carried_columns, ignored_columns,
-    gone_columns, unplaced_columns, drifted_since, records, usual_records, shrunk_since
+    gone_columns, unplaced_columns, drifted_since, records, usual_records, shrunk_since, undone_run, undone_at
   )
   values (
     state.feed, state.etag, state.last_modified, state.content_hash, state.content_length, state.definition_hash,
     state.carried_columns, state.ignored_columns, state.gone_columns, state.unplaced_columns, state.drifted_since,
-    state.records, state.usual_records, state.shrunk_since
+    state.records, state.usual_records, state.shrunk_since, state.undone_run, state.undone_at
   )
   on conflict on constraint feed_state_pkey do update
   set etag = excluded.etag, last_modified = excluded.last_modified, content_hash = excluded.content_hash,
@@ -219,7 +236,7 @@ begin
     carried_columns = excluded.carried_columns, ignored_columns = excluded.ignored_columns,
     gone_columns = excluded.gone_columns, unplaced_columns = excluded.unplaced_columns,
     drifted_since = excluded.drifted_since, records = excluded.records, usual_records = excluded.usual_records,
-    shrunk_since = excluded.shrunk_since;
+    shrunk_since = excluded.shrunk_since, undone_run = excluded.undone_run, undone_at = excluded.undone_at;
 end
 $$;
 comment on function etl.remember(jsonb, text, text, text, bigint, bigint, boolean) is

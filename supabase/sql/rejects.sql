@@ -8,16 +8,10 @@ as $$
 declare
   is_written boolean;
 begin
+  perform etl.find_faults(loaded);
   execute etl.fill(
     $sql$
-    with present as materialized (
-      select
-        n.record_number, {record} as record, {raw} as raw, r.column_name, r.value, r.reason, r.sqlstate,
-        r.constraint_name
-      from (select distinct on (etl$staged) * from pg_temp.etl_rejected) r
-      join (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) n
-        on n.ctid = r.etl$staged
-      join pg_temp.etl_staging s on s.ctid = r.etl$staged
+    with present as materialized ({present}
     ), known as materialized (
       select distinct on (r.record_number) r.id, r.record_number
       from etl.rejects r
@@ -30,27 +24,31 @@ begin
       returning 1
     ), rewritten as (
       update etl.rejects r
-      set record = p.record, raw = p.raw, column_name = p.column_name, value = p.value, reason = p.reason,
-        sqlstate = p.sqlstate, constraint_name = p.constraint_name, last_run = $2
+      set record = p.record, raw = p.raw, as_json = p.as_json, column_name = p.column_name, value = p.value,
+        reason = p.reason, sqlstate = p.sqlstate, constraint_name = p.constraint_name, faults = p.faults, last_run = $2
       from known k
       join present p on p.record_number = k.record_number
       where r.id = k.id
-        and row(r.record, r.raw, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name) is distinct from row(
-          p.record, p.raw, p.column_name, p.value, p.reason, p.sqlstate, p.constraint_name
-        )
+        and row(r.record, r.raw, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name, r.faults)
+          is distinct from row(
+            p.record, p.raw, p.column_name, p.value, p.reason, p.sqlstate, p.constraint_name, p.faults
+          )
       returning 1
     ), written as (
       insert into etl.rejects (
-        feed, record_number, record, raw, column_name, value, reason, sqlstate, constraint_name, first_run, last_run
+        feed, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name, faults,
+        first_run, last_run
       )
-      select $1, p.*, $2, $2
+      select
+        $1, p.record_number, p.record, p.raw, p.as_json, p.column_name, p.value, p.reason, p.sqlstate,
+        p.constraint_name, p.faults, $2, $2
       from present p
       where not exists (select from known k where k.record_number = p.record_number)
       returning 1
     )
     select exists (table gone) or exists (table rewritten) or exists (table written)
     $sql$,
-    case when as_json then etl.rejected_json() else etl.rejected_csv() end
+    jsonb_build_object('present', etl.rejected_records(as_json))
   ) into is_written using loaded.name, run, loaded.absent = 'keep';
   return is_written;
 end
@@ -58,6 +56,28 @@ $$;
 comment on function etl.keep_rejects(etl.feeds, uuid, boolean) is
   'Makes etl.rejects what is wrong now, writing only what is new, other or gone; returns whether anything was.
 What has no number is a row that the file lacks: see etl.keep_kept().';
+
+create or replace function etl.rejected_records(as_json boolean)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select etl.fill(
+    $sql$
+      select
+        r.etl$staged, n.record_number, {record} as record, {raw} as raw, {as_json} as as_json, r.column_name, r.value,
+        r.reason, r.sqlstate, r.constraint_name, r.faults
+      from (select distinct on (etl$staged) * from pg_temp.etl_rejected) r
+      join (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) n
+        on n.ctid = r.etl$staged
+      join pg_temp.etl_staging s on s.ctid = r.etl$staged
+    $sql$,
+    case when as_json then etl.rejected_json() else etl.rejected_csv() end
+      || jsonb_build_object('as_json', as_json)
+  )
+$$;
+comment on function etl.rejected_records(boolean) is
+  'SQL text: the query for the staged records that are rejected, with their numbers, as etl.rejects has them.';
 
 create or replace function etl.rejected_json()
 returns jsonb
@@ -148,46 +168,14 @@ set search_path = ''
 as $$
 declare
   rejected bigint := etl.rejected_count();
-  first record;
 begin
-  if rejected <= feed.reject_limit * read then
-    return;
+  if rejected > feed.reject_limit * read then
+    perform etl.raise_limit(feed, rejected, read, at_least, etl.rejected_records(etl.is_staged_json()));
   end if;
-  select s.record_number, r.column_name, r.reason, r.constraint_name into first
-  from (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) s
-  join pg_temp.etl_rejected r on r.etl$staged = s.ctid
-  order by s.record_number
-  limit 1;
-  perform etl.raise_limit(
-    feed, case when at_least then 'at least ' else '' end || rejected, read,
-    first.record_number, first.column_name, first.reason, first.constraint_name
-  );
 end
 $$;
 comment on function etl.check_limit(etl.feeds, bigint, boolean) is
   'Raises ETL06 where more of the records read are rejected than the feed''s limit; at_least: not all have been
 tried.';
-
-create or replace function etl.raise_limit(
-  feed etl.feeds, rejected text, read bigint, record_number bigint, column_name text, reason text, constraint_name text
-)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  raise exception '% of % records break a rule, more than the limit of % %%; the first is %',
-      rejected, read, round(feed.reject_limit * 100, 2)::float8,
-      concat_ws(
-        ' ', 'record', record_number || ',', 'column ' || column_name || ':',
-        -- What a trigger or Postgres said may hold a value.
-        regexp_replace(reason, '^(is refused by a trigger|cannot be written): .*', '\1'), '(' || constraint_name || ')'
-      )
-    using errcode = 'ETL06',
-      hint = 'Nothing of this feed was loaded. Have the feed mended, or raise etl.feeds.reject_limit.';
-end
-$$;
-comment on function etl.raise_limit(etl.feeds, text, bigint, bigint, text, text, text) is
-  'Raises ETL06: so many of the records read are rejected, and the first is this one.';
 
 revoke all on all functions in schema etl from public;

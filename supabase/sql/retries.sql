@@ -14,11 +14,11 @@ declare
 begin
   perform etl.empty_retries();
   insert into pg_temp.etl_retries (
-    place, id, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name
+    place, id, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name, faults
   )
   select
     row_number() over (order by r.since, r.first_run, r.record_number), r.id, r.record_number, r.record, r.raw,
-    r.as_json, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name
+    r.as_json, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name, r.faults
   from etl.rejects r
   where r.feed = gather_retries.feed.name and r.record_number is not null;
   if not found then
@@ -48,7 +48,8 @@ as $$
 begin
   create temp table if not exists etl_retries (
     place bigint, id uuid, record_number bigint, etl$staged tid, record jsonb, raw text, as_json boolean,
-    sources text[], column_name text, value text, reason text, sqlstate text, constraint_name text, fate text
+    sources text[], column_name text, value text, reason text, sqlstate text, constraint_name text, faults jsonb,
+    fate text
   ) on commit drop;
   delete from pg_temp.etl_retries;
 end
@@ -226,15 +227,17 @@ begin
   if earlier = 0 then
     perform etl.shape_keys(target);
   end if;
+  perform etl.find_faults(feed);
   perform etl.set_date_order(feed);
   execute etl.fill(
     $sql$
     insert into pg_temp.etl_retries (
-      place, etl$staged, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name
+      place, etl$staged, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name,
+      faults
     )
     select
       $1 + n.record_number, r.etl$staged, n.record_number, {nulls} || {record}, {raw}, $2,
-      r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name
+      r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name, r.faults
     from (select distinct on (etl$staged) * from pg_temp.etl_rejected) r
     join (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) n
       on n.ctid = r.etl$staged
@@ -272,7 +275,7 @@ begin
   )
   update pg_temp.etl_retries w
   set etl$staged = r.etl$staged, column_name = r.column_name, value = r.value, reason = r.reason,
-    sqlstate = r.sqlstate, constraint_name = r.constraint_name
+    sqlstate = r.sqlstate, constraint_name = r.constraint_name, faults = r.faults
   from renewed r
   where w.place = r.old_place;
   if exists (select from pg_temp.etl_retries w where w.id is null) then
@@ -361,7 +364,7 @@ comment on function etl.supersede(regclass) is
 but what may heal stays beside a newer one that may not.';
 
 create or replace function etl.try_retries(
-  feed etl.feeds, target regclass, new_records bigint,
+  feed etl.feeds, target regclass, run uuid, new_records bigint,
   out read bigint, out inserted bigint, out updated bigint, out unchanged bigint, out duplicate bigint,
   out rejected bigint
 )
@@ -393,11 +396,12 @@ begin
     loop
       if etl.stage_retries(feed, alike.as_json, alike.sources, etl.is_empty(target)) then
         select count(*) into staged from pg_temp.etl_staging;
-        select m.* into part from etl.merge_staged(feed, target, staged, has_limit => false) m;
+        select m.* into part from etl.merge_staged(feed, target, run, staged, has_limit => false) m;
         inserted := inserted + part.inserted;
         updated := updated + part.updated;
         unchanged := unchanged + part.unchanged;
         duplicate := duplicate + part.duplicate;
+        perform etl.find_faults(feed);
         -- What has loaded may be what another one lacks.
         goes_on := etl.judge_retries() or goes_on;
         perform etl.supersede(target);
@@ -413,7 +417,7 @@ begin
   perform etl.check_new_rejects(feed, new_records);
 end
 $$;
-comment on function etl.try_retries(etl.feeds, regclass, bigint) is
+comment on function etl.try_retries(etl.feeds, regclass, uuid, bigint) is
   'Tries what waits, until nothing more of it loads, where any of it is of an earlier file: what is new has just been
 tried. Returns what is to be added to the counts of the new file, and how many records are rejected in all; the
 superseded ones are duplicates. Raises ETL06 where too many of the new file''s records are rejected.';
@@ -426,7 +430,7 @@ as $$
 begin
   update pg_temp.etl_retries w
   set column_name = r.column_name, value = r.value, reason = r.reason, sqlstate = r.sqlstate,
-    constraint_name = r.constraint_name
+    constraint_name = r.constraint_name, faults = r.faults
   from (select distinct on (etl$staged) * from pg_temp.etl_rejected) r
   join pg_temp.etl_staging s on s.ctid = r.etl$staged
   where w.place = s.etl$place;
@@ -447,20 +451,15 @@ language plpgsql
 set search_path = ''
 as $$
 declare
+  listed constant text := $sql$
+    select w.* from pg_temp.etl_retries w where w.etl$staged is not null and w.fate is null
+  $sql$;
   rejected bigint := (
     select count(*) from pg_temp.etl_retries w where w.etl$staged is not null and w.fate is null
   );
-  first record;
 begin
   if rejected > feed.reject_limit * new_records then
-    select w.* into first
-    from pg_temp.etl_retries w
-    where w.etl$staged is not null and w.fate is null
-    order by w.etl$staged
-    limit 1;
-    perform etl.raise_limit(
-      feed, rejected::text, new_records, first.record_number, first.column_name, first.reason, first.constraint_name
-    );
+    perform etl.raise_limit(feed, rejected, new_records, is_least => false, listed => listed, has_faults => true);
   end if;
 end
 $$;
@@ -485,20 +484,20 @@ begin
   ), rewritten as (
     update etl.rejects r
     set column_name = w.column_name, value = w.value, reason = w.reason, sqlstate = w.sqlstate,
-      constraint_name = w.constraint_name, last_run = keep_retries.run
+      constraint_name = w.constraint_name, faults = w.faults, last_run = keep_retries.run
     from pg_temp.etl_retries w
     where r.id = w.id and w.fate is null
-      and row(r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name)
-        is distinct from row(w.column_name, w.value, w.reason, w.sqlstate, w.constraint_name)
+      and row(r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name, r.faults)
+        is distinct from row(w.column_name, w.value, w.reason, w.sqlstate, w.constraint_name, w.faults)
     returning 1
   ), written as (
     insert into etl.rejects (
-      feed, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name,
+      feed, record_number, record, raw, as_json, column_name, value, reason, sqlstate, constraint_name, faults,
       first_run, last_run
     )
     select
       keep_retries.feed.name, w.record_number, w.record, w.raw, w.as_json, w.column_name, w.value, w.reason, w.sqlstate,
-      w.constraint_name, run, run
+      w.constraint_name, w.faults, run, run
     from pg_temp.etl_retries w
     where w.id is null and w.fate is null
     returning 1

@@ -18,13 +18,15 @@ begin
   -- Scheduling again does not switch on again, and cron.alter_job, which would, is not for everyone.
   perform cron.unschedule(j.jobid)
   from cron.job j
-  where j.jobname in ('tdc-etl', 'tdc-etl look', 'tdc-etl purge') and not j.active;
+  where j.jobname in ('tdc-etl', 'tdc-etl look', 'tdc-etl alert', 'tdc-etl purge') and not j.active;
   if not exists (select from cron.job j where j.jobname = 'tdc-etl' and j.schedule = cron) then
     -- pg_cron does not remember when a job was made; etl.health() must know, to miss a first run.
     perform cron.schedule('tdc-etl', cron, 'select etl.invoke() -- since ' || since);
   end if;
   -- Often enough for a pg_net.ttl of a quarter of an hour, and not in the minute of most runs.
   perform cron.schedule('tdc-etl look', '2-57/5 * * * *', 'select from etl.look()');
+  -- Two minutes later, so that it knows what the look has seen.
+  perform cron.schedule('tdc-etl alert', '4-59/5 * * * *', 'select etl.tell()');
   perform cron.schedule('tdc-etl purge', '17 3 * * *', 'select etl.purge()');
   return format('scheduled %s; next run %s', cron, due);
 end
@@ -43,7 +45,9 @@ declare
   ended boolean := false;
 begin
   perform etl.require('pg_cron');
-  for job in select j.jobid from cron.job j where j.jobname in ('tdc-etl', 'tdc-etl look', 'tdc-etl purge') loop
+  for job in
+    select j.jobid from cron.job j where j.jobname in ('tdc-etl', 'tdc-etl look', 'tdc-etl alert', 'tdc-etl purge')
+  loop
     ended := cron.unschedule(job.jobid);
   end loop;
   return ended;
@@ -146,19 +150,22 @@ begin
   get diagnostics purged = row_count;
   if etl.can_read('cron.job_run_details') then
     delete from cron.job_run_details d
-    where (d.command like 'select etl.invoke()%' or d.command in ('select etl.purge()', 'select from etl.look()'))
+    where (
+        d.command like 'select etl.invoke()%'
+        or d.command in ('select etl.purge()', 'select from etl.look()', 'select etl.tell()')
+      )
       and coalesce(d.end_time, d.start_time) < now() - interval '2 days'
       -- The latest start of a job stays, however long ago: etl.health() tells by it whether a rare one is late.
       and exists (select from cron.job_run_details later where later.jobid = d.jobid and later.runid > d.runid)
       and d.runid <> all (seen);
     get diagnostics forgotten = row_count;
   end if;
-  return purged + forgotten;
+  return purged + forgotten + etl.purge_changes();
 end
 $$;
 comment on function etl.purge(interval) is
   'Deletes the rows of the ledger that are older, and what pg_cron remembers of our runs that ended more than two
-days ago, but for the latest of each feed, status and job, and what the looks have seen; returns how many rows that
-is.';
+days ago, but for the latest of each feed, status and job, and what the looks have seen; and of etl.changes what is
+older than etl.feeds.history. Returns how many rows that is.';
 
 revoke all on all functions in schema etl from public;

@@ -99,7 +99,8 @@ begin
     kind text, nulls text[], decimal_comma boolean, refused text, needs_order boolean, lenient boolean
   ) on commit drop;
   create temp table if not exists etl_rejected (
-    etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text
+    etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text,
+    faults jsonb
   ) on commit drop;
   foreach fixed in array '{pg_temp.etl_columns,pg_temp.etl_rejected}'::text[] loop
     -- TRUNCATE writes to the catalogs; what DELETE leaves is read at each scan.

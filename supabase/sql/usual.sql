@@ -93,6 +93,16 @@ declare
   withheld text;
   silence text;
 begin
+  if not feed.enabled then
+    verdict := 'undone';
+    hint := format('update etl.feeds set enabled = true where name = %L;', feed.name);
+    message := format(
+      'Run %s was undone at %s, and the feed is disabled, for its file would bring the same back. Once that is mended: '
+        || '%s If it is to stay disabled: select etl.approve(%L)',
+      state.undone_run, state.undone_at, hint, feed.name
+    );
+    return;
+  end if;
   if feed.absent <> 'keep' and state.withheld > 0 then
     withheld := format(
       'Rows of %s that it lacks and that stay: %s, for %s', feed.target, state.withheld, state.withheld_why
@@ -144,8 +154,8 @@ end
 $$;
 comment on function etl.unusual(etl.feeds, etl.feed_state, timestamptz) is
   'What is unusual about a feed that runs well: the gravest of drifted, shrunk (rows that are withheld count as
-that) and stale, a message on all of them, and
-the line to run where there is one. verdict is null where nothing is. changed: when a run last changed something.';
+that) and stale, a message on all of them, and the line to run where there is one; of one that is disabled, that it was
+undone. verdict is null where nothing is. changed: when a run last changed something.';
 
 create or replace function etl.likely_names(gone text[], unplaced text[])
 returns jsonb

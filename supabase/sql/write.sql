@@ -1,11 +1,15 @@
 -- Writing etl_delta into the target: all at once, and where that is refused without the records that are at fault.
 
-create or replace function etl.write_delta(target regclass, inserted bigint, updated bigint, rejects_left bigint)
+create or replace function etl.write_delta(
+  feed etl.feeds, target regclass, run uuid, inserted bigint, updated bigint, rejects_left bigint
+)
 returns boolean
 language plpgsql
 set search_path = ''
 as $$
 declare
+  has_history boolean := feed.history is not null;
+  written boolean := false;
   parts record;
   state text;
   said text;
@@ -18,9 +22,12 @@ begin
   end if;
   -- What waits for the commit would be nobody's fault there, and the end of the whole run.
   set constraints all immediate;
+  if has_history then
+    perform etl.keep_before(target);
+  end if;
   begin
     perform etl.write_at_once(target, inserted, updated);
-    return true;
+    written := true;
   exception when others or assert_failure then
     get stacked diagnostics state = returned_sqlstate, said = message_text, rule = constraint_name,
       at_column = column_name, advice = pg_exception_hint;
@@ -28,15 +35,25 @@ begin
       raise;
     end if;
   end;
-  parts := etl.write_in_parts(target, updated, rejects_left);
-  if not parts.written and parts.faults = '{}' then
-    raise exception '%', said using errcode = state, hint = advice;
+  if not written then
+    if has_history then
+      -- Another session may have inserted one of the new rows.
+      perform etl.keep_before(target);
+    end if;
+    parts := etl.write_in_parts(target, updated, rejects_left);
+    if not parts.written and parts.faults = '{}' then
+      raise exception '%', said using errcode = state, hint = advice;
+    end if;
+    perform etl.reject_faults('etl_delta', parts.faults);
+    written := parts.written;
   end if;
-  perform etl.reject_faults('etl_delta', parts.faults);
-  return parts.written;
+  if written and has_history then
+    perform etl.keep_changes(feed, target, run, is_removal => false);
+  end if;
+  return written;
 end
 $$;
-comment on function etl.write_delta(regclass, bigint, bigint, bigint) is
+comment on function etl.write_delta(etl.feeds, regclass, uuid, bigint, bigint, bigint) is
   'Writes etl_delta, so many new rows and so many known ones, all at once; true when that is done. Where a record is
 refused by what only a write can ask (a trigger, an exclusion constraint, an index), nothing is written, and the
 records at fault are rejected, with false: it is then to be called again, for others may have counted on them.

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { handle } from "../../main.ts";
 import type { FeedReport } from "../../lib/report.ts";
+import { environment } from "../support/environment.ts";
 import { type Database, freshDatabase } from "../support/database.ts";
 import { hush } from "../support/hush.ts";
 import { snapshot } from "../support/snapshot.ts";
@@ -19,9 +20,7 @@ interface Function extends AsyncDisposable {
 
 /** The function on loopback, with the environment that the platform would give it. */
 function serveFunction(db: Database, secrets = secret): Function {
-  const before = ["DATABASE_URL", "ETL_TRIGGER_SECRET"].map((name) => [name, Deno.env.get(name)] as const);
-  Deno.env.set("DATABASE_URL", db.url);
-  Deno.env.set("ETL_TRIGGER_SECRET", secrets);
+  const settings = environment({ DATABASE_URL: db.url, ETL_TRIGGER_SECRET: secrets });
   const hushed = hush();
   const server = onLoopback(handle);
   return {
@@ -34,7 +33,7 @@ function serveFunction(db: Database, secrets = secret): Function {
     [Symbol.asyncDispose]: async () => {
       await server[Symbol.asyncDispose]();
       hushed[Symbol.dispose]();
-      for (const [name, value] of before) value === undefined ? Deno.env.delete(name) : Deno.env.set(name, value);
+      settings[Symbol.dispose]();
     },
   };
 }

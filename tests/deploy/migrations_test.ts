@@ -114,7 +114,7 @@ Deno.test("rights: nothing for anon, reading what the policies show for authenti
     from pg_class c, pg_roles r
     where c.relnamespace = 'etl'::regnamespace and c.relkind in ('r', 'v', 'S')
       and r.rolname in ('anon', 'authenticated', 'authenticator', 'service_role')
-      and (r.rolname <> 'authenticated' and has_schema_privilege(r.oid, 'etl', 'usage')
+      and (r.rolname not in ('authenticated', 'service_role') and has_schema_privilege(r.oid, 'etl', 'usage')
         or has_table_privilege(r.oid, c.oid, 'select,insert,update,delete,truncate,references,trigger')
         or c.relkind = 'r' and not c.relrowsecurity)`);
   assert.deepEqual(open, []);

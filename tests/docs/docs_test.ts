@@ -15,7 +15,7 @@ Deno.test("every SQL block of the documents runs", async (t) => {
 Deno.test("the queries that docs/questions.md shows are the functions' own", async () => {
   const text = await document("docs/questions.md");
   await using db = await sampleDatabase();
-  const [dropped, , churned] = blocks(text, "sql");
+  const [dropped, , , churned] = blocks(text, "sql");
   const ids = async (sql: string) => (await db.query(sql.replace(/;\s*$/, ""))).map((row) => row.id).sort();
   assert.deepEqual(await ids(dropped), await ids("select id from public.trips_without_charges()"));
   assert.deepEqual(await ids(churned), await ids("select id from public.churned_drivers('2021-07-11Z')"));

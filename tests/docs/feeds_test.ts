@@ -9,7 +9,9 @@ interface Recipe {
   /** Bodies of the partner's files, in their order. */
   files: string[];
   sql: string;
-  /** Lines of the target, as the recipe shows them. */
+  /** Asked at the end, where the recipe has a question. */
+  query: string;
+  /** Lines of the target, and then of the query's answer, as the recipe shows them. */
   table: string;
 }
 
@@ -48,6 +50,7 @@ function recipeOf(section: string): Recipe {
     title: section.split("\n")[0],
     files: bodies("csv", "json", "ndjson"),
     sql: bodies("sql").join(""),
+    query: bodies("psql").join(""),
     table: bodies("").join(""),
   };
 }
@@ -67,7 +70,7 @@ Deno.test("the cookbook has recipes, each with all that it needs", () => {
   }
 });
 
-for (const { title, files, sql, table } of recipes) {
+for (const { title, files, sql, query, table } of recipes) {
   Deno.test(`docs/feeds.md: ${title}`, async () => {
     await using db = await freshDatabase();
     let file = files[0];
@@ -82,7 +85,8 @@ for (const { title, files, sql, table } of recipes) {
       from pg_attribute where attrelid = $1::regclass and attnum > 0`,
       [target],
     );
-    assert.equal(shown(await db.query(`select ${columns[0].list} from ${target} order by 1`)), table);
+    const answer = query === "" ? "" : shown(await db.query(query));
+    assert.equal(shown(await db.query(`select ${columns[0].list} from ${target} order by 1`)) + answer, table);
     assert.equal((await db.loadOne(name, { force: true })).status, "unchanged");
   });
 }

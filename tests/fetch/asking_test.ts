@@ -5,6 +5,7 @@ import { asking, redirected, secretsFrom, secretsIn, shown } from "../../lib/fet
 import { openDownload } from "../../lib/fetch/download.ts";
 import { isInside, isLoopback } from "../../lib/fetch/network.ts";
 import { EtlError } from "../../lib/errors.ts";
+import { environment } from "../support/environment.ts";
 
 const secrets = { KEY: "s3cret/+&#?é", BROKEN: "s3cret\nx-evil: 1", EURO: "s3cret€", BARE: "s3cret" };
 const origin = "https://partner.example";
@@ -92,20 +93,19 @@ for (const [what, [{ address = origin, headers = {} }, code, message]] of Object
 }
 
 Deno.test("a secret is the vault's, else the environment's, without blanks around it; else both places are named", () => {
-  const env = { ETL_SECRET_BOTH: "environment", ETL_SECRET_BLANK: " environment\n", ETL_SECRET_EMPTY: "\n" };
-  for (const [name, value] of Object.entries(env)) Deno.env.set(name, value);
-  try {
-    const vault = { BOTH: " vault\r\n", BLANK: " ", UNKNOWN: null };
-    assert.deepEqual(secretsFrom(vault, ["BOTH", "BLANK"]), { BOTH: "vault", BLANK: "environment" });
-    for (const name of ["EMPTY", "UNKNOWN", "both"]) {
-      assert.throws(() => secretsFrom(vault, [name]), {
-        code: "secret",
-        message: `there is no secret ${name}`,
-        hint: `Put it into the vault under the name ${name}, or into the loader's environment as ETL_SECRET_${name}.`,
-      });
-    }
-  } finally {
-    for (const name of Object.keys(env)) Deno.env.delete(name);
+  using _settings = environment({
+    ETL_SECRET_BOTH: "environment",
+    ETL_SECRET_BLANK: " environment\n",
+    ETL_SECRET_EMPTY: "\n",
+  });
+  const vault = { BOTH: " vault\r\n", BLANK: " ", UNKNOWN: null };
+  assert.deepEqual(secretsFrom(vault, ["BOTH", "BLANK"]), { BOTH: "vault", BLANK: "environment" });
+  for (const name of ["EMPTY", "UNKNOWN", "both"]) {
+    assert.throws(() => secretsFrom(vault, [name]), {
+      code: "secret",
+      message: `there is no secret ${name}`,
+      hint: `Put it into the vault under the name ${name}, or into the loader's environment as ETL_SECRET_${name}.`,
+    });
   }
 });
 

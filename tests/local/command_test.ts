@@ -12,7 +12,7 @@ import { serve } from "../support/web.ts";
 
 const reportKeys = ["run", "status", "dry_run", "feeds"];
 const feedKeys = ["feed", "status", "bytes", "read", "inserted", "updated", "unchanged", "duplicate", "rejected", "ms"]
-  .concat("error", "ignored_columns", "note", "deleted", "withheld");
+  .concat("error", "ignored_columns", "note", "deleted", "withheld", "rejects");
 
 const charges = sampleFeeds()["charges.csv"].trim().split("\n").length - 1;
 
@@ -23,7 +23,8 @@ async function etl(databaseUrl: string, ...args: string[]): Promise<Result> {
 /** Lines of the table: the cells of each, by the feed's name. */
 function cells(out: string): Record<string, string[]> {
   const lines = out.split("\n").map((line) => line.trim().split(/ {2,}| (?=ms$)/));
-  return Object.fromEntries(lines.map(([feed, ...rest]) => [feed, rest]));
+  // The run's own table is the first one.
+  return Object.fromEntries(lines.reverse().map(([feed, ...rest]) => [feed, rest]));
 }
 
 Deno.test("wrong usage: exit code 2, and nothing on standard output; --help and --version: exit code 0", async () => {
@@ -145,6 +146,8 @@ Deno.test("start, twice at once on a new machine: one loads, the other waits and
   assert.deepEqual(results.map(({ out }) => cells(out).trips[0]).sort(), ["changed", "unchanged"]);
   for (const { out, err } of results) {
     assert.match(out, /\n66 trips without charges; the first three:\n(.*\n)+\n11 drivers churned as of 2021-07-11;/);
+    assert.match(out, /\nid +driver_id +dropoff_timestamp +base_fare +charge_rejected\n(.+ )false *\n/);
+    assert.match(out, /\n3 feeds that the reports rest on:\nfeed +verdict .*\ncharges +ok +20\d\d-\S+ +0 *\n/);
     assert.match(out, /\nHow to go on\n/);
     assert.match(err, new RegExp(`^(Applied \\d+ migrations, up to \\d+\\.\\n|${waits})$`));
   }
@@ -175,7 +178,7 @@ Deno.test("rejects: a summary after the run, then each of them as a table, CSV o
     shown.out,
     /\ntrips +2 +\S+ \S+ +driver_id +nobody, or "none" +is in no row of public\.drivers +trips_driver_id_fkey *\n(.*\n)+trips +4 +\S+ \S+ +t4,d1 +has 2 fields/,
   );
-  const asCsv: Record<string, string>[] = parse((await rejects("trips", "--csv")).out, { columns: true });
+  const asCsv: Record<string, string>[] = parse((await rejects("trips", "--csv")).out, { columns: true, bom: true });
   assert.deepEqual(
     asCsv.map((row) => [row.record_number, row.value]),
     [["2", 'nobody, or "none"'], ["3", "much"], ["4", ""]],
@@ -195,7 +198,7 @@ Deno.test("rejects: a summary after the run, then each of them as a table, CSV o
   }
 });
 
-Deno.test("rejects --json is byte for byte what json_agg makes of them", async () => {
+Deno.test("rejects --json is what json_agg makes of them, with an escape for what would move a terminal", async () => {
   await using db = await freshDatabase();
   const json = async (...args: string[]) => {
     const { code, out, err } = await run(["rejects", "--json", ...args], { env: { DATABASE_URL: db.url } });
@@ -220,12 +223,13 @@ Deno.test("rejects --json is byte for byte what json_agg makes of them", async (
   for (const feed of ["trips", null]) {
     const [{ list }] = await db.query(
       `select json_agg(r)::text as list from (
-        select feed, record_number, column_name, value, reason, constraint_name, sqlstate, record, raw, since
+        select feed, record_number, column_name, value, reason, constraint_name, sqlstate, record, raw, since, faults,
+          false as attempted
         from etl.rejects where feed = $1 or $1 is null order by feed, record_number
       ) r`,
       [feed],
     );
-    assert.equal(await json(...feed ? [feed] : []), `${list}\n`);
+    assert.equal(await json(...feed ? [feed] : []), `${list.replaceAll("\x7f", "\\u007f")}\n`);
   }
 });
 

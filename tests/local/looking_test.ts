@@ -94,5 +94,9 @@ Deno.test("health ends with 1 where a feed is not ok, and says what to do", asyn
   const well = await of(db, ["health", "--json"]);
   const { status, feeds } = JSON.parse(well.out);
   assert.deepEqual([well.code, status, feeds.length], [0, "ok", 3]);
+  await db.query("update etl.runs set finished_at = finished_at - interval '3 days'");
+  const unknown = await of(db, ["health"]);
+  assert.equal(unknown.code, 1);
+  assert.match(unknown.out, /\n\ntrips is unknown: No run is known of since/);
   assert.equal((await of(db, ["health", "trips"])).code, 2);
 });

@@ -1,6 +1,7 @@
 /** The commands' words: in a narrow window, for a long time, where nobody reads on, as JSON, and for each mistake. */
 import assert from "node:assert/strict";
-import { duration, endQuietly, fit, table } from "../../lib/local/print.ts";
+import { duration, fit, table } from "../../lib/local/print.ts";
+import { guardTerminal } from "../../lib/local/terminal.ts";
 import { locked, main, type Options, result, run } from "../support/command.ts";
 import { freshDatabase } from "../support/database.ts";
 import { copyProject, temporary } from "../support/directories.ts";
@@ -209,19 +210,19 @@ Deno.test("a mistake is told in plain words", async (t) => {
 });
 
 Deno.test("a pipe that breaks is no error, where Deno makes one of it; any other is", () => {
-  const { log, error } = console;
+  const { log, error, warn } = console;
   try {
     let thrown: Error = new Deno.errors.BrokenPipe("Broken pipe (os error 32)");
     console.log = console.error = () => {
       throw thrown;
     };
-    endQuietly();
+    guardTerminal();
     console.log("a");
     console.error("b");
     thrown = new Error("No space left on device (os error 28)");
     assert.throws(() => console.log("a"), thrown);
   } finally {
-    Object.assign(console, { log, error });
+    Object.assign(console, { log, error, warn });
   }
 });
 

@@ -289,8 +289,8 @@ Deno.test("above the limit the feed is rolled back whole, rejects too, and the e
     report.error!.message,
     /^Cannot load children: 2 of 3 records .* 50 %; the first is record 2, column size: breaks the rule .* \(size_is_positive\)$/,
   );
-  assert.doesNotMatch(report.error!.message, /-7/, "no value of the feed");
-  const { "etl.runs": _, ...after } = await snapshot(db);
-  const { "etl.runs": __, ...rest } = before;
-  assert.deepEqual(after, rest);
+  assert.doesNotMatch(JSON.stringify(report), /-7/, "no value of the feed");
+  const of = (all: Record<string, unknown>) =>
+    Object.entries(all).filter(([table]) => !["etl.runs", "etl.attempts", "etl.attempt_rejects"].includes(table));
+  assert.deepEqual(of(await snapshot(db)), of(before));
 });

@@ -8,7 +8,7 @@ import { account, type Client, project } from "../deploy/supabase_project.ts";
 
 const asOf = "2021-07-11T00:00:00Z";
 
-Deno.test("both reports, as staff: by POST and by GET, in order, by pages, counted, with arguments", async (t) => {
+Deno.test("the reports, as staff: by POST and by GET, in order, by pages, counted, with arguments", async (t) => {
   await using at = await project();
   const ids = async (sql: string) => (await at.db.query(sql)).map((row) => row.id);
   const dropped = await ids("select id from public.trips_without_charges() order by dropoff_timestamp desc, id");
@@ -39,14 +39,28 @@ Deno.test("both reports, as staff: by POST and by GET, in order, by pages, count
     const { count } = await at.user.rpc("churned_drivers", { as_of: asOf }, { head: true, count: "exact" });
     assert.equal(count, churned.length);
   });
-  await t.step("some columns, and each trip's driver with it", async () => {
-    const { data } = await at.user.rpc("trips_without_charges").select("id, base_fare, drivers(last_name)")
-      .eq("id", dropped[0]);
-    const [row] = await at.db.query(
-      "select base_fare::float, last_name from public.trips t join public.drivers d on d.id = driver_id where t.id = $1",
+  await t.step("some columns, and whether the charge is among the rejects", async () => {
+    await at.db.query(
+      `insert into etl.rejects (feed, record_number, record, reason, sqlstate, first_run, last_run)
+      select 'charges', 1, jsonb_build_object('trip_id', $1::text), 'is no bigint', '22P02', run, run
+      from (select gen_random_uuid() as run) r`,
       [dropped[0]],
     );
-    assert.deepEqual(data, [{ id: dropped[0], base_fare: row.base_fare, drivers: { last_name: row.last_name } }]);
+    const { data } = await at.user.rpc("trips_without_charges").select("id, base_fare, charge_rejected")
+      .in("id", dropped.slice(0, 2)).order("id");
+    const rows = await at.db.query(
+      "select id, base_fare::float, id = $1 as charge_rejected from public.trips where id = any ($2) order by id",
+      [dropped[0], dropped.slice(0, 2)],
+    );
+    assert.deepEqual(data, rows);
+  });
+  await t.step("how fresh they are", async () => {
+    const { data } = await at.user.rpc("report_freshness").select("feed, verdict, open_rejects").order("feed");
+    assert.deepEqual(data, [
+      { feed: "charges", verdict: "ok", open_rejects: 1 },
+      { feed: "drivers", verdict: "ok", open_rejects: 0 },
+      { feed: "trips", verdict: "ok", open_rejects: 0 },
+    ]);
   });
   await t.step("an argument that is no time is the caller's error", async () => {
     const { status, error } = await at.user.rpc("churned_drivers", { as_of: "soon" });
@@ -60,6 +74,7 @@ Deno.test("without signing in: no report, no table", async () => {
     const refused = [
       await at.anon.rpc("trips_without_charges", {}, { get }),
       await at.anon.rpc("churned_drivers", { as_of: asOf }, { get }),
+      await at.anon.rpc("report_freshness", {}, { get }),
     ];
     for (const { status, error, data } of refused) assert.deepEqual([status, error!.code, data], [401, "42501", null]);
   }

@@ -54,9 +54,11 @@ async function embedded(client: Client) {
 async function reports(client: Client) {
   return [
     await client.rpc("trips_without_charges"),
-    await client.rpc("trips_without_charges", {}, { get: true }).select("id, drivers(last_name)"),
+    await client.rpc("trips_without_charges", {}, { get: true }).select("id, charge_rejected"),
     await client.rpc("churned_drivers", { as_of: asOf }),
     await client.rpc("churned_drivers", { as_of: asOf }, { get: true }),
+    await client.rpc("report_freshness"),
+    await client.rpc("report_freshness", {}, { get: true }),
   ];
 }
 
@@ -107,7 +109,7 @@ Deno.test("who may see by the API: staff, and nobody who has merely signed up or
   });
 });
 
-Deno.test("the owner and service_role get both reports; what they read is not a question of staff", async () => {
+Deno.test("the owner and service_role get all reports; what they read is not a question of staff", async () => {
   await using db = await freshDatabase();
   await db.query("insert into public.drivers (id) values ('d')");
   await db.query("insert into public.trips (id, driver_id, dropoff_timestamp) values ('t', 'd', '2021-01-01Z')");
@@ -115,6 +117,7 @@ Deno.test("the owner and service_role get both reports; what they read is not a 
     await db.query(`set role ${role}`);
     assert.deepEqual(await db.query("select id from public.trips_without_charges()"), [{ id: "t" }], role);
     assert.deepEqual(await db.query("select id from public.churned_drivers()"), [{ id: "d" }], role);
+    assert.equal((await db.query("select from public.report_freshness()")).length, 3, role);
     await db.query("reset role");
   }
 });
@@ -255,8 +258,8 @@ Deno.test("staff is asked once a query, not once a row", async (t) => {
   };
   const queries = {
     "select count(*) from public.trips t join public.drivers d on d.id = t.driver_id": 2,
-    // Once by the function, and once for each table.
-    "select count(*) from public.trips_without_charges()": 3,
+    // Once by the function, once for each table, and once for the rejects.
+    "select count(*) from public.trips_without_charges()": 4,
     "select count(*) from public.churned_drivers()": 3,
   };
   for (const [query, expected] of Object.entries(queries)) {

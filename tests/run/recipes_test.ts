@@ -1,5 +1,6 @@
 /** What docs/feeds.md shows, tried against servers that behave as the real ones do. */
 import assert from "node:assert/strict";
+import { environment } from "../support/environment.ts";
 import { databaseAndWeb } from "../support/given.ts";
 import { blocks, document } from "../support/project.ts";
 
@@ -14,14 +15,8 @@ async function recipe(title: string, host: string, url: string): Promise<string>
   return sql.replaceAll(host, url);
 }
 
-async function withSecrets(secrets: Record<string, string>, work: () => Promise<void>): Promise<void> {
-  for (const [name, value] of Object.entries(secrets)) Deno.env.set(`ETL_SECRET_${name}`, value);
-  try {
-    await work();
-  } finally {
-    for (const name of Object.keys(secrets)) Deno.env.delete(`ETL_SECRET_${name}`);
-  }
-}
+const secretsOf = (secrets: Record<string, string>) =>
+  environment(Object.fromEntries(Object.entries(secrets).map(([name, value]) => [`ETL_SECRET_${name}`, value])));
 
 Deno.test("a file behind a key: each way that the recipe names", async (t) => {
   const section = (await document("docs/feeds.md")).split(/^## /m).find((text) =>
@@ -41,20 +36,19 @@ Deno.test("a file behind a key: each way that the recipe names", async (t) => {
     },
   });
   const { db, web } = given;
-  await withSecrets({ PARTNER_TOKEN: "t0ken", PARTNER_LOGIN: btoa("user:password") }, async () => {
-    await t.step("the recipe", async () => {
-      await db.query(await recipe("A file behind a key", "https://partner.example", web.url));
-      assert.equal((await db.loadOne("payouts")).inserted, 1);
-    });
-    for (const way of ways) {
-      await t.step(way, async () => {
-        const url = way.startsWith("{") ? `${web.url}/payouts.csv` : way.replace("https://partner.example", web.url);
-        await db.feed("payouts", { url, headers: way.startsWith("{") ? way : "{}" });
-        const { error, unchanged } = await db.loadOne("payouts", { force: true });
-        assert.deepEqual([error, unchanged], [null, 1]);
-      });
-    }
+  using _secrets = secretsOf({ PARTNER_TOKEN: "t0ken", PARTNER_LOGIN: btoa("user:password") });
+  await t.step("the recipe", async () => {
+    await db.query(await recipe("A file behind a key", "https://partner.example", web.url));
+    assert.equal((await db.loadOne("payouts")).inserted, 1);
   });
+  for (const way of ways) {
+    await t.step(way, async () => {
+      const url = way.startsWith("{") ? `${web.url}/payouts.csv` : way.replace("https://partner.example", web.url);
+      await db.feed("payouts", { url, headers: way.startsWith("{") ? way : "{}" });
+      const { error, unchanged } = await db.loadOne("payouts", { force: true });
+      assert.deepEqual([error, unchanged], [null, 1]);
+    });
+  }
 });
 
 /** Supabase Storage as it answers for a private bucket: the status is 400 whatever is wrong, and the body tells. */
@@ -87,22 +81,19 @@ Deno.test("a file in a private bucket of Supabase Storage, by both kinds of key"
     if (headers) await db.query("update etl.feeds set headers = $1 where name = 'payouts'", [headers]);
     web.files[path] = storage(key, files);
     await t.step(`${key}: loaded, and the next time unchanged`, async () => {
-      await withSecrets({ STORAGE_KEY: key }, async () => {
-        assert.deepEqual([(await db.loadOne("payouts")).read, (await db.loadOne("payouts")).bytes], [1, 0]);
-      });
+      using _secret = secretsOf({ STORAGE_KEY: key });
+      assert.deepEqual([(await db.loadOne("payouts")).read, (await db.loadOne("payouts")).bytes], [1, 0]);
     });
     await t.step(`${key}: another key`, async () => {
-      await withSecrets({ STORAGE_KEY: "s3cret" }, async () => {
-        const { error } = await db.loadOne("payouts");
-        assert.equal(error?.code, "http_403");
-        assert.doesNotMatch(JSON.stringify(error), /s3cret/);
-      });
+      using _secret = secretsOf({ STORAGE_KEY: "s3cret" });
+      const { error } = await db.loadOne("payouts");
+      assert.equal(error?.code, "http_403");
+      assert.doesNotMatch(JSON.stringify(error), /s3cret/);
     });
     await t.step(`${key}: no such file`, async () => {
       web.files[path] = storage(key, {});
-      await withSecrets({ STORAGE_KEY: key }, async () => {
-        assert.equal((await db.loadOne("payouts")).error?.code, "http_404");
-      });
+      using _secret = secretsOf({ STORAGE_KEY: key });
+      assert.equal((await db.loadOne("payouts")).error?.code, "http_404");
     });
   }
 });

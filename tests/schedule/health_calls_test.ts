@@ -215,6 +215,92 @@ const table: Row[] = [
     /^No schedule/,
   ],
   [
+    "no extension: a feed has recovered, and nothing had changed",
+    async (past) => {
+      await past.loaded("3 days");
+      await past.failed(day, "trips");
+      await past.recovered("23 hours", "trips");
+    },
+    "ok",
+    /^No schedule/,
+  ],
+  [
+    "no extension: it recovered, and has failed since",
+    async (past) => {
+      await past.loaded("3 days");
+      await past.recovered("23 hours", "trips");
+      await past.failed("1 hour", "trips");
+    },
+    "ok",
+    /^No schedule/,
+    "failing",
+  ],
+  ["no extension: loaded two days ago, all but an hour", (past) => past.loaded("47 hours"), "ok", /^No schedule/],
+  [
+    "no extension: nothing is heard of any feed for longer",
+    (past) => past.loaded("49 hours"),
+    "unknown",
+    /^No run is known of since 20\d\d-\S+ \S+, and one that changes nothing leaves no trace .*\. Look whether your own scheduler still does\. No schedule/,
+  ],
+  [
+    "no extension: one feed is never new, and another one was",
+    async (past) => {
+      await past.loaded("60 days", ["drivers"]);
+      await past.loaded("47 hours", ["trips"]);
+    },
+    "ok",
+    /^No schedule/,
+  ],
+  [
+    "no extension: one feed is never new, and another one failed",
+    async (past) => {
+      await past.loaded("60 days");
+      await past.failed("47 hours", "trips");
+    },
+    "ok",
+    /^No schedule/,
+    "failing",
+  ],
+  [
+    "no extension: nothing in the ledger, which somebody has emptied",
+    async (past) => {
+      await past.loaded("1 hour");
+      await past.query("delete from etl.runs");
+    },
+    "unknown",
+    /^No run is known of, and one that changes nothing/,
+  ],
+  [
+    "no job, and pg_net has a good answer to another scheduler",
+    async (past) => {
+      await past.extensions();
+      await past.loaded("3 days");
+      await past.good("1 hour");
+    },
+    "ok",
+    /^No schedule/,
+  ],
+  [
+    "no job, and pg_net has forgotten",
+    async (past) => {
+      await past.extensions();
+      await past.loaded("3 days");
+    },
+    "unknown",
+    /^No run is known of since/,
+  ],
+  [
+    "no extension: silence, and a verdict that is graver",
+    async (past) => {
+      await past.loaded("3 days");
+      await past.query("update etl.feeds set fresh_within = '1 day' where name = 'drivers'");
+      await past.query("update etl.feed_state set shrunk_since = now() where feed = 'trips'");
+    },
+    "stale",
+    /^Nothing new has come since/,
+    "shrunk",
+  ],
+  [
     "a line that pg_cron reads and we do not",
     async (past) => {
       await wellUntilHalfAnHourAgo(past);

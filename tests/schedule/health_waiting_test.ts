@@ -13,7 +13,7 @@ const daily = async (past: Past) => {
   await past.called("8 min");
   await past.good("7 min");
 };
-const unscheduled = (past: Past) => past.loaded("3 days");
+const unscheduled = (past: Past) => past.loaded("30 hours");
 
 const put_off =
   `trips waits: the run has 350 MB of other feeds, and no room for it; it is put off since [-0-9:.+ ]+\\. ` +

@@ -1,6 +1,7 @@
 /** A long ledger and many rejects: health and plan look at few of their rows, and what is old goes. */
 import assert from "node:assert/strict";
 import { type Database, freshDatabase } from "../support/database.ts";
+import { rowsRead } from "../support/rows_read.ts";
 
 const days = 400, perDay = 20;
 
@@ -23,24 +24,6 @@ async function longLedger(): Promise<Database> {
   await db.query("vacuum analyze etl.runs");
   await db.query("vacuum analyze etl.rejects");
   return db;
-}
-
-/** How many rows of a table a query reads, one by one or by an index. */
-async function rowsRead(db: Database, table: string, query: string): Promise<number> {
-  const seen = async () => {
-    await db.query("select pg_stat_force_next_flush()");
-    const [row] = await db.query(
-      `select seq_tup_read::int + coalesce(idx_tup_fetch, 0)::int as read from pg_stat_user_tables
-      where relid = $1::regclass`,
-      [table],
-    );
-    return row.read;
-  };
-  await seen();
-  const before = await seen();
-  await db.query(query);
-  await seen();
-  return await seen() - before;
 }
 
 Deno.test("health reads few rows of a long ledger", async () => {

@@ -5,6 +5,7 @@
 import { Socket } from "node:net";
 import { connect } from "../../lib/database/connect.ts";
 import { load } from "../../lib/load.ts";
+import { environment } from "./environment.ts";
 
 export interface Attempt {
   url: string;
@@ -30,7 +31,7 @@ if (import.meta.main) {
     },
   });
   const attempt = async ({ url, env = {}, sql = encrypted }: Attempt): Promise<Outcome> => {
-    for (const [name, value] of Object.entries(env)) Deno.env.set(name, value);
+    using _settings = environment(env);
     try {
       if (sql === "load") return { status: (await load({ databaseUrl: url, force: true })).status };
       const client = await connect(url);
@@ -38,8 +39,6 @@ if (import.meta.main) {
     } catch (error) {
       const { code, message, hint } = error as Outcome;
       return { code, message, hint };
-    } finally {
-      for (const name of Object.keys(env)) Deno.env.delete(name);
     }
   };
   const encrypted = "select ssl as encrypted from pg_stat_ssl where pid = pg_backend_pid()";

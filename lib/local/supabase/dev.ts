@@ -115,5 +115,8 @@ ${report("trips_without_charges?order=dropoff_timestamp.desc&limit=3")}
 Drivers churned as of 2021-07-11:
 ${report("churned_drivers?as_of=2021-07-11T00:00:00Z&order=last_dropoff_timestamp")}
 
+How fresh they are:
+${report("report_freshness")}
+
 Ctrl-C ends it.`);
 }

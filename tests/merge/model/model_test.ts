@@ -90,9 +90,9 @@ async function prepare(db: Database): Promise<void> {
   await db.query(types);
 }
 
-async function tryCase(db: Database, web: Web, { tables, limit, runs }: Case): Promise<void> {
+async function tryCase(db: Database, web: Web, { tables, limit, history, runs }: Case): Promise<void> {
   await db.query(`drop schema if exists cases cascade; create schema cases; ${tables.map(createTable).join("\n")}`);
-  await db.query("delete from etl.feeds");
+  await db.query("delete from etl.feeds; delete from etl.changes");
   const definitions = "select indexdef from pg_indexes where schemaname = 'cases' order by indexname";
   const indexes = await db.query(definitions);
   const each = <T>(make: (table: Table) => T) => Object.fromEntries(tables.map((table) => [table.name, make(table)]));
@@ -101,7 +101,8 @@ async function tryCase(db: Database, web: Web, { tables, limit, runs }: Case): P
     ...{ files: {}, loaded: {} },
   };
   for (const { name, nulls, dateOrder, contents, absent, absentLimit } of tables) {
-    const feed = { url: `${web.url}/${name}`, target: `cases.${name}`, reject_limit: limit };
+    const kept = history ? "1 day" : null;
+    const feed = { url: `${web.url}/${name}`, target: `cases.${name}`, reject_limit: limit, history: kept };
     await db.feed(name, { ...feed, nulls, date_order: dateOrder, contents, absent, absent_limit: absentLimit });
   }
   for (const { files, feeds, force, approve } of runs) {
@@ -152,6 +153,7 @@ async function tryRun(
   world: World,
 ): Promise<boolean> {
   if (feeds.length === 0) return true;
+  const earlier = await rowsOf(db, tables);
   const report = await db.load({ feeds, force });
   let whole = true;
   for (const table of tables.filter(({ name }) => feeds.includes(name))) {
@@ -176,7 +178,29 @@ async function tryRun(
     world.loaded[table.name] = body;
   }
   for (const table of tables) await compare(db, table, world);
+  await tryUndo(db, tables, report.run, earlier);
   return whole;
+}
+
+const rowsOf = (db: Database, tables: Table[]) =>
+  Promise.all(tables.map(({ name }) => db.query(`select t::text as row from cases.${name} t order by 1`)));
+
+/** Takes a run back, children first, looks, and lets it be. */
+async function tryUndo(db: Database, tables: Table[], run: string, earlier: unknown): Promise<void> {
+  await db.query("begin");
+  const kept: unknown[] = [];
+  for (const { name } of tables.toReversed()) {
+    const said = await db.query("select outcome, reason, keys from etl.undo($1, $2)", [run, name]);
+    kept.push(...said.filter(({ outcome }) => outcome === "kept"));
+  }
+  const restored = await rowsOf(db, tables);
+  await db.query("rollback");
+  // What a key changes by itself, beside the run, no run has kept.
+  if (tables.some(({ foreignKeys }) => foreignKeys.some(({ onUpdate }) => /cascade|null/.test(onUpdate)))) return;
+  const [{ history }] = await db.query("select bool_or(history is not null) as history from etl.feeds");
+  if (!history) return;
+  assert.deepEqual(kept, [], "nobody has changed anything since");
+  assert.deepEqual(restored, earlier, "an undo brings back the rows of before");
 }
 
 interface Said {

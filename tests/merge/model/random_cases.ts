@@ -32,6 +32,8 @@ export interface Run {
 export interface Case {
   tables: Table[];
   limit: number;
+  /** Whether what a run changes is kept: then each run is taken back on trial. */
+  history: boolean;
   runs: Run[];
 }
 
@@ -235,6 +237,7 @@ export const cases: fc.Arbitrary<Case> = table("parent").chain((parent) =>
     return fc.record({
       tables: fc.constant(tables),
       limit: fc.constantFrom(1, 1, 1, 1, 0.25),
+      history: fc.boolean(),
       runs: fc.array(run, { minLength: 1, maxLength: 4 }),
     });
   });

@@ -21,7 +21,7 @@ async function refused(db: Database, sql: string, code: string, message: RegExp,
   );
 }
 
-Deno.test("etl.schedule() makes three jobs, makes them once, changes the line, and switches on again", async () => {
+Deno.test("etl.schedule() makes four jobs, makes them once, changes the line, and switches on again", async () => {
   await using world = await newWorld();
   const { db } = world;
   await storeSecret(db, "etl_function_url", url);
@@ -31,6 +31,7 @@ Deno.test("etl.schedule() makes three jobs, makes them once, changes the line, a
   const first = await jobs(db);
   assert.deepEqual(first.map((job) => [job.jobname, job.schedule, job.active, job.username]), [
     ["tdc-etl", "*/10 * * * *", true, "postgres"],
+    ["tdc-etl alert", "4-59/5 * * * *", true, "postgres"],
     ["tdc-etl look", "2-57/5 * * * *", true, "postgres"],
     ["tdc-etl purge", "17 3 * * *", true, "postgres"],
   ]);
@@ -41,8 +42,9 @@ Deno.test("etl.schedule() makes three jobs, makes them once, changes the line, a
   await db.query("select etl.schedule('30 seconds')");
   assert.deepEqual((await jobs(db)).map((job) => [job.jobid, job.schedule]), [
     [first[0].jobid, "30 seconds"],
-    [first[1].jobid, "2-57/5 * * * *"],
-    [first[2].jobid, "17 3 * * *"],
+    [first[1].jobid, "4-59/5 * * * *"],
+    [first[2].jobid, "2-57/5 * * * *"],
+    [first[3].jobid, "17 3 * * *"],
   ]);
   await db.admin("select cron.alter_job($1, active => false)", [first[0].jobid]);
   await db.query("select etl.schedule('30 seconds')");
@@ -147,14 +149,16 @@ Deno.test("etl.purge() deletes our runs of more than two days ago, but for each 
       (2, 4, 'select etl.purge()', '3 days'),
       (2, 5, 'select etl.purge()', '50 hours'),
       (3, 6, 'select somebody.elses()', '90 days'),
-      (4, 7, 'select etl.invoke()', '31 days')
+      (4, 7, 'select etl.invoke()', '31 days'),
+      (5, 8, 'select etl.tell()', '50 hours'),
+      (5, 9, 'select etl.tell()', '1 hour')
     ) v (jobid, n, command, age)`);
-  assert.deepEqual(await db.query("select etl.purge()::int as purged"), [{ purged: 3 }]);
+  assert.deepEqual(await db.query("select etl.purge()::int as purged"), [{ purged: 4 }]);
   const left = await db.admin("select runid::int from cron.job_run_details order by runid");
-  assert.deepEqual(left.map((row) => row.runid), [3, 5, 6, 7]);
+  assert.deepEqual(left.map((row) => row.runid), [3, 5, 6, 7, 9]);
 });
 
-Deno.test("pgTAP finds no function of etl that anyone but the loader may call, save is_staff", async () => {
+Deno.test("pgTAP finds no function of etl that anyone but the loader may call, save is_staff and what the reports read", async () => {
   await using world = await newWorld();
   const { db } = world;
   await db.admin("begin");
@@ -162,7 +166,11 @@ Deno.test("pgTAP finds no function of etl that anyone but the loader may call, s
   const lines = await db.admin(`
     select function_privs_are(
       'etl', p.proname, array(select format_type(t, null) from unnest(p.proargtypes::oid[]) t), r.role,
-      case when (r.role, p.proname) = ('authenticated', 'is_staff') then '{EXECUTE}' else '{}' end::name[],
+      case
+        when (r.role, p.proname) = ('authenticated', 'is_staff')
+          or r.role <> 'anon' and p.proname in ('freshness', 'trips_of_rejected_charges')
+        then '{EXECUTE}' else '{}'
+      end::name[],
       format('what %s may do with %s', r.role, p.oid::regprocedure)
     ) as line
     from plan(

@@ -315,3 +315,51 @@ Deno.test("etl.health() tells when a link breaks, and when it holds again", asyn
     await verdict(db, "ok");
   });
 });
+
+Deno.test("a feed that breaks is told, once, and so is its end; no URL of whoever is told is in what is kept", async () => {
+  const texts: string[] = [];
+  await using receiver = serve({
+    "/hooks/h1dden": async (request) => {
+      texts.push((await request.json()).text);
+      return new Response("ok");
+    },
+  });
+  await using world = await running("0.20");
+  const { db, web } = world;
+  const looks = async () =>
+    Number((await db.admin("select count(*) as n from cron.job_run_details where command = 'select etl.tell()'"))[0].n);
+  const fourMoreLooks = async () => {
+    const before = await looks();
+    await until("four more looks", async () => await looks() >= before + 4);
+  };
+  await db.query("select cron.schedule('tdc-etl alert', '1 second', 'select etl.tell()')");
+  await fourMoreLooks();
+  await storeSecret(db, "etl_alert_url", `${receiver.url}/hooks/h1dden`);
+  await fourMoreLooks();
+  assert.deepEqual([texts, await db.query("table etl.told")], [[], []], "all is well");
+
+  const trips = web.files["/trips.csv"];
+  web.files["/trips.csv"] = () => new Response("gone", { status: 404 });
+  await until("it is told", () => texts.length > 0);
+  await fourMoreLooks();
+  assert.equal(texts.length, 1);
+  assert.match(
+    texts[0],
+    /^tdc-etl: trips is failing since .* UTC\. Cause: Cannot load trips: .*answered 404\. What to do: /,
+  );
+
+  web.files["/trips.csv"] = trips;
+  await until("the end is told", () => texts.length > 1);
+  await fourMoreLooks();
+  assert.equal(texts.length, 2);
+  assert.match(texts[1], /^tdc-etl: trips is ok again; before: failing since /);
+
+  await storeSecret(db, "etl_alert_url", "http://hooks.example/h1dden");
+  const told = await until("a look that fails", async () =>
+    (await db.admin(
+      "select return_message from cron.job_run_details where command = 'select etl.tell()' and status = 'failed'",
+    ))[0]);
+  assert.match(told.return_message, /^ERROR: {2}etl_alert_url in the vault is no https URL/);
+  const kept = JSON.stringify(await db.admin("select * from cron.job_run_details"));
+  assert.ok(!kept.includes("h1dden") && !(await Deno.readTextFile(Deno.env.get("SERVER_LOG")!)).includes("h1dden"));
+});

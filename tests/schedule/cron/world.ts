@@ -20,7 +20,7 @@ export async function newWorld(): Promise<World> {
   const db = await database("postgres");
   await db.query("select etl.unschedule()");
   await db.admin(`truncate cron.job_run_details, net.http_request_queue, net._http_response, vault.secrets,
-    etl.feed_state, etl.runs, etl.rejects, public.drivers, public.trips, public.charges`);
+    etl.feed_state, etl.runs, etl.told, etl.rejects, public.drivers, public.trips, public.charges`);
   const web = serve(oneOfEach());
   await db.pointAt(web.url);
   return {
