@@ -126,7 +126,7 @@ Deno.test("the ways to name a file, and what is none", async (t) => {
     "-": ["file", /^- is no file of this machine$/],
     "https://partner.example/things": ["file", /is no file of this machine$/],
     "file://elsewhere/things": ["file", /is not the URL of a file on this machine$/],
-    "": ["file", / is a folder$/],
+    "": ["usage", /^--file takes the path of a file$/],
   };
   for (const [said, [code, message]] of Object.entries(none)) {
     await t.step(`none: ${said}`, async () => {
