@@ -52,7 +52,7 @@ export interface LoadOptions {
   feeds?: string[];
   /** Load even where the validators say that nothing changed. */
   force?: boolean;
-  /** In place of the URL of the one feed that is named. Nothing of it is remembered as the partner's. */
+  /** In place of the URL of the one feed that is named; it has no validators, so that the next run asks the partner anew. */
   from?: LocalFile;
   /** The day to take for today, as 2021-07-01, of feeds whose URL holds {day}: for files of before. */
   day?: string;
@@ -256,7 +256,7 @@ async function fetchAndStage(job: Job, alone: boolean): Promise<Outcome | null> 
   job.startedAt = new Date();
   job.tell({});
   const asked = job.from ? askingFor(job.from, feed) : await askingOf(job);
-  await using download = await ask(job, asked, job.from ? none : feed);
+  await using download = await ask(job, asked, feed);
   if (download.isUnchanged) return nothingNew(job, { ...download, total: feed.content_length });
   if (!alone && room.isFilledBy(download.total ?? 0)) return null;
   if (!isAsLongAsLast(download, feed)) return await take(job, asked, download);
@@ -324,12 +324,10 @@ async function take(job: Job, asked: Asking, download: Download): Promise<Outcom
   }
   room.keep();
   const { header, only, hasEnd: isWhole, records: { count, broken, sentinel, hash } } = rows;
-  const { etag, lastModified, total } = download;
-  // The next run asks the partner: what a file of ours was like says nothing of his.
-  const validators = job.from
-    ? { hash: "", etag: null, lastModified: null, total: null }
-    : { hash, etag, lastModified, total };
-  job.staged = { header, only, isWhole, count, broken, sentinel, ...validators };
+  const { etag, lastModified } = download;
+  // That the partner's next file is as long as one of ours would tell nothing.
+  const total = job.from ? null : download.total;
+  job.staged = { header, only, isWhole, count, broken, sentinel, hash, etag, lastModified, total };
   return null;
 }
 

@@ -189,7 +189,8 @@ Deno.test("a request that cannot be understood is refused before the database is
   assert.deepEqual([noDay.status, (await noDay.json()).error.code], [400, "day"]);
   const unknown = await etl.call({ body: JSON.stringify({ feeds: ["trips'; drop table trips; --"] }) });
   assert.equal(unknown.status, 404);
-  assert.equal((await unknown.json()).error.code, "unknown_feed");
+  const { code, message } = (await unknown.json()).error;
+  assert.deepEqual([code, message], ["unknown_feed", "Cannot run: there is no feed trips'; drop table trips; --"]);
 });
 
 Deno.test("with Accept: application/x-ndjson each step is a line, and the report the last", async () => {
@@ -209,7 +210,8 @@ Deno.test("with Accept: application/x-ndjson each step is a line, and the report
   ];
   assert.deepEqual(steps, expected);
   const refused = await etl.call({ headers, body: '{"feeds":["nope"]}' });
-  assert.equal(JSON.parse((await refused.text()).trim()).error.code, "unknown_feed");
+  const { code, message } = JSON.parse((await refused.text()).trim()).error;
+  assert.deepEqual([code, message], ["unknown_feed", "Cannot run: there is no feed nope"]);
 });
 
 Deno.test("at its deadline, or when the platform is about to end it, a run loads what is there", async (t) => {
