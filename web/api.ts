@@ -2,6 +2,7 @@
 import { AuthClient, type Session } from "@supabase/auth-js";
 import { PostgrestClient } from "@supabase/postgrest-js";
 import type { Database } from "../supabase/database.types.ts";
+import type { Period } from "./days.ts";
 import { words } from "./words.ts";
 
 /** config.json, beside the page. */
@@ -11,6 +12,8 @@ export interface Config {
   key: string;
   /** ISO 4217, of fares and gratuities. */
   currency?: string;
+  /** Of trips without charges, what is shown where the URL names none; the last month, if nothing is said. */
+  period?: Period;
   /** What the sign-in is filled in with, on a developer's machine. */
   sign_in?: { email: string; password: string };
 }

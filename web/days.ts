@@ -27,7 +27,7 @@ export function range(first: string, last: string, unit: Unit): string[] {
   return days;
 }
 
-export const periods = ["all", "yesterday", "last-week", "last-month", "own"] as const;
+export const periods = ["yesterday", "last-week", "last-month", "all", "own"] as const;
 export type Period = typeof periods[number];
 
 /** The first day of a period and the first after it; null: no bound. Weeks begin on Monday. */

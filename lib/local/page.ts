@@ -22,6 +22,7 @@ export interface PageConfig {
   url: string;
   key: string;
   currency?: string;
+  period?: string;
   sign_in?: { email: string; password: string };
 }
 

@@ -203,6 +203,24 @@ test("periods: yesterday, last week and last month are those of the reader's own
   }
 });
 
+test("what is shown first is the last month, where config.json names no period", async (site) => {
+  const page = await site.open();
+  await page.clock.setFixedTime("2021-07-05T12:00:00Z");
+  await page.route("**/config.json", async (route) => {
+    const { period, ...config } = await (await route.fetch()).json();
+    assert.equal(period, "all");
+    await route.fulfill({ json: config });
+  });
+  await page.reload();
+  await signIn(page, account.email);
+  await settled(page);
+  assert.ok(await page.getByRole("radio", { name: "Last month" }).isChecked());
+  const june = uncharged().filter(({ dropoff }) => dropoff.startsWith("2021-06"));
+  assert.equal(await figure(page, "Trips never charged"), `${june.length}`);
+  await page.getByRole("radio", { name: "All time" }).check({ force: true });
+  await eventually(() => figure(page, "Trips never charged"), `${uncharged().length}`);
+});
+
 test("the export is SQL's answer, row by row, beyond a thousand; no cell is a formula", async (site, t) => {
   await site.db.query(`
     insert into public.drivers (id, first_name, last_name)

@@ -19,7 +19,7 @@ let made: Promise<Page_> | undefined;
 export function page(): Promise<Page_> {
   return made ??= (async () => {
     await using directory = await temporary();
-    await buildPage(directory.path, { url: "", key: publishableKey });
+    await buildPage(directory.path, { url: "", key: publishableKey, period: "all" });
     return await readPage(directory.path);
   })();
 }

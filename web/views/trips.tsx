@@ -50,7 +50,7 @@ const money = (value: number | null) => value === null ? "" : amount(value);
 
 export function Trips({ route }: { route: Route }) {
   const api = useContext(Project)!;
-  const period = periods.includes(route.period as Period) ? route.period as Period : "all";
+  const period = periods.find((one) => one === route.period) ?? api.config.period ?? "last-month";
   const sort = sortOf(route.sort, sortable, { key: "dropoff_timestamp", descending: true });
   const { search = "" } = route;
   const bounds = boundsOf(period, route);
@@ -182,7 +182,7 @@ function PeriodChoice({ period, route }: { period: Period; route: Route }) {
   const { from } = boundsOf(period, route);
   const choose = (period: Period) =>
     change({
-      ...{ view: "trips", period: period === "all" ? "" : period, page: "" },
+      ...{ view: "trips", period, page: "" },
       from: period === "own" ? route.from ?? from ?? "" : "",
       to: period === "own" ? route.to ?? "" : "",
     });

@@ -76,7 +76,7 @@ function keysOf(databaseUrl: string): Keys {
 async function pageFor({ publishableKey, password }: Keys): Promise<Awaited<ReturnType<typeof readPage>>> {
   const directory = await Deno.makeTempDir({ prefix: "tdc-etl-page-" });
   try {
-    await buildPage(directory, { url: "", key: publishableKey, sign_in: { email, password } });
+    await buildPage(directory, { url: "", key: publishableKey, period: "all", sign_in: { email, password } });
     return await readPage(directory);
   } finally {
     await Deno.remove(directory, { recursive: true });
