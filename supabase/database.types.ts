@@ -154,10 +154,11 @@ export type Database = {
       "feed_reject_counts": {
         Args: { "of_feed": string };
         Returns: {
-          "column_name": string;
           "oldest": string;
+          "problem": string;
           "reason": string;
           "rejects": number;
+          "source": string;
         }[];
       };
       "feed_rejects": {

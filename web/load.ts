@@ -30,11 +30,11 @@ export function useLoaded<Data>(key: string, load: (signal: AbortSignal) => Prom
     return () => end.abort();
   }, [key, turn]);
   const reload = useCallback(() => setTurn((turn) => turn + 1), []);
-  // Back online: what could not be had then can be had now.
+  // Back online, or somebody asks for it: what could not be had then may be had now.
   useEffect(() => {
     if (!state.error) return;
-    addEventListener("online", reload);
-    return () => removeEventListener("online", reload);
+    for (const event of ["online", "retry"]) addEventListener(event, reload);
+    return () => ["online", "retry"].forEach((event) => removeEventListener(event, reload));
   }, [state.error]);
   return { data: state.data, error: state.error, busy: state.busy, reload };
 }

@@ -186,7 +186,6 @@ export const words = {
     record: (number: number | null) => number === null ? "Not in the file" : `Record ${number.toLocaleString()}`,
     since: (when: string) => `rejected since ${when}`,
     allReasons: "All",
-    reason: (column: string | null, reason: string) => column ? `${column} ${reason}` : reason,
     fault: (source: string | null, problem: string) => source ? `${source} ${problem}` : problem,
     whole: "The whole record",
     letter: "Letter to the partner",

@@ -273,7 +273,7 @@ $$;
 comment on function etl.page_runs(text, timestamptz, int) is 'For public.feed_runs(), with the owner''s rights.';
 
 create or replace function public.feed_reject_counts(of_feed text)
-returns table (reason text, column_name text, rejects bigint, oldest timestamptz)
+returns table (reason text, source text, problem text, rejects bigint, oldest timestamptz)
 language sql stable security invoker
 set search_path = ''
 set timezone = 'UTC'
@@ -282,21 +282,36 @@ as $$
   select * from etl.page_reject_counts(of_feed)
 $$;
 comment on function public.feed_reject_counts(text) is
-  'The rejects of a feed by what is wrong with them, the most frequent first, and since when the oldest is there.';
+  'The rejects of a feed by what is wrong with them, the most frequent first, and since when the oldest is there. problem:
+the reason in plain words, of the partner''s column source.';
 
 create or replace function etl.page_reject_counts(of_feed text)
-returns table (reason text, column_name text, rejects bigint, oldest timestamptz)
+returns table (reason text, source text, problem text, rejects bigint, oldest timestamptz)
 language plpgsql stable security definer
 set search_path = ''
 as $$
+declare
+  definition etl.feeds := (select f from etl.feeds f where f.name = of_feed);
 begin
   perform etl.require_staff();
   return query
-  select r.reason, r.column_name, count(*), min(r.since)
-  from etl.rejects r
-  where r.feed = of_feed
-  group by r.reason, r.column_name
-  order by count(*) desc, r.reason, r.column_name;
+  select c.reason, n.source, w.problem, c.rejects, c.oldest
+  from (
+    select r.reason, r.column_name, count(*) as rejects, min(r.since) as oldest
+    from etl.rejects r
+    where r.feed = of_feed
+    group by r.reason, r.column_name
+  ) c
+  cross join lateral (
+    select coalesce(
+      (
+        select m.key from jsonb_each_text(definition.columns) m where m.value = c.column_name order by m.key limit 1
+      ),
+      c.column_name
+    ) as source
+  ) n
+  cross join lateral etl.in_plain_words(definition, c.reason, c.column_name, n.source) w
+  order by c.rejects desc, c.reason, c.column_name;
 end
 $$;
 comment on function etl.page_reject_counts(text) is 'For public.feed_reject_counts(), with the owner''s rights.';

@@ -386,6 +386,17 @@ test("a server that is down, a network that is gone: said, and mended by itself 
     await settled(page);
     assert.notDeepEqual(await column(page, "Trip"), before);
   });
+  await t.step("all down: said once, and one button tries all", async () => {
+    site.instead = (request) => request.url.includes("/rest/") ? new Response("", { status: 503 }) : undefined;
+    await page.reload();
+    await settled(page);
+    const shown = page.getByText("The server cannot be reached").filter({ visible: true });
+    await eventually(() => shown.count(), 1);
+    site.instead = undefined;
+    await page.getByRole("button", { name: "Try again" }).filter({ visible: true }).click();
+    await eventually(() => column(page, "Trip").then(({ length }) => length), 50);
+    await page.getByText("charges last changed").waitFor();
+  });
   await t.step("offline", async () => {
     await page.context().setOffline(true);
     await page.getByRole("columnheader", { name: "Gratuity" }).getByRole("button").click();
@@ -465,7 +476,7 @@ test("a feed: runs, rejects with what to mend, the letter and a link, changes, u
     await eventually(() => rejects.count(), 40);
     await page.getByRole("button", { name: "Show more" }).click();
     await eventually(() => rejects.count(), 45);
-    await page.getByRole("link", { name: /base_fare is no numeric/ }).click();
+    await page.getByRole("link", { name: /base_fare is not a number/ }).click();
     await eventually(() => rejects.count(), 15);
     await rejects.first().getByText("Send a number, as 12.50.").waitFor();
     await rejects.first().getByText("The whole record").click();

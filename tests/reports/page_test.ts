@@ -183,6 +183,8 @@ Deno.test("feeds: health, runs, rejects, changes, undo", async (t) => {
       from (select reason, count(*) as rejects from etl.rejects where feed = 'trips' group by 1) r`);
     assert.deepEqual(counts.map((row: Record<string, unknown>) => [row.reason, row.rejects]), known.rows);
     assert.ok(counts.length >= 2);
+    const words = Object.fromEntries(counts.map((row: Record<string, string>) => [row.source, row.problem]));
+    assert.deepEqual(words, { base_fare: "is not a number", dropoff_timestamp: "is not a date and time" });
     for (const reason of [null, counts[0].reason as string]) {
       const seen: number[] = [];
       let after = {};

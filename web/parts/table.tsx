@@ -82,7 +82,9 @@ export function Table<Row>({ caption, columns, rows, sort, sortable, idOf }: {
           {rows.map((row) => (
             <tr key={idOf(row)} role="row">
               {columns.map(({ key, label, numeric, show }) => (
-                <td key={key} role="cell" class={numeric ? "numeric" : undefined} data-label={label}>{show(row)}</td>
+                <td key={key} role="cell" class={numeric ? "numeric" : undefined} data-label={label}>
+                  <span>{show(row)}</span>
+                </td>
               ))}
             </tr>
           ))}

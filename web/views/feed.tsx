@@ -158,10 +158,10 @@ function Rejects({ feed, version, route }: { feed: string; version: string; rout
                       <b>{number(counts.reduce((sum, { rejects }) => sum + rejects, 0))}</b>
                     </a>
                   </li>
-                  {counts.map(({ reason, column_name, rejects }) => (
-                    <li key={`${column_name} ${reason}`}>
+                  {counts.map(({ reason, source, problem, rejects }) => (
+                    <li key={`${source} ${reason}`}>
                       <a {...link({ ...route, reason })} aria-current={route.reason === reason ? "true" : undefined}>
-                        <span>{said.reason(column_name, reason)}</span> <b>{number(rejects)}</b>
+                        <span>{said.fault(source, problem)}</span> <b>{number(rejects)}</b>
                       </a>
                     </li>
                   ))}
