@@ -48,6 +48,7 @@ export function App() {
         // It ended by itself; and at the start, one was remembered that is none any more.
         if (session) setEnded(false);
         else if (!asked && (before || (event === "INITIAL_SESSION" && known))) setEnded(true);
+        if (session) asked = false;
         // A token that is new is no reason to draw anew.
         return before && session && before.user.id === session.user.id ? before : session;
       });

@@ -354,7 +354,10 @@ test("a session that has ended is said, and one is back where one was", async (s
     assert.match(page.url(), /as_of=2021-07-11/);
     await settled(page);
   };
-  await t.step("while one looks", async () => {
+  await t.step("while one looks, though one had signed out before", async () => {
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await signIn(page, account.email);
+    await settled(page);
     await spoil();
     await page.getByLabel("No trip for").selectOption("7");
     await back();
