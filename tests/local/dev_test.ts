@@ -43,11 +43,12 @@ Deno.test("deno task dev", async (t) => {
   await t.step("its curl lines work as printed", async () => {
     first = await guided(main(["dev"], { cwd: copy.path }));
     const lines = linesWith(first.guide, "curl ");
-    assert.equal(lines.length, 3, first.guide);
-    const [feeds, dropped, churned] = (await Promise.all(lines.map(shell))).map((text) => JSON.parse(text));
+    assert.equal(lines.length, 4, first.guide);
+    const [feeds, dropped, churned, fresh] = (await Promise.all(lines.map(shell))).map((text) => JSON.parse(text));
     assert.equal(feeds.status, "unchanged");
     assert.equal(dropped.length, 3);
     assert.ok(churned.length > 5 && churned[0].last_dropoff_timestamp < churned.at(-1).last_dropoff_timestamp);
+    assert.deepEqual(fresh.map(({ feed }: { feed: string }) => feed), ["charges", "drivers", "trips"]);
   });
 
   await t.step("a terminal's Ctrl-C, which reaches every process, ends it whole", async () => {
