@@ -106,6 +106,98 @@ export type Database = {
           "tlc_number": string;
         }[];
       };
+      "churned_drivers_by_week": {
+        Args: { "as_of"?: string; "inactive_for"?: string; "search"?: string; "zone"?: string };
+        Returns: {
+          "drivers": number;
+          "week": string;
+        }[];
+      };
+      "churned_drivers_listed": {
+        Args: { "as_of"?: string; "inactive_for"?: string; "search"?: string };
+        Returns: {
+          "first_name": string;
+          "id": string;
+          "last_dropoff_timestamp": string;
+          "last_name": string;
+          "tlc_number": string;
+        }[];
+      };
+      "feed_changes": {
+        Args: { "after_number"?: number; "at_most"?: number; "of_feed": string; "of_run": string };
+        Returns: {
+          "after": Json;
+          "before": Json;
+          "change": string;
+          "key": Json;
+          "number": number;
+        }[];
+      };
+      "feed_health": {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          "feed": string;
+          "hint": string;
+          "keeps_history": boolean;
+          "last_change": string;
+          "last_failure": string;
+          "message": string;
+          "next_run": string;
+          "open_rejects": number;
+          "records": number;
+          "since": string;
+          "usual_records": number;
+          "verdict": string;
+        }[];
+      };
+      "feed_letter": { Args: { "of_feed": string }; Returns: string };
+      "feed_reject_counts": {
+        Args: { "of_feed": string };
+        Returns: {
+          "oldest": string;
+          "problem": string;
+          "reason": string;
+          "rejects": number;
+          "source": string;
+        }[];
+      };
+      "feed_rejects": {
+        Args: {
+          "after_id"?: string;
+          "after_number"?: number;
+          "at_most"?: number;
+          "of_feed": string;
+          "of_reason"?: string;
+        };
+        Returns: {
+          "faults": Json;
+          "id": string;
+          "raw": string;
+          "record": Json;
+          "record_number": number;
+          "since": string;
+        }[];
+      };
+      "feed_runs": {
+        Args: { "at_most"?: number; "before"?: string; "of_feed": string };
+        Returns: {
+          "changes_kept": boolean;
+          "deleted": number;
+          "duplicate": number;
+          "error": string;
+          "finished_at": string;
+          "ignored_columns": (string)[];
+          "inserted": number;
+          "read": number;
+          "rejected": number;
+          "run": string;
+          "started_at": string;
+          "status": string;
+          "unchanged": number;
+          "undoes": string;
+          "updated": number;
+        }[];
+      };
       "report_freshness": {
         Args: Record<PropertyKey, never>;
         Returns: {
@@ -117,6 +209,7 @@ export type Database = {
           "verdict": string;
         }[];
       };
+      "share_rejects": { Args: { "function_url": string; "of_feed": string }; Returns: string };
       "trips_without_charges": {
         Args: { "completed_before"?: string; "completed_from"?: string };
         Returns: {
@@ -128,6 +221,46 @@ export type Database = {
           "id": string;
           "pickup_timestamp": string;
           "request_timestamp": string;
+        }[];
+      };
+      "trips_without_charges_by_day": {
+        Args: {
+          "completed_before"?: string;
+          "completed_from"?: string;
+          "search"?: string;
+          "unit"?: string;
+          "zone"?: string;
+        };
+        Returns: {
+          "charges_rejected": number;
+          "day": string;
+          "fares": number;
+          "gratuities": number;
+          "trips": number;
+          "unit": string;
+        }[];
+      };
+      "trips_without_charges_listed": {
+        Args: { "completed_before"?: string; "completed_from"?: string; "search"?: string };
+        Returns: {
+          "base_fare": number;
+          "charge_rejected": boolean;
+          "driver_id": string;
+          "dropoff_timestamp": string;
+          "first_name": string;
+          "gratuity": number;
+          "id": string;
+          "last_name": string;
+          "pickup_timestamp": string;
+          "request_timestamp": string;
+        }[];
+      };
+      "undo_run": {
+        Args: { "is_trial"?: boolean; "of_feed": string; "of_run": string };
+        Returns: {
+          "outcome": string;
+          "reason": string;
+          "records": number;
         }[];
       };
     };

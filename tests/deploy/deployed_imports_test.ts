@@ -1,9 +1,9 @@
-/** What is for laptops alone, lib/local/, is not reached from what is deployed. */
+/** What is for laptops alone, lib/local/, and for browsers, web/, is not reached from what is deployed. */
 import assert from "node:assert/strict";
 import { filesIn, root } from "../support/project.ts";
 
 const entry = new URL("supabase/functions/etl/index.ts", root);
-const isLocal = (file: string) => file.startsWith(new URL("lib/local/", root).href);
+const isLocal = (file: string) => ["lib/local/", "web/"].some((folder) => file.startsWith(new URL(folder, root).href));
 
 /** The files that a file imports by a literal path, at its start or later, as a bundler sees them. */
 async function importsOf(file: string): Promise<string[]> {
@@ -11,7 +11,7 @@ async function importsOf(file: string): Promise<string[]> {
   return [...text.matchAll(/\b(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map(([, path]) => new URL(path, file).href);
 }
 
-Deno.test("nothing that is deployed imports lib/local/", async () => {
+Deno.test("nothing that is deployed imports lib/local/ or web/", async () => {
   const sources = (await filesIn(new URL("lib/", root), ".ts")).map((file) => file.href).filter((file) =>
     !isLocal(file)
   );

@@ -47,8 +47,32 @@ Deno.test("deno task dev", async (t) => {
     const [feeds, dropped, churned, fresh] = (await Promise.all(lines.map(shell))).map((text) => JSON.parse(text));
     assert.equal(feeds.status, "unchanged");
     assert.equal(dropped.length, 3);
+    assert.deepEqual(fresh.map(({ feed }: { feed: string }) => feed), ["charges", "drivers", "trips"]);
     assert.ok(churned.length > 5 && churned[0].last_dropoff_timestamp < churned.at(-1).last_dropoff_timestamp);
     assert.deepEqual(fresh.map(({ feed }: { feed: string }) => feed), ["charges", "drivers", "trips"]);
+  });
+
+  await t.step("the page is at /, with the sign-in filled in; and nothing else of web/", async () => {
+    const [line] = linesWith(first.guide, "The page ");
+    const url = line.replace("The page", "").trim();
+    const get = async (path: string) => {
+      const response = await fetch(new URL(path, url));
+      return [response.status, response.headers.get("content-type"), await response.text()] as const;
+    };
+    const [status, type, html] = await get("/");
+    assert.deepEqual([status, type], [200, "text/html; charset=utf-8"]);
+    for (const file of html.matchAll(/(?:src|href)="([^"]+)"/g)) assert.equal((await get(file[1]))[0], 200, file[1]);
+    const config = JSON.parse((await get("/config.json"))[2]);
+    assert.equal(config.key, linesWith(first.guide, "publishable key ")[0].split(" ").at(-1));
+    const { email, password } = config.sign_in;
+    assert.deepEqual(linesWith(first.guide, "user ")[0].trim(), `user            ${email}, password ${password}`);
+    const { access_token } = await (await fetch(new URL("/auth/v1/token?grant_type=password", url), {
+      method: "POST",
+      headers: { apikey: config.key, "content-type": "application/json" },
+      body: JSON.stringify({ email, password }),
+    })).json();
+    assert.ok(access_token);
+    assert.equal((await get("/main.tsx"))[0], 404);
   });
 
   await t.step("a terminal's Ctrl-C, which reaches every process, ends it whole", async () => {

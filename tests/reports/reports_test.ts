@@ -105,14 +105,15 @@ Deno.test("both reports can be answered from an index", async () => {
   assert.match(one, /charges_trip_id_idx/);
 });
 
-Deno.test("the reports have PostgREST give them more than the eight seconds of a signed-in user", async () => {
+Deno.test("what is asked by RPC has PostgREST give it more than the eight seconds of a signed-in user", async () => {
   await using db = await freshDatabase();
   const settings = await db.query(`
     select proname as report, substring(array_to_string(proconfig, ' ') from 'statement_timeout=(\\S+)') as may_take
     from pg_proc where pronamespace = 'public'::regnamespace order by 1`);
-  assert.deepEqual(settings.map(Object.values), [
-    ["churned_drivers", "30s"],
-    ["report_freshness", "30s"],
-    ["trips_without_charges", "30s"],
-  ]);
+  assert.ok(settings.length > 10);
+  // An undo has all that a run had to write.
+  assert.deepEqual(
+    settings.filter(({ may_take }) => may_take !== "30s").map(Object.values),
+    [["undo_run", "60s"]],
+  );
 });

@@ -11,6 +11,6 @@ export async function temporary(): Promise<{ path: string } & AsyncDisposable> {
 /** What a command of the project needs, in `target`, without the data under .local. */
 export async function copyProject(target: string): Promise<void> {
   await Deno.mkdir(target, { recursive: true });
-  const parts = ["main.ts", "deno.json", "deno.lock", "import_map.json", "lib", "supabase"];
+  const parts = ["main.ts", "deno.json", "deno.lock", "import_map.json", "lib", "supabase", "web"];
   await output("cp", ["-R", ...parts.map((part) => `${project}/${part}`), target]);
 }

@@ -6,6 +6,7 @@ import { handle } from "../../http.ts";
 import { load } from "../../load.ts";
 import { type Api, startApi } from "./api.ts";
 import { listen } from "../listen.ts";
+import { buildPage, readPage } from "../page.ts";
 import { printReport } from "../print.ts";
 import { embedded, explain } from "../session.ts";
 
@@ -46,7 +47,13 @@ async function start(stack: AsyncDisposableStack): Promise<void> {
   const api = stack.adopt(await startApi({ databaseUrl, ...keys }), (api) => api.close());
   Deno.env.set("DATABASE_URL", databaseUrl);
   Deno.env.set("ETL_TRIGGER_SECRET", keys.triggerSecret);
-  const server = listen(usualPort, (request) => isForFunction(request) ? handle(request) : api.fetch(request));
+  const page = await pageFor(keys);
+  const server = listen(usualPort, (request) => {
+    const { pathname } = new URL(request.url);
+    if (pathname.startsWith("/functions/")) return handle(request);
+    const file = page.get(pathname);
+    return file ? new Response(file.body, { headers: { "content-type": file.type } }) : api.fetch(request);
+  });
   stack.defer(server.stop);
   const token = await signIn(api, keys);
   await admit(databaseUrl);
@@ -65,8 +72,15 @@ function keysOf(databaseUrl: string): Keys {
   };
 }
 
-function isForFunction(request: Request): boolean {
-  return new URL(request.url).pathname.startsWith("/functions/");
+/** The page, on the same port, with the sign-in filled in. */
+async function pageFor({ publishableKey, password }: Keys): Promise<Awaited<ReturnType<typeof readPage>>> {
+  const directory = await Deno.makeTempDir({ prefix: "tdc-etl-page-" });
+  try {
+    await buildPage(directory, { url: "", key: publishableKey, period: "all", sign_in: { email, password } });
+    return await readPage(directory);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
 }
 
 /** The token of the one user there is, signed up at the first start. */
@@ -99,6 +113,9 @@ function printGuide(url: string, databaseUrl: string, keys: Keys, token: string)
   const report = (query: string) =>
     `curl '${url}/rest/v1/rpc/${query}' -H 'apikey: ${keys.publishableKey}' -H 'authorization: Bearer ${token}'`;
   console.log(`
+The page        ${url}/
+                ${url}/?view=churned&as_of=2021-07-11
+
 URL             ${url}
 publishable key ${keys.publishableKey}
 user            ${email}, password ${keys.password}

@@ -1,0 +1,151 @@
+/** What a run changed, old beside new; and the way to take it back. */
+import { useContext, useEffect, useRef, useState } from "preact/hooks";
+import { ask, type RowOf } from "../api.ts";
+import { moment } from "../format.ts";
+import { useLoaded } from "../load.ts";
+import { Shown } from "../parts/states.tsx";
+import { Project } from "../project.ts";
+import { words } from "../words.ts";
+
+const said = words.changes;
+type Change = RowOf<"feed_changes">;
+type Run = RowOf<"feed_runs">;
+type Row = Record<string, string | null>;
+
+export function RunChanges({ feed, run, close, undone }: {
+  feed: string;
+  run: Run;
+  close: () => void;
+  undone: () => void;
+}) {
+  const api = useContext(Project)!;
+  const [before, setBefore] = useState<Change[]>([]);
+  const [asking, setAsking] = useState(false);
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current!.focus(), [run.run]);
+  const size = 50, last = before.at(-1);
+  const changes = useLoaded(`${run.run} ${last?.number}`, async (signal) => {
+    const args = { of_run: run.run, of_feed: feed, after_number: last?.number ?? 0, at_most: size + 1 };
+    return { before, next: await ask(api.rest.rpc("feed_changes", args).abortSignal(signal)) };
+  });
+  return (
+    <section class="changes" aria-labelledby="changes">
+      <div class="top">
+        <h3 id="changes" tabIndex={-1} ref={heading}>{said.heading(moment(run.started_at))}</h3>
+        <button type="button" onClick={close}>{said.close}</button>
+      </div>
+      <Shown of={changes} lines={6}>
+        {({ before, next }) => {
+          const rows = [...before, ...next.slice(0, size)];
+          if (rows.length === 0) return <p class="empty">{said.none}</p>;
+          return (
+            <>
+              <p>
+                <button type="button" onClick={() => setAsking(true)}>{said.undo}</button>
+              </p>
+              <ol class="rejects">
+                {rows.map((change) => (
+                  <li key={change.number}>
+                    <ChangedRow change={change} />
+                  </li>
+                ))}
+              </ol>
+              {next.length > size && (
+                <p class="foot">
+                  <button type="button" onClick={() => setBefore(rows)}>{words.table.more}</button>
+                </p>
+              )}
+            </>
+          );
+        }}
+      </Shown>
+      {asking && <Undo feed={feed} run={run.run} close={() => setAsking(false)} undone={undone} />}
+    </section>
+  );
+}
+
+function ChangedRow({ change }: { change: Change }) {
+  const before = change.before as Row, after = change.after as Row;
+  const kind = change.change as "inserted" | "updated" | "deleted";
+  const shown = (value: string | null | undefined) => value ?? <span class="faint">{said.empty}</span>;
+  return (
+    <article>
+      <p>
+        <span class={kind === "deleted" ? "tag bad" : kind === "updated" ? "tag warn" : "tag"}>{said[kind]}</span>{" "}
+        <strong>{Object.values(change.key as Row).join(", ")}</strong>
+      </p>
+      <table class="values">
+        <thead>
+          <tr>
+            <th scope="col">{said.column}</th>
+            <th scope="col">{said.old}</th>
+            <th scope="col">{said.new}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {[...new Set([...Object.keys(before), ...Object.keys(after)])].map((column) => (
+            <tr key={column}>
+              <th scope="row">{column}</th>
+              <td>{shown(before[column])}</td>
+              <td>{shown(after[column])}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </article>
+  );
+}
+
+function Undo({ feed, run, close, undone }: { feed: string; run: string; close: () => void; undone: () => void }) {
+  const api = useContext(Project)!;
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState("");
+  useEffect(() => dialog.current!.showModal(), []);
+  // It is done and taken back at once, so that what is said here is what will be.
+  const trial = useLoaded(
+    run,
+    (signal) => ask(api.rest.rpc("undo_run", { of_run: run, of_feed: feed }).abortSignal(signal)),
+  );
+  const outcomes = (trial.data ?? []).filter(({ outcome }) => outcome in words.undo.does);
+  const does = outcomes.some(({ outcome }) => outcome !== "kept" && outcome !== "as before");
+  const undo = async () => {
+    setBusy(true);
+    try {
+      await ask(api.rest.rpc("undo_run", { of_run: run, of_feed: feed, is_trial: false }));
+      close();
+      undone();
+    } catch (error) {
+      setError((error as Error).message);
+      setBusy(false);
+    }
+  };
+  return (
+    <dialog ref={dialog} aria-labelledby="undo" onClose={close}>
+      <h3 id="undo">{words.undo.heading}</h3>
+      {trial.data === undefined && !trial.error && <p role="status">{words.undo.finding}</p>}
+      {trial.error && <p class="wrong" role="alert">{trial.error.message}</p>}
+      {trial.data && (does
+        ? (
+          <>
+            <p>{words.undo.lead}</p>
+            <ul>
+              {outcomes.map(({ outcome, records, reason }) => (
+                <li key={`${outcome} ${reason}`}>
+                  {words.undo.does[outcome](records)}
+                  {outcome === "kept" && reason && <span class="faint">: {reason}</span>}
+                </li>
+              ))}
+              <li>{words.undo.disabled(feed)}</li>
+            </ul>
+          </>
+        )
+        : <p>{words.undo.nothing}</p>)}
+      <p class="wrong" role="alert">{error}</p>
+      <div class="buttons">
+        <button type="button" onClick={() => dialog.current!.close()}>{words.undo.no}</button>
+        {does && <button type="button" class="danger" onClick={undo} disabled={busy}>{words.undo.yes}</button>}
+      </div>
+    </dialog>
+  );
+}

@@ -1,0 +1,307 @@
+/** One feed: its runs and what they changed, and its rejects. */
+import { useContext, useEffect, useState } from "preact/hooks";
+import { ask, type RowOf } from "../api.ts";
+import { exactMoment, moment, number } from "../format.ts";
+import { useLoaded } from "../load.ts";
+import { Chart } from "../parts/chart.tsx";
+import { Icon } from "../parts/icons.tsx";
+import { Shown } from "../parts/states.tsx";
+import { type Column, Table } from "../parts/table.tsx";
+import { Project } from "../project.ts";
+import { change, link, type Route } from "../route.ts";
+import { words } from "../words.ts";
+import { Changes as Spoken, Facts, messageOf, Standing, useHealth } from "./feeds.tsx";
+import { RunChanges } from "./changes.tsx";
+
+const said = words.feed;
+type Run = RowOf<"feed_runs">;
+type Reject = RowOf<"feed_rejects">;
+
+export function Feed({ route }: { route: Route }) {
+  const { feed } = route;
+  const health = useHealth();
+  const own = health.data?.filter((row) => row.feed === feed);
+  const state = own?.[0];
+  // What a run has changed is seen once health is another.
+  const version = state ? `${state.verdict} ${state.last_change} ${state.last_failure} ${state.open_rejects}` : "";
+  return (
+    <>
+      <div class="heading">
+        <a class="back" {...link({ view: "feeds" })}>
+          <Icon name="back" />
+          {said.back}
+        </a>
+        <h1>{feed}</h1>
+      </div>
+      <Spoken feeds={own} />
+      <Shown of={health} lines={3}>
+        {() =>
+          state
+            ? (
+              <section class="card">
+                <Standing feed={state} />
+                {messageOf(state) && <p class="message">{messageOf(state)}</p>}
+                {state.hint && (
+                  <p class="message">
+                    {said.toDo} <code>{state.hint}</code>
+                  </p>
+                )}
+                <Facts feed={state} />
+              </section>
+            )
+            : <p class="card empty">{said.unknown}</p>}
+      </Shown>
+      {state && <Runs feed={feed} version={version} route={route} />}
+      {state && <Rejects feed={feed} version={version} route={route} />}
+    </>
+  );
+}
+
+function Runs({ feed, version, route }: { feed: string; version: string; route: Route }) {
+  const api = useContext(Project)!;
+  const [most, setMost] = useState(20);
+  // One more than is shown tells whether there are more.
+  const runs = useLoaded(
+    `${feed} ${version} ${most}`,
+    (signal) => ask(api.rest.rpc("feed_runs", { of_feed: feed, at_most: most + 1 }).abortSignal(signal)),
+  );
+  const columns: Column<Run>[] = [
+    {
+      key: "started_at",
+      label: said.columns.started_at,
+      show: ({ started_at: at }) => <time dateTime={at} title={exactMoment(at)}>{moment(at)}</time>,
+    },
+    {
+      key: "status",
+      label: said.columns.status,
+      show: ({ status, error, ignored_columns, changes_kept, run }) => (
+        <>
+          <span class={status === "failed" ? "tag bad" : status === "undone" ? "tag warn" : "tag"}>
+            {said.status[status] ?? status}
+          </span>
+          {error && <p class="detail">{error}</p>}
+          {ignored_columns.length > 0 && <p class="detail">{said.ignored(ignored_columns.join(", "))}</p>}
+          {changes_kept && (
+            <>
+              {" "}
+              <a {...link({ ...route, run })}>{said.showChanges}</a>
+            </>
+          )}
+        </>
+      ),
+    },
+    ...(["read", "inserted", "updated", "deleted", "rejected"] as const).map((key) => ({
+      ...{ key, label: said.columns[key], numeric: true },
+      show: (run: Run) => run[key] === 0 ? <span class="faint">0</span> : number(run[key]),
+    })),
+  ];
+  return (
+    <section class="card" aria-labelledby="runs">
+      <h2 id="runs">{said.runs}</h2>
+      <p class="faint">{said.runsLead}</p>
+      <Shown of={runs} lines={8}>
+        {(all) => {
+          const rows = all.slice(0, most);
+          if (rows.length === 0) return <p class="empty">{said.noRuns}</p>;
+          const kinds = ["inserted", "updated", "deleted", "rejected"] as const;
+          const bars = rows.toReversed().map((run) => ({
+            tick: new Date(run.started_at).toLocaleDateString(undefined, { month: "short", day: "numeric" }),
+            title: [
+              moment(run.started_at),
+              ...kinds.filter((kind) => run[kind] > 0).map((kind) => `${number(run[kind])} ${said.parts[kind]}`),
+            ].join(", "),
+            parts: kinds.map((kind) => run[kind]),
+          }));
+          const open = rows.find(({ run }) => run === route.run);
+          return (
+            <>
+              <Chart caption={said.chart} bars={bars} kinds={kinds.map((kind) => said.parts[kind])} />
+              <Table caption={said.runs} columns={columns} rows={rows} idOf={({ run }) => run} />
+              {all.length > most && (
+                <p class="foot">
+                  <button type="button" onClick={() => setMost(most + 20)}>{words.table.more}</button>
+                </p>
+              )}
+              {open && <RunChanges feed={feed} run={open} close={() => change({ run: "" })} undone={runs.reload} />}
+            </>
+          );
+        }}
+      </Shown>
+    </section>
+  );
+}
+
+function Rejects({ feed, version, route }: { feed: string; version: string; route: Route }) {
+  const api = useContext(Project)!;
+  const counts = useLoaded(
+    `${feed} ${version}`,
+    (signal) => ask(api.rest.rpc("feed_reject_counts", { of_feed: feed }).abortSignal(signal)),
+  );
+  return (
+    <section class="card" aria-labelledby="rejects">
+      <h2 id="rejects">{said.rejects}</h2>
+      <Shown of={counts} lines={5}>
+        {(counts) =>
+          counts.length === 0
+            ? (
+              <p class="empty">
+                <Icon name="ok" />
+                {said.noRejects}
+              </p>
+            )
+            : (
+              <>
+                <ul class="reasons">
+                  <li>
+                    <a {...link({ ...route, reason: "" })} aria-current={!route.reason ? "true" : undefined}>
+                      <span>{said.allReasons}</span>{" "}
+                      <b>{number(counts.reduce((sum, { rejects }) => sum + rejects, 0))}</b>
+                    </a>
+                  </li>
+                  {counts.map(({ reason, source, problem, rejects }) => (
+                    <li key={`${source} ${reason}`}>
+                      <a {...link({ ...route, reason })} aria-current={route.reason === reason ? "true" : undefined}>
+                        <span>{said.fault(source, problem)}</span> <b>{number(rejects)}</b>
+                      </a>
+                    </li>
+                  ))}
+                </ul>
+                <Letter feed={feed} />
+                <RejectList key={`${feed} ${route.reason}`} feed={feed} reason={route.reason} version={version} />
+              </>
+            )}
+      </Shown>
+    </section>
+  );
+}
+
+function RejectList({ feed, reason, version }: { feed: string; reason?: string; version: string }) {
+  const api = useContext(Project)!;
+  const [before, setBefore] = useState<Reject[]>([]);
+  useEffect(() => setBefore([]), [version]);
+  const size = 20, last = before.at(-1);
+  const after = last && { after_number: last.record_number, after_id: last.id };
+  const rejects = useLoaded(`${version} ${last?.id}`, async (signal) => {
+    const args = { of_feed: feed, ...(reason && { of_reason: reason }), ...after, at_most: size + 1 };
+    return { before, next: await ask(api.rest.rpc("feed_rejects", args).abortSignal(signal)) };
+  });
+  return (
+    <Shown of={rejects} lines={8}>
+      {({ before, next }) => {
+        const rows = [...before, ...next.slice(0, size)];
+        return (
+          <>
+            <ol class="rejects">
+              {rows.map((reject) => (
+                <li key={reject.id}>
+                  <RejectedRecord reject={reject} />
+                </li>
+              ))}
+            </ol>
+            {next.length > size && (
+              <p class="foot">
+                <button type="button" onClick={() => setBefore(rows)}>{words.table.more}</button>
+              </p>
+            )}
+          </>
+        );
+      }}
+    </Shown>
+  );
+}
+
+interface Fault {
+  source: string | null;
+  value: string | null;
+  problem: string;
+  mend: string;
+}
+
+function RejectedRecord({ reject: { record_number, since, faults, record, raw } }: { reject: Reject }) {
+  return (
+    <article>
+      <p>
+        <strong>{said.record(record_number)}</strong>{" "}
+        <time class="faint" dateTime={since} title={exactMoment(since)}>{said.since(moment(since))}</time>
+      </p>
+      <ul class="faults">
+        {(faults as unknown as Fault[]).map(({ source, value, problem, mend }) => (
+          <li key={`${source} ${problem}`}>
+            {said.fault(source, problem)}
+            {value !== null && (
+              <>
+                : <q>{value}</q>
+              </>
+            )}
+            <span class="mend">{mend}</span>
+          </li>
+        ))}
+      </ul>
+      <details>
+        <summary>{said.whole}</summary>
+        <pre tabIndex={0}><code>{record === null ? raw : JSON.stringify(record, null, 2)}</code></pre>
+      </details>
+    </article>
+  );
+}
+
+/** What to write to the partner, and a link for them to look for themselves. Neither is made before somebody asks. */
+function Letter({ feed }: { feed: string }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <details class="letter" onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>{said.letter}</summary>
+      {open && <LetterText feed={feed} />}
+    </details>
+  );
+}
+
+function LetterText({ feed }: { feed: string }) {
+  const api = useContext(Project)!;
+  const [copied, setCopied] = useState("");
+  const [shared, setShared] = useState<string>();
+  const [error, setError] = useState("");
+  const letter = useLoaded(feed, (signal) => ask(api.rest.rpc("feed_letter", { of_feed: feed }).abortSignal(signal)));
+  const copy = async (text: string) => {
+    await navigator.clipboard.writeText(text);
+    setCopied(said.copied);
+  };
+  const share = async () => {
+    setError("");
+    try {
+      const function_url = `${api.config.url}/functions/v1/etl`;
+      setShared(await ask(api.rest.rpc("share_rejects", { of_feed: feed, function_url })));
+    } catch (error) {
+      setError((error as Error).message);
+    }
+  };
+  return (
+    <Shown of={letter} lines={8}>
+      {(text) => (
+        <>
+          <p class="faint">{said.letterLead}</p>
+          <pre tabIndex={0}>{text}</pre>
+          <div class="buttons">
+            <span role="status">{copied}</span>
+            <button type="button" onClick={() => copy(text)}>{said.copy}</button>
+            {!shared && <button type="button" onClick={share}>{said.share}</button>}
+          </div>
+          <p class="faint">{said.shareLead}</p>
+          {shared && (
+            <p class="shared">
+              <input
+                type="text"
+                readOnly
+                value={shared}
+                aria-label={said.link}
+                onFocus={(event) => event.currentTarget.select()}
+              />
+              <button type="button" onClick={() => copy(shared)}>{said.copyLink}</button>
+            </p>
+          )}
+          <p class="wrong" role="alert">{error}</p>
+        </>
+      )}
+    </Shown>
+  );
+}
