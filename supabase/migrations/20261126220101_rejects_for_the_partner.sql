@@ -66,14 +66,14 @@ comment on column etl.attempt_rejects.faults is 'As in etl.rejects; the first 20
 
 -- Links by which a partner sees his own rejects.
 create table if not exists etl.shares (
-  token_hash bytea primary key,
+  token_hash bytea not null,
   feed text not null references etl.feeds on update cascade on delete cascade,
   created_at timestamptz not null default now(),
   expires_at timestamptz not null,
   minute timestamptz not null default now(),
-  asked int not null default 0
+  asked int not null default 0,
+  primary key (feed, token_hash)
 );
-create index if not exists shares_feed_idx on etl.shares (feed);
 alter table etl.shares enable row level security;
 drop policy if exists "the owner alone" on etl.shares;
 create policy "the owner alone" on etl.shares using (false);

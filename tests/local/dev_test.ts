@@ -49,6 +49,7 @@ Deno.test("deno task dev", async (t) => {
     assert.equal(dropped.length, 3);
     assert.deepEqual(fresh.map(({ feed }: { feed: string }) => feed), ["charges", "drivers", "trips"]);
     assert.ok(churned.length > 5 && churned[0].last_dropoff_timestamp < churned.at(-1).last_dropoff_timestamp);
+    assert.deepEqual(fresh.map(({ feed }: { feed: string }) => feed), ["charges", "drivers", "trips"]);
   });
 
   await t.step("the page is at /, with the sign-in filled in; and nothing else of web/", async () => {
