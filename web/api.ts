@@ -34,8 +34,8 @@ export class Failure extends Error {
 export interface Api {
   config: Config;
   auth: InstanceType<typeof AuthClient>;
-  /** Under which the browser keeps the session. */
-  storageKey: string;
+  /** Whether the browser had kept a session, before anybody looked whether it is one still. */
+  remembered: boolean;
   rest: PostgrestClient<Database>;
 }
 
@@ -44,6 +44,7 @@ export const refusals = new EventTarget();
 
 export function connect(config: Config): Api {
   const storageKey = `trip-reports ${config.url}`;
+  const remembered = localStorage.getItem(storageKey) !== null;
   const auth = new AuthClient({
     url: `${config.url}/auth/v1`,
     headers: { apikey: config.key },
@@ -68,7 +69,7 @@ export function connect(config: Config): Api {
     headers: { apikey: config.key },
     fetch: asUser,
   });
-  return { config, auth, rest, storageKey };
+  return { config, auth, rest, remembered };
 }
 
 interface Answer<Row> {

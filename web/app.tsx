@@ -42,12 +42,11 @@ export function App() {
   useEffect(() => {
     if (!api) return;
     let asked = false;
-    const known = localStorage.getItem(api.storageKey) !== null;
     const { data: { subscription } } = api.auth.onAuthStateChange((event, session) => {
       setSession((before) => {
         // It ended by itself; and at the start, one was remembered that is none any more.
         if (session) setEnded(false);
-        else if (!asked && (before || (event === "INITIAL_SESSION" && known))) setEnded(true);
+        else if (!asked && (before || (event === "INITIAL_SESSION" && api.remembered))) setEnded(true);
         if (session) asked = false;
         // A token that is new is no reason to draw anew.
         return before && session && before.user.id === session.user.id ? before : session;

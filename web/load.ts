@@ -33,6 +33,7 @@ export function useLoaded<Data>(key: string, load: (signal: AbortSignal) => Prom
   // Back online, or somebody asks for it: what could not be had then may be had now.
   useEffect(() => {
     if (!state.error) return;
+    if (state.error.kind === "offline" && navigator.onLine) return reload();
     for (const event of ["online", "retry"]) addEventListener(event, reload);
     return () => ["online", "retry"].forEach((event) => removeEventListener(event, reload));
   }, [state.error]);

@@ -64,7 +64,7 @@ Deno.test("a Deno that is too old for the commands says so in a sentence, by tas
   }
   const guarded = Object.entries<string>(JSON.parse(await document("deno.json")).tasks)
     .filter(([, task]) => task.startsWith("deno run --no-lock lib/local/version.ts && ")).map(([name]) => name);
-  assert.deepEqual(guarded.sort(), ["deploy", "dev", "etl", "feed", "health", "migrate", "rejects", "start"]);
+  assert.deepEqual(guarded.sort(), ["deploy", "dev", "etl", "feed", "health", "migrate", "page", "rejects", "start"]);
   const versions = {
     "1.46.3": true,
     "2.2.15": true,

@@ -1,11 +1,11 @@
 /** `deno task page`: the page for a host of static files, and what it refuses. */
 import assert from "node:assert/strict";
-import { locked, result } from "../support/command.ts";
+import { result } from "../support/command.ts";
 import { temporary } from "../support/directories.ts";
 import { project } from "../support/project.ts";
 
 const make = (...args: string[]) =>
-  result(Deno.execPath(), ["run", "-A", ...locked, "lib/local/page.ts", ...args], {
+  result(Deno.execPath(), ["task", "-q", "page", ...args], {
     cwd: project,
     env: { NO_COLOR: "1" },
   });
