@@ -3346,9 +3346,9 @@ be shown, as what is most likely meant.';
 revoke all on all functions in schema etl from public;
 
 -- supabase/sql/page.sql
--- What the page of web/ asks beside the reports, by RPC: for staff, as these. What the page draws is aggregated here, so
--- that it never fetches what it does not show. Those that read etl do so by a function there, with the owner's rights,
--- which asks first whether the caller is staff.
+-- What the page of web/ asks beside the reports, by RPC: for staff, as these. What the page draws is aggregated here,
+-- so that it never fetches what it does not show. Those that read etl do so by a function there, with the owner's
+-- rights, which asks first whether the caller is staff.
 
 create or replace function public.trips_without_charges_listed(
   completed_from timestamptz default '-infinity',
@@ -3421,7 +3421,8 @@ $$;
 comment on function public.trips_without_charges_by_day(timestamptz, timestamptz, text, text, text) is
   'How many trips without charges there are, with the sums of their fares and gratuities, by the day of their end in a
 time zone, as America/New_York; or by week (its Monday) or month (its first). unit: which of the three; where none is
-given, the smallest that makes some hundred rows at most. A day without a trip has no row. charges_rejected: of how many a charge came, and waits in etl.rejects. search: as in
+given, the smallest that makes some hundred rows at most. A day without a trip has no row.
+charges_rejected: of how many a charge came, and waits in etl.rejects. search: as in
 public.trips_without_charges_listed().';
 
 create or replace function public.churned_drivers_listed(
@@ -3630,8 +3631,8 @@ as $$
   select * from etl.page_reject_counts(of_feed)
 $$;
 comment on function public.feed_reject_counts(text) is
-  'The rejects of a feed by what is wrong with them, the most frequent first, and since when the oldest is there. problem:
-the reason in plain words, of the partner''s column source.';
+  'The rejects of a feed by what is wrong with them, the most frequent first, and since when the oldest is there.
+problem: the reason in plain words, of the partner''s column source.';
 
 create or replace function etl.page_reject_counts(of_feed text)
 returns table (reason text, source text, problem text, rejects bigint, oldest timestamptz)
@@ -3688,8 +3689,8 @@ as $$
 $$;
 comment on function public.feed_rejects(text, text, bigint, uuid, int) is
   'The rejects of a feed in the order of its file, at most 1,000: for one reason or all, and those after the record with
-this number and id. Of a record that the file lacks the number is null; it comes last. faults: all that is wrong with it,
-each with source (the partner''s name of the column), value, problem and what to mend, in plain words.';
+this number and id. Of a record that the file lacks the number is null; it comes last. faults: all that is wrong with
+it, each with source (the partner''s name of the column), value, problem and what to mend, in plain words.';
 
 create or replace function etl.page_rejects(
   of_feed text, of_reason text, after_number bigint, after_id uuid, at_most int
