@@ -95,3 +95,10 @@ Deno.test("every reason of a reject is explained", async () => {
   assert.ok(reasons.length > 20, "the reasons are found");
   for (const reason of new Set(reasons)) assert.ok(table.includes(reason.trim().replace(/:$/, "")), reason);
 });
+
+Deno.test("the design names each file of SQL, and no other", async () => {
+  const named = [...(await document("docs/design.md")).matchAll(/^\| (`\w+\.sql`(?:, `\w+\.sql`)*)/gm)];
+  const files = named.flatMap(([, names]) => names.split(", ").map((name) => name.slice(1, -1)));
+  const there = [...Deno.readDirSync(new URL("supabase/sql/", root))].map(({ name }) => name);
+  assert.deepEqual(files.sort(), there.sort());
+});
