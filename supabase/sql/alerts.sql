@@ -67,8 +67,8 @@ begin
       notices := notices || jsonb_build_object(
         'feed', look.feed,
         'what', case
-          when look.verdict <> 'ok' then format('%s since %s', look.verdict, etl.minute(since))
-          when is_news then format('ok again; before: %s since %s', look.told, etl.minute(look.told_since))
+          when look.verdict <> 'ok' then format('%s since %s', look.verdict, etl.moment(since))
+          when is_news then format('ok again; before: %s since %s', look.told, etl.moment(look.told_since))
           else 'ok again'
         end,
         'cause', case when look.verdict <> 'ok' then look.message end,
@@ -78,7 +78,7 @@ begin
         'silence', case when cardinality(recent) = most - 1 then format(
           'It changes to and fro: this is the sixth message on it in 24 hours. The next one comes after %s at the '
             || 'earliest',
-          etl.minute(recent[1] + interval '24 hours')
+          etl.moment(recent[1] + interval '24 hours')
         ) end
       );
       feeds := feeds || look.feed;
@@ -186,15 +186,6 @@ comment on function etl.alert_text(jsonb) is
   'The text to send: a line for each notice, those that differ by their feed alone in one, ten at most; null where there
 is none.';
 
-create or replace function etl.minute(at timestamptz)
-returns text
-language sql stable
-set search_path = ''
-as $$
-  select to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
-$$;
-comment on function etl.minute(timestamptz) is 'A time for people, wherever they are.';
-
 create or replace function etl.post_alert(message text)
 returns bigint
 language plpgsql
@@ -208,16 +199,9 @@ begin
       using errcode = 'ETL07', hint = 'Put the URL of the chat''s incoming webhook there, under that name.';
   end if;
   perform etl.require('pg_net');
-  begin
-    return net.http_post(
-      url => url, body => jsonb_build_object('text', message), timeout_milliseconds => 10000,
-      headers => '{"Content-Type": "application/json"}'
-    );
-  exception when others then
-    -- The words of pg_net may quote the URL, and pg_cron would keep them.
-    raise exception 'pg_net took no request (SQLSTATE %)', sqlstate
-      using errcode = 'ETL07', hint = 'Is its background worker up? select net.check_worker_is_up()';
-  end;
+  return etl.post(
+    url, '{"Content-Type": "application/json"}', jsonb_build_object('text', message), patience_ms => 10000
+  );
 end
 $$;
 comment on function etl.post_alert(text) is

@@ -170,6 +170,45 @@ after its six hours. Without pg_cron and pg_net the ledger alone is judged: wher
 days, it is unknown whether anything runs at all. A feed that is put off at each tick is late after two of them, or
 after a day where nothing is scheduled.';
 
+create or replace function etl.health_of_all()
+returns table (
+  feed text,
+  verdict text,
+  message text,
+  hint text,
+  since timestamptz,
+  last_change timestamptz,
+  last_failure timestamptz,
+  next_run timestamptz,
+  open_rejects bigint,
+  records bigint,
+  usual_records bigint
+)
+language sql stable
+set search_path = ''
+as $$
+  select
+    f.name,
+    coalesce(h.verdict, 'disabled'),
+    coalesce(h.message, 'No run takes it: etl.feeds.enabled is false'),
+    h.hint,
+    h.since,
+    coalesce(
+      h.last_change,
+      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed')
+    ),
+    h.last_failure,
+    h.next_run,
+    coalesce(h.open_rejects, (select count(*) from etl.rejects r where r.feed = f.name)),
+    coalesce(h.records, s.records),
+    coalesce(h.usual_records, s.usual_records)
+  from etl.feeds f
+  left join etl.feed_state s on s.feed = f.name
+  left join etl.health() h on h.feed = f.name
+$$;
+comment on function etl.health_of_all() is
+  'etl.health(), and beside it the feeds of which it does not speak, for they are disabled.';
+
 create or replace function etl.waits()
 returns table (feed text, since timestamptz, problem text)
 language sql stable

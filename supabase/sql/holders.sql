@@ -15,12 +15,13 @@ begin
   left join pg_catalog.pg_stat_activity a on a.pid = l.pid
   where l.locktype = 'advisory' and l.objsubid = 2 and l.granted and l.pid <> pg_backend_pid()
     and case l.classid
-      when etl.lock_part(hashtext('tdc-etl feed')) then l.objid = etl.lock_part(hashtext(feed_name))
-      when etl.lock_part(hashtext('tdc-etl table')) then
-        l.objid = etl.lock_part(hashoid(etl.root_of(target)))
+      -- As etl.claim_feeds() and etl.claim_tables() lock them.
+      when hashtext('tdc-etl feed')::oid then l.objid = hashtext(feed_name)::oid
+      when hashtext('tdc-etl table')::oid then
+        l.objid = hashoid(etl.root_of(target))::oid
         -- Others that share a parent are in nobody's way.
         or (l.mode = 'ExclusiveLock' and l.objid in (
-          select etl.lock_part(hashoid(etl.root_of(k.parent)))
+          select hashoid(etl.root_of(k.parent))::oid
           from etl.foreign_keys(target) k
           where k.child = target
         ))
@@ -41,14 +42,5 @@ comment on function etl.holder(text) is
   'Which process of the database has the feed, its table, or exclusively one that its keys refer to, since when, and
 how that run is ended, for a message; null where nobody has. Since when is told to its own role, superusers and
 pg_read_all_stats.';
-
-create or replace function etl.lock_part(key int)
-returns oid
-language sql immutable
-set search_path = ''
-as $$
-  select ((key::bigint + 4294967296) % 4294967296)::oid
-$$;
-comment on function etl.lock_part(int) is 'A key of an advisory lock as pg_locks shows it: without a sign.';
 
 revoke all on all functions in schema etl from public;

@@ -185,25 +185,11 @@ begin
   perform etl.require_staff();
   return query
   select
-    f.name,
-    coalesce(h.verdict, 'disabled'),
-    coalesce(h.message, 'No run takes it: etl.feeds.enabled is false'),
-    h.hint,
-    h.since,
-    coalesce(
-      h.last_change,
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed')
-    ),
-    h.last_failure,
-    h.next_run,
-    coalesce(h.open_rejects, (select count(*) from etl.rejects r where r.feed = f.name)),
-    coalesce(h.records, s.records),
-    coalesce(h.usual_records, s.usual_records),
-    f.history is not null
-  from etl.feeds f
-  left join etl.feed_state s on s.feed = f.name
-  left join etl.health() h on h.feed = f.name
-  order by f.name;
+    h.feed, h.verdict, h.message, h.hint, h.since, h.last_change, h.last_failure, h.next_run, h.open_rejects, h.records,
+    h.usual_records, f.history is not null
+  from etl.health_of_all() h
+  join etl.feeds f on f.name = h.feed
+  order by h.feed;
 end
 $$;
 comment on function etl.page_health() is 'For public.feed_health(), with the owner''s rights.';

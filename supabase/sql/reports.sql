@@ -131,21 +131,12 @@ language sql stable security definer
 set search_path = ''
 set timezone = 'UTC'
 as $$
-  select
-    f.name,
-    coalesce(
-      h.last_change,
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed')
-    ),
-    coalesce(h.verdict, 'disabled'),
-    h.since,
-    coalesce(h.message, 'No run takes it: etl.feeds.enabled is false'),
-    coalesce(h.open_rejects, (select count(*) from etl.rejects r where r.feed = f.name))
-  from etl.feeds f
-  left join etl.health() h on h.feed = f.name
+  select h.feed, h.last_change, h.verdict, h.since, h.message, h.open_rejects
+  from etl.health_of_all() h
+  join etl.feeds f on f.name = h.feed
   where to_regclass(f.target) in ('public.drivers'::regclass, 'public.trips'::regclass, 'public.charges'::regclass)
     and (select etl.serves_staff())
-  order by f.name
+  order by h.feed
 $$;
 comment on function etl.freshness() is
   'For public.report_freshness(), with the owner''s rights: health reads what no user may. No row for who is no staff.';

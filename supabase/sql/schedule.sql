@@ -66,26 +66,36 @@ declare
 begin
   perform etl.require('pg_net');
   select s.url, s.secret into url, secret from etl.secrets() s;
-  begin
-    return net.http_post(
-      url => url,
-      body => '{}'::jsonb,
-      headers => jsonb_build_object(
-        'Authorization', 'Bearer ' || secret, 'Content-Type', 'application/json', 'Accept', 'application/x-ndjson'
-      ),
-      timeout_milliseconds => 390000
-    );
-  exception when others then
-    -- The words of pg_net may quote the headers, and pg_cron would keep them: the state alone is told.
-    raise exception 'pg_net took no request (SQLSTATE %)', sqlstate
-      using errcode = 'ETL07', hint = 'Is its background worker up? select net.check_worker_is_up()';
-  end;
+  return etl.post(
+    url,
+    jsonb_build_object(
+      'Authorization', 'Bearer ' || secret, 'Content-Type', 'application/json', 'Accept', 'application/x-ndjson'
+    ),
+    body => '{}', patience_ms => 390000
+  );
 end
 $$;
 comment on function etl.invoke() is
   'Asks pg_net to call the edge function once this transaction has committed, and returns the number of the request.
 The URL and the trigger secret come from the vault: etl_function_url, etl_trigger_secret. Raises ETL07, never with a
 secret in it.';
+
+create or replace function etl.post(url text, headers jsonb, body jsonb, patience_ms int)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return net.http_post(url => url, headers => headers, body => body, timeout_milliseconds => patience_ms);
+exception when others then
+  -- The words of pg_net may quote URL and headers, and pg_cron would keep them: the state alone is told.
+  raise exception 'pg_net took no request (SQLSTATE %)', sqlstate
+    using errcode = 'ETL07', hint = 'Is its background worker up? select net.check_worker_is_up()';
+end
+$$;
+comment on function etl.post(text, jsonb, jsonb, int) is
+  'Has pg_net send this once the transaction has committed, and wait so many milliseconds for the answer; returns the
+number of the request. Raises ETL07, never with the URL or a header in it.';
 
 create or replace function etl.require(variadic extensions text[])
 returns void

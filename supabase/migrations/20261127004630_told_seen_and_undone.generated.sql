@@ -491,8 +491,8 @@ begin
       notices := notices || jsonb_build_object(
         'feed', look.feed,
         'what', case
-          when look.verdict <> 'ok' then format('%s since %s', look.verdict, etl.minute(since))
-          when is_news then format('ok again; before: %s since %s', look.told, etl.minute(look.told_since))
+          when look.verdict <> 'ok' then format('%s since %s', look.verdict, etl.moment(since))
+          when is_news then format('ok again; before: %s since %s', look.told, etl.moment(look.told_since))
           else 'ok again'
         end,
         'cause', case when look.verdict <> 'ok' then look.message end,
@@ -502,7 +502,7 @@ begin
         'silence', case when cardinality(recent) = most - 1 then format(
           'It changes to and fro: this is the sixth message on it in 24 hours. The next one comes after %s at the '
             || 'earliest',
-          etl.minute(recent[1] + interval '24 hours')
+          etl.moment(recent[1] + interval '24 hours')
         ) end
       );
       feeds := feeds || look.feed;
@@ -610,15 +610,6 @@ comment on function etl.alert_text(jsonb) is
   'The text to send: a line for each notice, those that differ by their feed alone in one, ten at most; null where there
 is none.';
 
-create or replace function etl.minute(at timestamptz)
-returns text
-language sql stable
-set search_path = ''
-as $$
-  select to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
-$$;
-comment on function etl.minute(timestamptz) is 'A time for people, wherever they are.';
-
 create or replace function etl.post_alert(message text)
 returns bigint
 language plpgsql
@@ -632,16 +623,9 @@ begin
       using errcode = 'ETL07', hint = 'Put the URL of the chat''s incoming webhook there, under that name.';
   end if;
   perform etl.require('pg_net');
-  begin
-    return net.http_post(
-      url => url, body => jsonb_build_object('text', message), timeout_milliseconds => 10000,
-      headers => '{"Content-Type": "application/json"}'
-    );
-  exception when others then
-    -- The words of pg_net may quote the URL, and pg_cron would keep them.
-    raise exception 'pg_net took no request (SQLSTATE %)', sqlstate
-      using errcode = 'ETL07', hint = 'Is its background worker up? select net.check_worker_is_up()';
-  end;
+  return etl.post(
+    url, '{"Content-Type": "application/json"}', jsonb_build_object('text', message), patience_ms => 10000
+  );
 end
 $$;
 comment on function etl.post_alert(text) is
@@ -2124,6 +2108,45 @@ after its six hours. Without pg_cron and pg_net the ledger alone is judged: wher
 days, it is unknown whether anything runs at all. A feed that is put off at each tick is late after two of them, or
 after a day where nothing is scheduled.';
 
+create or replace function etl.health_of_all()
+returns table (
+  feed text,
+  verdict text,
+  message text,
+  hint text,
+  since timestamptz,
+  last_change timestamptz,
+  last_failure timestamptz,
+  next_run timestamptz,
+  open_rejects bigint,
+  records bigint,
+  usual_records bigint
+)
+language sql stable
+set search_path = ''
+as $$
+  select
+    f.name,
+    coalesce(h.verdict, 'disabled'),
+    coalesce(h.message, 'No run takes it: etl.feeds.enabled is false'),
+    h.hint,
+    h.since,
+    coalesce(
+      h.last_change,
+      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed')
+    ),
+    h.last_failure,
+    h.next_run,
+    coalesce(h.open_rejects, (select count(*) from etl.rejects r where r.feed = f.name)),
+    coalesce(h.records, s.records),
+    coalesce(h.usual_records, s.usual_records)
+  from etl.feeds f
+  left join etl.feed_state s on s.feed = f.name
+  left join etl.health() h on h.feed = f.name
+$$;
+comment on function etl.health_of_all() is
+  'etl.health(), and beside it the feeds of which it does not speak, for they are disabled.';
+
 create or replace function etl.waits()
 returns table (feed text, since timestamptz, problem text)
 language sql stable
@@ -2509,12 +2532,13 @@ begin
   left join pg_catalog.pg_stat_activity a on a.pid = l.pid
   where l.locktype = 'advisory' and l.objsubid = 2 and l.granted and l.pid <> pg_backend_pid()
     and case l.classid
-      when etl.lock_part(hashtext('tdc-etl feed')) then l.objid = etl.lock_part(hashtext(feed_name))
-      when etl.lock_part(hashtext('tdc-etl table')) then
-        l.objid = etl.lock_part(hashoid(etl.root_of(target)))
+      -- As etl.claim_feeds() and etl.claim_tables() lock them.
+      when hashtext('tdc-etl feed')::oid then l.objid = hashtext(feed_name)::oid
+      when hashtext('tdc-etl table')::oid then
+        l.objid = hashoid(etl.root_of(target))::oid
         -- Others that share a parent are in nobody's way.
         or (l.mode = 'ExclusiveLock' and l.objid in (
-          select etl.lock_part(hashoid(etl.root_of(k.parent)))
+          select hashoid(etl.root_of(k.parent))::oid
           from etl.foreign_keys(target) k
           where k.child = target
         ))
@@ -2535,15 +2559,6 @@ comment on function etl.holder(text) is
   'Which process of the database has the feed, its table, or exclusively one that its keys refer to, since when, and
 how that run is ended, for a message; null where nobody has. Since when is told to its own role, superusers and
 pg_read_all_stats.';
-
-create or replace function etl.lock_part(key int)
-returns oid
-language sql immutable
-set search_path = ''
-as $$
-  select ((key::bigint + 4294967296) % 4294967296)::oid
-$$;
-comment on function etl.lock_part(int) is 'A key of an advisory lock as pg_locks shows it: without a sign.';
 
 revoke all on all functions in schema etl from public;
 
@@ -3533,25 +3548,11 @@ begin
   perform etl.require_staff();
   return query
   select
-    f.name,
-    coalesce(h.verdict, 'disabled'),
-    coalesce(h.message, 'No run takes it: etl.feeds.enabled is false'),
-    h.hint,
-    h.since,
-    coalesce(
-      h.last_change,
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed')
-    ),
-    h.last_failure,
-    h.next_run,
-    coalesce(h.open_rejects, (select count(*) from etl.rejects r where r.feed = f.name)),
-    coalesce(h.records, s.records),
-    coalesce(h.usual_records, s.usual_records),
-    f.history is not null
-  from etl.feeds f
-  left join etl.feed_state s on s.feed = f.name
-  left join etl.health() h on h.feed = f.name
-  order by f.name;
+    h.feed, h.verdict, h.message, h.hint, h.since, h.last_change, h.last_failure, h.next_run, h.open_rejects, h.records,
+    h.usual_records, f.history is not null
+  from etl.health_of_all() h
+  join etl.feeds f on f.name = h.feed
+  order by h.feed;
 end
 $$;
 comment on function etl.page_health() is 'For public.feed_health(), with the owner''s rights.';
@@ -4589,21 +4590,12 @@ language sql stable security definer
 set search_path = ''
 set timezone = 'UTC'
 as $$
-  select
-    f.name,
-    coalesce(
-      h.last_change,
-      (select max(r.finished_at) from etl.runs r where r.feed = f.name and r.status = 'changed')
-    ),
-    coalesce(h.verdict, 'disabled'),
-    h.since,
-    coalesce(h.message, 'No run takes it: etl.feeds.enabled is false'),
-    coalesce(h.open_rejects, (select count(*) from etl.rejects r where r.feed = f.name))
-  from etl.feeds f
-  left join etl.health() h on h.feed = f.name
+  select h.feed, h.last_change, h.verdict, h.since, h.message, h.open_rejects
+  from etl.health_of_all() h
+  join etl.feeds f on f.name = h.feed
   where to_regclass(f.target) in ('public.drivers'::regclass, 'public.trips'::regclass, 'public.charges'::regclass)
     and (select etl.serves_staff())
-  order by f.name
+  order by h.feed
 $$;
 comment on function etl.freshness() is
   'For public.report_freshness(), with the owner''s rights: health reads what no user may. No row for who is no staff.';
@@ -5272,26 +5264,36 @@ declare
 begin
   perform etl.require('pg_net');
   select s.url, s.secret into url, secret from etl.secrets() s;
-  begin
-    return net.http_post(
-      url => url,
-      body => '{}'::jsonb,
-      headers => jsonb_build_object(
-        'Authorization', 'Bearer ' || secret, 'Content-Type', 'application/json', 'Accept', 'application/x-ndjson'
-      ),
-      timeout_milliseconds => 390000
-    );
-  exception when others then
-    -- The words of pg_net may quote the headers, and pg_cron would keep them: the state alone is told.
-    raise exception 'pg_net took no request (SQLSTATE %)', sqlstate
-      using errcode = 'ETL07', hint = 'Is its background worker up? select net.check_worker_is_up()';
-  end;
+  return etl.post(
+    url,
+    jsonb_build_object(
+      'Authorization', 'Bearer ' || secret, 'Content-Type', 'application/json', 'Accept', 'application/x-ndjson'
+    ),
+    body => '{}', patience_ms => 390000
+  );
 end
 $$;
 comment on function etl.invoke() is
   'Asks pg_net to call the edge function once this transaction has committed, and returns the number of the request.
 The URL and the trigger secret come from the vault: etl_function_url, etl_trigger_secret. Raises ETL07, never with a
 secret in it.';
+
+create or replace function etl.post(url text, headers jsonb, body jsonb, patience_ms int)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return net.http_post(url => url, headers => headers, body => body, timeout_milliseconds => patience_ms);
+exception when others then
+  -- The words of pg_net may quote URL and headers, and pg_cron would keep them: the state alone is told.
+  raise exception 'pg_net took no request (SQLSTATE %)', sqlstate
+    using errcode = 'ETL07', hint = 'Is its background worker up? select net.check_worker_is_up()';
+end
+$$;
+comment on function etl.post(text, jsonb, jsonb, int) is
+  'Has pg_net send this once the transaction has committed, and wait so many milliseconds for the answer; returns the
+number of the request. Raises ETL07, never with the URL or a header in it.';
 
 create or replace function etl.require(variadic extensions text[])
 returns void
