@@ -10,7 +10,7 @@ import { serveFile } from "./file.ts";
 import { asksForHelp, printReport, progressBars, say } from "./print.ts";
 import { listRejects } from "./rejects.ts";
 import { showHealth } from "./health.ts";
-import { explain, type Session, withSession } from "./session.ts";
+import { explain, type Session, withSession, wrongUsage } from "./session.ts";
 import { guardTerminal, jsonLine } from "./terminal.ts";
 import { printTour } from "./tour.ts";
 
@@ -219,7 +219,6 @@ function parse<Flag extends string, Amount extends string = never, Text extends 
     });
     return { ...Object.fromEntries(read), feeds: positionals } as Parsed<Flag, Amount, Text>;
   } catch (cause) {
-    const message = (cause as Error).message.replace(/\. To specify.*/s, "");
-    throw new EtlError("usage", message, "deno task etl --help", { cause });
+    throw wrongUsage(cause, "deno task etl --help");
   }
 }

@@ -3,8 +3,8 @@
  * (Content-Security-Policy) name the project that it may ask, and nobody else.
  */
 import { parseArgs } from "node:util";
-import { EtlError } from "../errors.ts";
-import { explain } from "./session.ts";
+import { asksForHelp, say } from "./print.ts";
+import { explain, wrongUsage } from "./session.ts";
 
 const project = new URL("../../", import.meta.url);
 
@@ -67,8 +67,8 @@ export async function readPage(
 }
 
 async function command(args: string[]): Promise<number> {
-  if (args.includes("--help")) {
-    console.log(usage);
+  if (asksForHelp(args)) {
+    say(usage);
     return 0;
   }
   const { url, key, currency, to } = parse(args);
@@ -79,22 +79,21 @@ async function command(args: string[]): Promise<number> {
 }
 
 function parse(args: string[]) {
-  const wrong = (message: string) => new EtlError("usage", message, "deno task page --help");
   const string = { type: "string" } as const;
   const options = { url: string, key: string, currency: string, to: string };
-  let values;
   try {
-    values = parseArgs({ args, options }).values;
+    const { url, key, currency, to } = parseArgs({ args, options }).values;
+    const address = URL.parse(url ?? "");
+    if (!address || !/^https?:$/.test(address.protocol)) throw new Error("--url takes the project's URL");
+    // Whoever has such a key may do everything.
+    if (!key || /^sb_secret_/.test(key) || roleOf(key) === "service_role") {
+      throw new Error("--key takes the publishable key");
+    }
+    if (currency && !/^[A-Z]{3}$/.test(currency)) throw new Error("--currency takes three letters, as USD");
+    return { url: address.origin, key, currency, to };
   } catch (cause) {
-    throw wrong((cause as Error).message.replace(/\. To specify.*/s, ""));
+    throw wrongUsage(cause, "deno task page --help");
   }
-  const { url, key, currency, to } = values;
-  const address = URL.parse(url ?? "");
-  if (!address || !/^https?:$/.test(address.protocol)) throw wrong("--url takes the project's URL");
-  // Whoever has such a key may do everything.
-  if (!key || /^sb_secret_/.test(key) || roleOf(key) === "service_role") throw wrong("--key takes the publishable key");
-  if (currency && !/^[A-Z]{3}$/.test(currency)) throw wrong("--currency takes three letters, as USD");
-  return { url: address.origin, key, currency, to };
 }
 
 /** What an older project's key, a JWT, says of itself. */

@@ -120,3 +120,9 @@ async function pointAtSamples(databaseUrl: string, samples: string): Promise<voi
     [samples],
   );
 }
+
+/** What parseArgs, or the command itself, finds wrong with its options; `help`: the line that shows them. */
+export function wrongUsage(cause: unknown, help: string): EtlError {
+  const message = (cause as Error).message.replace(/\. To specify.*/s, "");
+  return new EtlError("usage", message, help, { cause });
+}

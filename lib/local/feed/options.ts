@@ -1,7 +1,7 @@
 /** The command line of `deno task feed`: a URL, and columns of etl.feeds as options. */
 import { parseArgs } from "node:util";
-import { EtlError } from "../../errors.ts";
 import type { Format } from "../../format/rows.ts";
+import { wrongUsage } from "../session.ts";
 import { columnNames } from "./names.ts";
 import type { Value } from "./sql.ts";
 
@@ -127,8 +127,7 @@ export function readOptions(args: string[]): Options {
     };
     return { draft, target, apply, said };
   } catch (cause) {
-    const message = (cause as Error).message.replace(/\. To specify.*/s, "");
-    throw new EtlError("usage", message, "deno task feed --help", { cause });
+    throw wrongUsage(cause, "deno task feed --help");
   }
 }
 
