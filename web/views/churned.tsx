@@ -7,9 +7,10 @@ import { useLoaded } from "../load.ts";
 import { Chart } from "../parts/chart.tsx";
 import { Freshness, misleads, useFreshness } from "../parts/freshness.tsx";
 import { Icon } from "../parts/icons.tsx";
+import { Listing } from "../parts/listing.tsx";
 import { Shown } from "../parts/states.tsx";
-import { type Column, pageOf, Pager, pageSize, sortOf, Table } from "../parts/table.tsx";
-import { Export, Search } from "../parts/tools.tsx";
+import { type Column, pageOf, pageSize, sortOf } from "../parts/table.tsx";
+import { Search } from "../parts/tools.tsx";
 import { Project } from "../project.ts";
 import { change, type Route } from "../route.ts";
 import { words } from "../words.ts";
@@ -107,39 +108,16 @@ export function ChurnedDrivers({ route }: { route: Route }) {
           </>
         )}
       </Shown>
-      <section class="card" aria-label={said.heading}>
-        <Shown of={drivers} lines={10}>
-          {(rows) =>
-            rows.length === 0
-              ? (
-                <div class="empty">
-                  <Icon name="ok" />
-                  <p>{search ? said.emptySearch : said.empty}</p>
-                </div>
-              )
-              : (
-                <Table
-                  caption={said.heading}
-                  columns={columns}
-                  rows={rows}
-                  sort={sort}
-                  sortable={sortable}
-                  idOf={({ id }) => id}
-                />
-              )}
-        </Shown>
-        {weeks.data && (
-          <div class="foot">
-            <Pager route={route} count={count} />
-            <Export
-              file={said.file}
-              columns={exported}
-              all={count}
-              pages={(signal) => allDrivers(api, of, count, signal)}
-            />
-          </div>
-        )}
-      </section>
+      <Listing
+        heading={said.heading}
+        rows={drivers}
+        columns={columns}
+        sort={sort}
+        empty={<p>{search ? said.emptySearch : said.empty}</p>}
+        count={weeks.data && count}
+        route={route}
+        file={{ file: said.file, columns: exported, pages: (signal) => allDrivers(api, of, count, signal) }}
+      />
       <p class="faint">{words.trips.zone(zone)}</p>
     </>
   );

@@ -7,9 +7,10 @@ import { useLoaded } from "../load.ts";
 import { Chart } from "../parts/chart.tsx";
 import { Freshness, misleads, useFreshness } from "../parts/freshness.tsx";
 import { Icon } from "../parts/icons.tsx";
+import { Listing } from "../parts/listing.tsx";
 import { Shown } from "../parts/states.tsx";
-import { type Column, pageOf, Pager, pageSize, type Sort, sortOf, Table } from "../parts/table.tsx";
-import { Export, Search } from "../parts/tools.tsx";
+import { type Column, pageOf, pageSize, type Sort, sortOf } from "../parts/table.tsx";
+import { Search } from "../parts/tools.tsx";
 import { Project } from "../project.ts";
 import { change, link, type Route } from "../route.ts";
 import { words } from "../words.ts";
@@ -87,42 +88,21 @@ export function Trips({ route }: { route: Route }) {
           </>
         )}
       </Shown>
-      <section class="card" aria-label={said.heading}>
-        <Shown of={trips} lines={10}>
-          {(rows) =>
-            rows.length === 0
-              ? (
-                <div class="empty">
-                  <Icon name="ok" />
-                  <p>{search ? said.emptySearch : said.empty}</p>
-                  {period !== "all" && (
-                    <a class="button" {...link({ ...route, period: "all", page: "" })}>{said.showAll}</a>
-                  )}
-                </div>
-              )
-              : (
-                <Table
-                  caption={said.heading}
-                  columns={columns}
-                  rows={rows}
-                  sort={sort}
-                  sortable={sortable}
-                  idOf={({ id }) => id}
-                />
-              )}
-        </Shown>
-        {days.data && (
-          <div class="foot">
-            <Pager route={route} count={count} />
-            <Export
-              file={said.file}
-              columns={exported}
-              all={count}
-              pages={(signal) => allTrips(api, of, signal)}
-            />
-          </div>
-        )}
-      </section>
+      <Listing
+        heading={said.heading}
+        rows={trips}
+        columns={columns}
+        sort={sort}
+        empty={
+          <>
+            <p>{search ? said.emptySearch : said.empty}</p>
+            {period !== "all" && <a class="button" {...link({ ...route, period: "all", page: "" })}>{said.showAll}</a>}
+          </>
+        }
+        count={days.data && count}
+        route={route}
+        file={{ file: said.file, columns: exported, pages: (signal) => allTrips(api, of, signal) }}
+      />
       <p class="faint">{said.zone(zone)}</p>
     </>
   );
