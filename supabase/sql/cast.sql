@@ -101,37 +101,45 @@ comment on function etl.differs(name[]) is
 
 create or replace function etl.same_key(target regclass, a text, b text)
 returns text
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select string_agg(
-    etl.fill('{a}.{column} {equals} {b}.{column}', jsonb_build_object(
-      'a', a, 'b', b, 'column', quote_ident(k.name), 'equals', etl.equals(i.indexrelid, k.position::int)
-    )),
-    ' and ' order by k.position
-  )
-  from pg_catalog.pg_index i
-  cross join unnest(etl.key_of(target)) with ordinality as k(name, position)
-  where i.indrelid = target and i.indisprimary
+begin
+  return (
+    select string_agg(
+      etl.fill('{a}.{column} {equals} {b}.{column}', jsonb_build_object(
+        'a', a, 'b', b, 'column', quote_ident(k.name), 'equals', etl.equals(i.indexrelid, k.position::int)
+      )),
+      ' and ' order by k.position
+    )
+    from pg_catalog.pg_index i
+    cross join unnest(etl.key_of(target)) with ordinality as k(name, position)
+    where i.indrelid = target and i.indisprimary
+  );
+end
 $$;
 comment on function etl.same_key(regclass, text, text) is
   'SQL text: whether two rows, under these aliases, have the same primary key, as its index compares.';
 
 create or replace function etl.equals(index oid, place int)
 returns text
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  -- By name alone = may be another type's: under an empty search_path that of text, for citext.
-  select format('operator(%I.%s)', n.nspname, o.oprname)
-  from pg_catalog.pg_index i
-  join pg_catalog.pg_opclass c on c.oid = i.indclass[place - 1]
-  join pg_catalog.pg_amop m
-    on m.amopfamily = c.opcfamily and m.amopstrategy = 3
-    and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
-  join pg_catalog.pg_operator o on o.oid = m.amopopr
-  join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
-  where i.indexrelid = index
+begin
+  return (
+    -- By name alone = may be another type's: under an empty search_path that of text, for citext.
+    select format('operator(%I.%s)', n.nspname, o.oprname)
+    from pg_catalog.pg_index i
+    join pg_catalog.pg_opclass c on c.oid = i.indclass[place - 1]
+    join pg_catalog.pg_amop m
+      on m.amopfamily = c.opcfamily and m.amopstrategy = 3
+      and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+    join pg_catalog.pg_operator o on o.oid = m.amopopr
+    join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+    where i.indexrelid = index
+  );
+end
 $$;
 comment on function etl.equals(oid, int) is
   'SQL text: the operator by which a B-tree index finds two values of its column at this position equal.';

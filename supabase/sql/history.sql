@@ -96,47 +96,55 @@ comment on function etl.columns_of(regclass) is 'All columns of a table, in its 
 
 create or replace function etl.image_of(target regclass, a text, columns name[])
 returns text
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  -- A cast to text by a function need not give all of a value: that of char(n) takes its blanks away.
-  select etl.fill('jsonb_object({names}::text[], array[{texts}])', jsonb_build_object(
-    'names', quote_literal(array_agg(c.attname order by u.position)),
-    'texts', string_agg(
-      etl.fill(
-        case
-          when exists (
-            select from pg_catalog.pg_cast k
-            where k.castsource = etl.base_type(c.atttypid) and k.casttarget = 'pg_catalog.text'::regtype
-              and k.castmethod = 'f' and k.castsource <> 'pg_catalog.bool'::regtype
-          ) then $sql$case when num_nulls({a}.{column}) = 0 then format('%s', {a}.{column}) end$sql$
-          else '{a}.{column}::text'
-        end,
-        jsonb_build_object('a', a, 'column', quote_ident(c.attname))
-      ),
-      ', ' order by u.position
-    )
-  ))
-  from unnest(columns) with ordinality u(name, position)
-  join pg_catalog.pg_attribute c on c.attrelid = target and c.attname = u.name
+begin
+  return (
+    -- A cast to text by a function need not give all of a value: that of char(n) takes its blanks away.
+    select etl.fill('jsonb_object({names}::text[], array[{texts}])', jsonb_build_object(
+      'names', quote_literal(array_agg(c.attname order by u.position)),
+      'texts', string_agg(
+        etl.fill(
+          case
+            when exists (
+              select from pg_catalog.pg_cast k
+              where k.castsource = etl.base_type(c.atttypid) and k.casttarget = 'pg_catalog.text'::regtype
+                and k.castmethod = 'f' and k.castsource <> 'pg_catalog.bool'::regtype
+            ) then $sql$case when num_nulls({a}.{column}) = 0 then format('%s', {a}.{column}) end$sql$
+            else '{a}.{column}::text'
+          end,
+          jsonb_build_object('a', a, 'column', quote_ident(c.attname))
+        ),
+        ', ' order by u.position
+      )
+    ))
+    from unnest(columns) with ordinality u(name, position)
+    join pg_catalog.pg_attribute c on c.attrelid = target and c.attname = u.name
+  );
+end
 $$;
 comment on function etl.image_of(regclass, text, name[]) is
   'SQL text: these columns of a row, under this alias, as jsonb: column -> text, or null.';
 
 create or replace function etl.base_type(type oid)
 returns oid
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  with recursive chain as (
-    select t.oid, t.typtype, t.typbasetype from pg_catalog.pg_type t where t.oid = type
-    union all
-    select b.oid, b.typtype, b.typbasetype
-    from chain
-    join pg_catalog.pg_type b on b.oid = chain.typbasetype
-    where chain.typtype = 'd'
-  )
-  select chain.oid from chain where chain.typtype <> 'd'
+begin
+  return (
+    with recursive chain as (
+      select t.oid, t.typtype, t.typbasetype from pg_catalog.pg_type t where t.oid = type
+      union all
+      select b.oid, b.typtype, b.typbasetype
+      from chain
+      join pg_catalog.pg_type b on b.oid = chain.typbasetype
+      where chain.typtype = 'd'
+    )
+    select chain.oid from chain where chain.typtype <> 'd'
+  );
+end
 $$;
 comment on function etl.base_type(oid) is 'The type beneath all domains.';
 

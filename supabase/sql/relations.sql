@@ -160,43 +160,46 @@ returns table (
   name name, child regclass, parent regclass, attnums smallint[], column_name text, parent_columns name[],
   on_update "char", present text, matches text
 )
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select
-    k.conname, k.conrelid::regclass, k.confrelid::regclass, k.conkey,
-    case when cardinality(k.conkey) = 1 then min(child.attname::text) end,
-    array_agg(parent.attname order by pair.position),
-    k.confupdtype,
-    '(' || string_agg(
-      format('c.%I is not null', child.attname), case when k.confmatchtype = 'f' then ' or ' else ' and ' end
-    ) || ')',
-    string_agg(
-      etl.fill('p.{parent} {equals} c.{child}{collation}', jsonb_build_object(
-        'parent', quote_ident(parent.attname), 'child', quote_ident(child.attname),
-        'equals', format('operator(%I.%s)', n.nspname, o.oprname),
-        'collation', case
-          when parent.attcollation <> child.attcollation then etl.collation_of(parent.attcollation)
-          else ''
-        end
-      )),
-      ' and '
-    )
-  from pg_catalog.pg_constraint k
-  cross join unnest(k.conkey, k.confkey, k.conpfeqop) with ordinality as pair(child, parent, equals, position)
-  join pg_catalog.pg_attribute child on child.attrelid = k.conrelid and child.attnum = pair.child
-  join pg_catalog.pg_attribute parent on parent.attrelid = k.confrelid and parent.attnum = pair.parent
-  join pg_catalog.pg_operator o on o.oid = pair.equals
-  join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
-  where k.contype = 'f' and of in (k.conrelid, k.confrelid)
-    -- A key to or from a partitioned table has one more row for each partition, beneath that of the table.
-    and not exists (
-      select from pg_catalog.pg_constraint whole
-      where whole.oid = k.conparentid and (whole.conrelid = k.conrelid or whole.confrelid = k.confrelid)
-        -- Of a partition by itself that row is the only one.
-        and of in (whole.conrelid, whole.confrelid)
-    )
-  group by k.oid, k.conname, k.conrelid, k.confrelid, k.conkey, k.confupdtype, k.confmatchtype
+begin
+  return query
+    select
+      k.conname, k.conrelid::regclass, k.confrelid::regclass, k.conkey,
+      case when cardinality(k.conkey) = 1 then min(child.attname::text) end,
+      array_agg(parent.attname order by pair.position),
+      k.confupdtype,
+      '(' || string_agg(
+        format('c.%I is not null', child.attname), case when k.confmatchtype = 'f' then ' or ' else ' and ' end
+      ) || ')',
+      string_agg(
+        etl.fill('p.{parent} {equals} c.{child}{collation}', jsonb_build_object(
+          'parent', quote_ident(parent.attname), 'child', quote_ident(child.attname),
+          'equals', format('operator(%I.%s)', n.nspname, o.oprname),
+          'collation', case
+            when parent.attcollation <> child.attcollation then etl.collation_of(parent.attcollation)
+            else ''
+          end
+        )),
+        ' and '
+      )
+    from pg_catalog.pg_constraint k
+    cross join unnest(k.conkey, k.confkey, k.conpfeqop) with ordinality as pair(child, parent, equals, position)
+    join pg_catalog.pg_attribute child on child.attrelid = k.conrelid and child.attnum = pair.child
+    join pg_catalog.pg_attribute parent on parent.attrelid = k.confrelid and parent.attnum = pair.parent
+    join pg_catalog.pg_operator o on o.oid = pair.equals
+    join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+    where k.contype = 'f' and of in (k.conrelid, k.confrelid)
+      -- A key to or from a partitioned table has one more row for each partition, beneath that of the table.
+      and not exists (
+        select from pg_catalog.pg_constraint whole
+        where whole.oid = k.conparentid and (whole.conrelid = k.conrelid or whole.confrelid = k.confrelid)
+          -- Of a partition by itself that row is the only one.
+          and of in (whole.conrelid, whole.confrelid)
+      )
+    group by k.oid, k.conname, k.conrelid, k.confrelid, k.conkey, k.confupdtype, k.confmatchtype;
+end
 $$;
 comment on function etl.foreign_keys(regclass) is
   'The foreign keys from and to a table, once each, to and from partitioned tables, too. on_update: a letter, as
@@ -205,10 +208,12 @@ matches, whether the parent''s row p is what it refers to, as the key compares.'
 
 create or replace function etl.own_rows(of regclass)
 returns text
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select case when etl.is_inherited(of) then 'only ' else '' end || of
+begin
+  return case when etl.is_inherited(of) then 'only ' else '' end || of;
+end
 $$;
 comment on function etl.own_rows(regclass) is
   'SQL text: the rows that a foreign key from or to the table holds: those of its partitions, too, but not of tables
@@ -316,52 +321,57 @@ returns table (
   index oid, name name, columns name[], excludes boolean, is_referenced boolean,
   entry text, entry_names text, holds text, same text
 )
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select
-    x.oid, x.relname,
-    array_agg(a.attname order by u.position),
-    i.indisexclusion,
-    exists (
-      select from pg_catalog.pg_constraint k where k.contype = 'f' and k.confrelid = target and k.conindid = x.oid
-    ),
-    string_agg(format('(%s)%s as etl$%s', u.value, u.collation, u.position), ', ' order by u.position),
-    string_agg('d.etl$' || u.position, ', ' order by u.position),
-    concat_ws(
-      ' and ', coalesce('(' || pg_get_expr(i.indpred, i.indrelid) || ')', 'true'),
-      case
-        when not i.indnullsnotdistinct then string_agg(format('(%s) is not null', u.value), ' and ' order by u.position)
-      end
-    ),
-    string_agg(
-      etl.fill(
-        case
-          when i.indnullsnotdistinct then '(e.{entry} {equals} d.{entry} or (e.{entry} is null and d.{entry} is null))'
-          else 'e.{entry} {equals} d.{entry}'
-        end,
-        jsonb_build_object('entry', 'etl$' || u.position, 'equals', case
-          when i.indisexclusion then format('operator(%I.%s)', n.nspname, o.oprname)
-          else etl.equals(x.oid, u.position)
-        end)
-      ),
-      ' and ' order by u.position
-    )
-  from pg_catalog.pg_index i
-  join pg_catalog.pg_class x on x.oid = i.indexrelid
-  cross join lateral (
+begin
+  return query
     select
-      n as position, pg_get_indexdef(i.indexrelid, n, false) as value,
-      etl.collation_of(i.indcollation[n - 1]) as collation
-    from generate_series(1, i.indnkeyatts::int) n
-  ) u
-  left join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[u.position - 1]
-  left join pg_catalog.pg_constraint k on k.conindid = i.indexrelid and k.contype = 'x'
-  left join pg_catalog.pg_operator o on o.oid = k.conexclop[u.position]
-  left join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
-  where i.indrelid = target and (i.indisunique or i.indisexclusion) and not i.indisprimary
-  group by x.oid, i.indexrelid, i.indrelid, i.indpred, i.indnullsnotdistinct, i.indisexclusion, x.relname
-  order by x.relname
+      x.oid, x.relname,
+      array_agg(a.attname order by u.position),
+      i.indisexclusion,
+      exists (
+        select from pg_catalog.pg_constraint k where k.contype = 'f' and k.confrelid = target and k.conindid = x.oid
+      ),
+      string_agg(format('(%s)%s as etl$%s', u.value, u.collation, u.position), ', ' order by u.position),
+      string_agg('d.etl$' || u.position, ', ' order by u.position),
+      concat_ws(
+        ' and ', coalesce('(' || pg_get_expr(i.indpred, i.indrelid) || ')', 'true'),
+        case
+          when not i.indnullsnotdistinct
+            then string_agg(format('(%s) is not null', u.value), ' and ' order by u.position)
+        end
+      ),
+      string_agg(
+        etl.fill(
+          case
+            when i.indnullsnotdistinct
+              then '(e.{entry} {equals} d.{entry} or (e.{entry} is null and d.{entry} is null))'
+            else 'e.{entry} {equals} d.{entry}'
+          end,
+          jsonb_build_object('entry', 'etl$' || u.position, 'equals', case
+            when i.indisexclusion then format('operator(%I.%s)', n.nspname, o.oprname)
+            else etl.equals(x.oid, u.position)
+          end)
+        ),
+        ' and ' order by u.position
+      )
+    from pg_catalog.pg_index i
+    join pg_catalog.pg_class x on x.oid = i.indexrelid
+    cross join lateral (
+      select
+        n as position, pg_get_indexdef(i.indexrelid, n, false) as value,
+        etl.collation_of(i.indcollation[n - 1]) as collation
+      from generate_series(1, i.indnkeyatts::int) n
+    ) u
+    left join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[u.position - 1]
+    left join pg_catalog.pg_constraint k on k.conindid = i.indexrelid and k.contype = 'x'
+    left join pg_catalog.pg_operator o on o.oid = k.conexclop[u.position]
+    left join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+    where i.indrelid = target and (i.indisunique or i.indisexclusion) and not i.indisprimary
+    group by x.oid, i.indexrelid, i.indrelid, i.indpred, i.indnullsnotdistinct, i.indisexclusion, x.relname
+    order by x.relname;
+end
 $$;
 comment on function etl.unique_indexes(regclass) is
   'The unique indexes beside the primary key, and those of exclusion constraints: their columns (null for an
@@ -370,18 +380,22 @@ with a null violates nothing), and when the entries e and d are the same, or exc
 
 create or replace function etl.collation_of(collation_oid oid)
 returns text
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select coalesce(
-    (
-      select format(' collate %I.%I', n.nspname, c.collname)
-      from pg_catalog.pg_collation c
-      join pg_catalog.pg_namespace n on n.oid = c.collnamespace
-      where c.oid = collation_oid and n.nspname || '.' || c.collname <> 'pg_catalog.default'
-    ),
-    ''
-  )
+begin
+  return (
+    select coalesce(
+      (
+        select format(' collate %I.%I', n.nspname, c.collname)
+        from pg_catalog.pg_collation c
+        join pg_catalog.pg_namespace n on n.oid = c.collnamespace
+        where c.oid = collation_oid and n.nspname || '.' || c.collname <> 'pg_catalog.default'
+      ),
+      ''
+    )
+  );
+end
 $$;
 comment on function etl.collation_of(oid) is
   'SQL text: a COLLATE clause; empty for the database''s own collation, or none.';

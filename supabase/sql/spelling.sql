@@ -13,42 +13,43 @@ comment on function etl.set_date_order(etl.feeds) is 'Has dates read as the feed
 
 create or replace function etl.kind_of(type oid)
 returns text
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  with recursive held as (
-    select type as oid
-    union
-    select part.oid
-    from held h
-    join pg_catalog.pg_type t on t.oid = h.oid
-    cross join lateral (
-      select t.typelem where t.typcategory = 'A'
-      union all
-      select t.typbasetype where t.typtype = 'd'
-      union all
-      select r.rngsubtype from pg_catalog.pg_range r where t.oid in (r.rngtypid, r.rngmultitypid)
-      union all
-      select a.atttypid
-      from pg_catalog.pg_attribute a
-      where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
-    ) part(oid)
-  ), holds as (
-    select
-      coalesce(bool_or(h.oid in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)), false) as days,
-      coalesce(bool_or(h.oid in ('time'::regtype, 'timetz'::regtype, 'interval'::regtype)), false) as times
-    from held h
-  )
-  select case
+begin
+  return case
     when type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) then 'integer'
     when type in ('numeric'::regtype, 'real'::regtype, 'double precision'::regtype) then 'number'
     when type in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) then 'day'
     when type in ('time'::regtype, 'timetz'::regtype, 'interval'::regtype) then 'time'
-    when days then 'days'
-    when times then 'times'
-    else 'other'
-  end
-  from holds
+    else (
+      with recursive held as (
+        select type as oid
+        union
+        select part.oid
+        from held h
+        join pg_catalog.pg_type t on t.oid = h.oid
+        cross join lateral (
+          select t.typelem where t.typcategory = 'A'
+          union all
+          select t.typbasetype where t.typtype = 'd'
+          union all
+          select r.rngsubtype from pg_catalog.pg_range r where t.oid in (r.rngtypid, r.rngmultitypid)
+          union all
+          select a.atttypid
+          from pg_catalog.pg_attribute a
+          where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+        ) part(oid)
+      )
+      select case
+        when bool_or(h.oid in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)) then 'days'
+        when bool_or(h.oid in ('time'::regtype, 'timetz'::regtype, 'interval'::regtype)) then 'times'
+        else 'other'
+      end
+      from held h
+    )
+  end;
+end
 $$;
 comment on function etl.kind_of(oid) is
   'What there is to know of a type, no domain, for the spelling of its values: integer, number, day (a date, with a

@@ -202,27 +202,35 @@ inherit from it or a rule INSTEAD of a write, ETL02 where it has no primary key,
 
 create or replace function etl.is_inherited(parent regclass)
 returns boolean
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select exists (
-    select from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
-    where i.inhparent = parent and not c.relispartition
-  )
+begin
+  return (
+    select exists (
+      select from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
+      where i.inhparent = parent and not c.relispartition
+    )
+  );
+end
 $$;
 comment on function etl.is_inherited(regclass) is
   'Whether tables inherit from it that are no partitions: their rows are seen in it, and its keys do not hold them.';
 
 create or replace function etl.key_of(target regclass)
 returns name[]
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select array_agg(a.attname order by k.position)
-  from pg_catalog.pg_index i
-  cross join unnest(i.indkey::int2[]) with ordinality as k(attnum, position)
-  join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-  where i.indrelid = target and i.indisprimary and k.position <= i.indnkeyatts
+begin
+  return (
+    select array_agg(a.attname order by k.position)
+    from pg_catalog.pg_index i
+    cross join unnest(i.indkey::int2[]) with ordinality as k(attnum, position)
+    join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    where i.indrelid = target and i.indisprimary and k.position <= i.indnkeyatts
+  );
+end
 $$;
 comment on function etl.key_of(regclass) is 'The columns of the primary key, in its order; null where there is none.';
 
@@ -434,35 +442,38 @@ create or replace function etl.loadable_columns(target regclass)
 returns table (
   name name, attnum smallint, type text, collate_clause text, base_type text, has_length boolean, kind text
 )
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select
-    a.attname, a.attnum, format_type(a.atttypid, a.atttypmod),
-    case when a.attcollation <> t.typcollation then etl.collation_of(a.attcollation) else '' end,
-    format_type(base.oid, -1), a.atttypmod <> -1 or base.has_length,
-    case
-      when t.typcategory <> 'S' then etl.kind_of(base.oid)
-      -- A null refers to nothing and is nobody's like, where an empty text would be one value more.
-      when not a.attnotnull and etl.is_compared(target, a.attnum) then 'code'
-      else 'text'
-    end
-  from pg_catalog.pg_attribute a
-  join pg_catalog.pg_type t on t.oid = a.atttypid
-  cross join lateral (
-    with recursive chain as (
-      select t.oid, t.typtype, t.typbasetype, t.typtypmod <> -1 as has_length
-      union all
-      select b.oid, b.typtype, b.typbasetype, chain.has_length or b.typtypmod <> -1
-      from chain
-      join pg_catalog.pg_type b on b.oid = chain.typbasetype
-      where chain.typtype = 'd'
-    )
-    select chain.oid, chain.has_length from chain where chain.typtype <> 'd'
-  ) base
-  where a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
-    -- What the database alone decides could be inserted, but never updated.
-    and (a.attidentity <> 'a' or a.attname = any (etl.key_of(target)))
+begin
+  return query
+    select
+      a.attname, a.attnum, format_type(a.atttypid, a.atttypmod),
+      case when a.attcollation <> t.typcollation then etl.collation_of(a.attcollation) else '' end,
+      format_type(base.oid, -1), a.atttypmod <> -1 or base.has_length,
+      case
+        when t.typcategory <> 'S' then etl.kind_of(base.oid)
+        -- A null refers to nothing and is nobody's like, where an empty text would be one value more.
+        when not a.attnotnull and etl.is_compared(target, a.attnum) then 'code'
+        else 'text'
+      end
+    from pg_catalog.pg_attribute a
+    join pg_catalog.pg_type t on t.oid = a.atttypid
+    cross join lateral (
+      with recursive chain as (
+        select t.oid, t.typtype, t.typbasetype, t.typtypmod <> -1 as has_length
+        union all
+        select b.oid, b.typtype, b.typbasetype, chain.has_length or b.typtypmod <> -1
+        from chain
+        join pg_catalog.pg_type b on b.oid = chain.typbasetype
+        where chain.typtype = 'd'
+      )
+      select chain.oid, chain.has_length from chain where chain.typtype <> 'd'
+    ) base
+    where a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+      -- What the database alone decides could be inserted, but never updated.
+      and (a.attidentity <> 'a' or a.attname = any (etl.key_of(target)));
+end
 $$;
 comment on function etl.loadable_columns(regclass) is
   'The columns of a table that a feed can fill: their type in full; their collation, as SQL, where it is not the
@@ -471,16 +482,20 @@ is, as etl.kind_of() says, or text, or code: a text of which an empty one is nul
 
 create or replace function etl.is_compared(target regclass, attnum smallint)
 returns boolean
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select exists (
-    select from pg_catalog.pg_constraint c
-    where c.conrelid = target and c.contype = 'f' and c.conkey @> array[attnum]
-  ) or exists (
-    select from pg_catalog.pg_index i
-    where i.indrelid = target and i.indisunique and attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1])
-  )
+begin
+  return (
+    select exists (
+      select from pg_catalog.pg_constraint c
+      where c.conrelid = target and c.contype = 'f' and c.conkey @> array[attnum]
+    ) or exists (
+      select from pg_catalog.pg_index i
+      where i.indrelid = target and i.indisunique and attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1])
+    )
+  );
+end
 $$;
 comment on function etl.is_compared(regclass, smallint) is
   'Whether a column refers to another table by a key, or is in a unique index, INCLUDE apart.';

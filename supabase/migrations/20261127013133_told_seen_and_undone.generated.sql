@@ -1234,37 +1234,45 @@ comment on function etl.differs(name[]) is
 
 create or replace function etl.same_key(target regclass, a text, b text)
 returns text
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select string_agg(
-    etl.fill('{a}.{column} {equals} {b}.{column}', jsonb_build_object(
-      'a', a, 'b', b, 'column', quote_ident(k.name), 'equals', etl.equals(i.indexrelid, k.position::int)
-    )),
-    ' and ' order by k.position
-  )
-  from pg_catalog.pg_index i
-  cross join unnest(etl.key_of(target)) with ordinality as k(name, position)
-  where i.indrelid = target and i.indisprimary
+begin
+  return (
+    select string_agg(
+      etl.fill('{a}.{column} {equals} {b}.{column}', jsonb_build_object(
+        'a', a, 'b', b, 'column', quote_ident(k.name), 'equals', etl.equals(i.indexrelid, k.position::int)
+      )),
+      ' and ' order by k.position
+    )
+    from pg_catalog.pg_index i
+    cross join unnest(etl.key_of(target)) with ordinality as k(name, position)
+    where i.indrelid = target and i.indisprimary
+  );
+end
 $$;
 comment on function etl.same_key(regclass, text, text) is
   'SQL text: whether two rows, under these aliases, have the same primary key, as its index compares.';
 
 create or replace function etl.equals(index oid, place int)
 returns text
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  -- By name alone = may be another type's: under an empty search_path that of text, for citext.
-  select format('operator(%I.%s)', n.nspname, o.oprname)
-  from pg_catalog.pg_index i
-  join pg_catalog.pg_opclass c on c.oid = i.indclass[place - 1]
-  join pg_catalog.pg_amop m
-    on m.amopfamily = c.opcfamily and m.amopstrategy = 3
-    and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
-  join pg_catalog.pg_operator o on o.oid = m.amopopr
-  join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
-  where i.indexrelid = index
+begin
+  return (
+    -- By name alone = may be another type's: under an empty search_path that of text, for citext.
+    select format('operator(%I.%s)', n.nspname, o.oprname)
+    from pg_catalog.pg_index i
+    join pg_catalog.pg_opclass c on c.oid = i.indclass[place - 1]
+    join pg_catalog.pg_amop m
+      on m.amopfamily = c.opcfamily and m.amopstrategy = 3
+      and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+    join pg_catalog.pg_operator o on o.oid = m.amopopr
+    join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+    where i.indexrelid = index
+  );
+end
 $$;
 comment on function etl.equals(oid, int) is
   'SQL text: the operator by which a B-tree index finds two values of its column at this position equal.';
@@ -2396,47 +2404,55 @@ comment on function etl.columns_of(regclass) is 'All columns of a table, in its 
 
 create or replace function etl.image_of(target regclass, a text, columns name[])
 returns text
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  -- A cast to text by a function need not give all of a value: that of char(n) takes its blanks away.
-  select etl.fill('jsonb_object({names}::text[], array[{texts}])', jsonb_build_object(
-    'names', quote_literal(array_agg(c.attname order by u.position)),
-    'texts', string_agg(
-      etl.fill(
-        case
-          when exists (
-            select from pg_catalog.pg_cast k
-            where k.castsource = etl.base_type(c.atttypid) and k.casttarget = 'pg_catalog.text'::regtype
-              and k.castmethod = 'f' and k.castsource <> 'pg_catalog.bool'::regtype
-          ) then $sql$case when num_nulls({a}.{column}) = 0 then format('%s', {a}.{column}) end$sql$
-          else '{a}.{column}::text'
-        end,
-        jsonb_build_object('a', a, 'column', quote_ident(c.attname))
-      ),
-      ', ' order by u.position
-    )
-  ))
-  from unnest(columns) with ordinality u(name, position)
-  join pg_catalog.pg_attribute c on c.attrelid = target and c.attname = u.name
+begin
+  return (
+    -- A cast to text by a function need not give all of a value: that of char(n) takes its blanks away.
+    select etl.fill('jsonb_object({names}::text[], array[{texts}])', jsonb_build_object(
+      'names', quote_literal(array_agg(c.attname order by u.position)),
+      'texts', string_agg(
+        etl.fill(
+          case
+            when exists (
+              select from pg_catalog.pg_cast k
+              where k.castsource = etl.base_type(c.atttypid) and k.casttarget = 'pg_catalog.text'::regtype
+                and k.castmethod = 'f' and k.castsource <> 'pg_catalog.bool'::regtype
+            ) then $sql$case when num_nulls({a}.{column}) = 0 then format('%s', {a}.{column}) end$sql$
+            else '{a}.{column}::text'
+          end,
+          jsonb_build_object('a', a, 'column', quote_ident(c.attname))
+        ),
+        ', ' order by u.position
+      )
+    ))
+    from unnest(columns) with ordinality u(name, position)
+    join pg_catalog.pg_attribute c on c.attrelid = target and c.attname = u.name
+  );
+end
 $$;
 comment on function etl.image_of(regclass, text, name[]) is
   'SQL text: these columns of a row, under this alias, as jsonb: column -> text, or null.';
 
 create or replace function etl.base_type(type oid)
 returns oid
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  with recursive chain as (
-    select t.oid, t.typtype, t.typbasetype from pg_catalog.pg_type t where t.oid = type
-    union all
-    select b.oid, b.typtype, b.typbasetype
-    from chain
-    join pg_catalog.pg_type b on b.oid = chain.typbasetype
-    where chain.typtype = 'd'
-  )
-  select chain.oid from chain where chain.typtype <> 'd'
+begin
+  return (
+    with recursive chain as (
+      select t.oid, t.typtype, t.typbasetype from pg_catalog.pg_type t where t.oid = type
+      union all
+      select b.oid, b.typtype, b.typbasetype
+      from chain
+      join pg_catalog.pg_type b on b.oid = chain.typbasetype
+      where chain.typtype = 'd'
+    )
+    select chain.oid from chain where chain.typtype <> 'd'
+  );
+end
 $$;
 comment on function etl.base_type(oid) is 'The type beneath all domains.';
 
@@ -4456,6 +4472,411 @@ tried.';
 
 revoke all on all functions in schema etl from public;
 
+-- supabase/sql/relations.sql
+-- What a record breaks beside others: FOREIGN KEY and UNIQUE.
+
+create or replace function etl.validate_relations(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  loop
+    perform etl.validate_references(target);
+    continue when etl.validate_unique(target);
+    exit when not etl.validate_referenced(target);
+  end loop;
+end
+$$;
+comment on function etl.validate_relations(regclass) is
+  'Rejects orphans, unique violations and what gives up a value that rows refer to, until there is none: a record
+that goes may have been another''s parent.';
+
+create or replace function etl.validate_references(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  fk record;
+  offenders bigint;
+  again boolean := true;
+  has_self_reference boolean := exists (
+    select from etl.foreign_keys(target) k where k.child = target and k.parent = target
+  );
+begin
+  while again loop
+    again := false;
+    for fk in
+      select k.*, k.attnums && array(select c.attnum from pg_temp.etl_columns c where c.name is not null) as is_carried
+      from etl.foreign_keys(target) k
+      where k.child = target
+      order by k.name
+    loop
+      execute etl.fill(
+        $sql$
+        insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+        select c.etl$staged, {column_name}, to_jsonb(c.*) ->> {column_name}, {reason}, '23503', {constraint_name}
+        from {children} c
+        left join {parent} p on {matches}
+        {given}
+        where {touched} and {present} and (p.{parent_column} is null {or_given})
+        $sql$,
+        jsonb_build_object(
+          'column_name', quote_nullable(fk.column_name), 'constraint_name', quote_literal(fk.name),
+          'reason', quote_literal('is in no row of ' || fk.parent || case
+            when etl.is_inherited(fk.parent) then ' itself: the tables that inherit from it do not count'
+            when fk.parent <> target and etl.refers_to(fk.parent, target)
+              then ', which refers to this table in turn: neither can be loaded first'
+            else ''
+          end),
+          'parent', etl.own_rows(fk.parent),
+          'touched', case when fk.is_carried then 'true' else 'not c.etl$exists' end,
+          'present', fk.present, 'matches', fk.matches,
+          'parent_column', quote_ident(fk.parent_columns[1]),
+          -- A parent in the same table counts as the feed leaves it.
+          'children', case
+            when fk.parent = target then etl.fill(
+              $sql$
+              (
+                select c.*
+                from pg_temp.etl_delta c
+                left join pg_temp.etl_delta p on {matches}
+                where p.{parent_column} is null
+              )
+              $sql$,
+              jsonb_build_object('matches', fk.matches, 'parent_column', quote_ident(fk.parent_columns[1]))
+            )
+            else 'pg_temp.etl_delta'
+          end,
+          'given', case
+            when fk.parent = target then 'left join pg_temp.etl_delta g on ' || etl.same_key(target, 'g', 'p')
+            else ''
+          end,
+          'or_given', case
+            when fk.parent = target then format('or g.%I is not null', (etl.key_of(target))[1])
+            else ''
+          end
+        )
+      );
+      get diagnostics offenders = row_count;
+      perform etl.remove_rejected('etl_delta', offenders);
+      again := again or (offenders > 0 and has_self_reference);
+    end loop;
+  end loop;
+end
+$$;
+comment on function etl.validate_references(regclass) is
+  'Rejects orphans: what a foreign key finds no parent for. A parent may be in the same feed; without it, its
+children go too.';
+
+create or replace function etl.validate_referenced(target regclass)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  fk record;
+  offenders bigint;
+  any_rejected boolean := false;
+begin
+  for fk in
+    select k.*, k.attnums && array(select c.attnum from pg_temp.etl_columns c where c.name is not null) as is_carried
+    from etl.foreign_keys(target) k
+    where k.parent = target and k.on_update in ('a', 'r')
+      and exists (select from pg_temp.etl_columns c where c.name = any (k.parent_columns))
+      and not k.parent_columns <@ etl.key_of(target)
+    order by k.name
+  loop
+    execute etl.fill(
+      $sql$
+      insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+      select d.etl$staged, {column_name}, to_jsonb(d.*) ->> {column_name}, {reason}, '23503', {constraint_name}
+      from pg_temp.etl_delta d
+      join {target} p on {same_key}
+      where d.etl$exists and pg_catalog.record_image_ne(row({old}), row({new}))
+        and exists (select 1 from {child} c where {matches} {and_lost} {and_stays})
+      $sql$,
+      jsonb_build_object(
+        'target', target, 'child', etl.own_rows(fk.child), 'matches', fk.matches,
+        'same_key', etl.same_key(target, 'd', 'p'),
+        'column_name', quote_nullable(case when cardinality(fk.parent_columns) = 1 then fk.parent_columns[1] end),
+        'constraint_name', quote_literal(fk.name),
+        'reason', quote_literal('gives up what a row refers to in ' || fk.child),
+        'old', etl.each(fk.parent_columns, 'p.{column}'), 'new', etl.each(fk.parent_columns, 'd.{column}'),
+        -- Another spelling of what the key takes for the same is no other value, unless the key restricts any change.
+        'and_lost', case
+          when fk.on_update = 'a' then format('and not exists (select 1 from (select d.*) p where %s)', fk.matches)
+          else ''
+        end,
+        -- A child whose reference the feed changes, too, was an orphan or was not.
+        'and_stays', case
+          when fk.child = target and fk.is_carried then etl.fill(
+            'and not exists (select 1 from pg_temp.etl_delta g where {same_key})',
+            jsonb_build_object('same_key', etl.same_key(target, 'g', 'c'))
+          )
+          else ''
+        end
+      )
+    );
+    get diagnostics offenders = row_count;
+    any_rejected := any_rejected or offenders > 0;
+    perform etl.remove_rejected('etl_delta', offenders);
+  end loop;
+  return any_rejected;
+end
+$$;
+comment on function etl.validate_referenced(regclass) is
+  'Rejects what gives up a value that a row refers to, where the foreign key neither cascades nor sets another.
+Returns whether there was any.';
+
+create or replace function etl.foreign_keys(of regclass)
+returns table (
+  name name, child regclass, parent regclass, attnums smallint[], column_name text, parent_columns name[],
+  on_update "char", present text, matches text
+)
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return query
+    select
+      k.conname, k.conrelid::regclass, k.confrelid::regclass, k.conkey,
+      case when cardinality(k.conkey) = 1 then min(child.attname::text) end,
+      array_agg(parent.attname order by pair.position),
+      k.confupdtype,
+      '(' || string_agg(
+        format('c.%I is not null', child.attname), case when k.confmatchtype = 'f' then ' or ' else ' and ' end
+      ) || ')',
+      string_agg(
+        etl.fill('p.{parent} {equals} c.{child}{collation}', jsonb_build_object(
+          'parent', quote_ident(parent.attname), 'child', quote_ident(child.attname),
+          'equals', format('operator(%I.%s)', n.nspname, o.oprname),
+          'collation', case
+            when parent.attcollation <> child.attcollation then etl.collation_of(parent.attcollation)
+            else ''
+          end
+        )),
+        ' and '
+      )
+    from pg_catalog.pg_constraint k
+    cross join unnest(k.conkey, k.confkey, k.conpfeqop) with ordinality as pair(child, parent, equals, position)
+    join pg_catalog.pg_attribute child on child.attrelid = k.conrelid and child.attnum = pair.child
+    join pg_catalog.pg_attribute parent on parent.attrelid = k.confrelid and parent.attnum = pair.parent
+    join pg_catalog.pg_operator o on o.oid = pair.equals
+    join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+    where k.contype = 'f' and of in (k.conrelid, k.confrelid)
+      -- A key to or from a partitioned table has one more row for each partition, beneath that of the table.
+      and not exists (
+        select from pg_catalog.pg_constraint whole
+        where whole.oid = k.conparentid and (whole.conrelid = k.conrelid or whole.confrelid = k.confrelid)
+          -- Of a partition by itself that row is the only one.
+          and of in (whole.conrelid, whole.confrelid)
+      )
+    group by k.oid, k.conname, k.conrelid, k.confrelid, k.conkey, k.confupdtype, k.confmatchtype;
+end
+$$;
+comment on function etl.foreign_keys(regclass) is
+  'The foreign keys from and to a table, once each, to and from partitioned tables, too. on_update: a letter, as
+in pg_constraint. SQL text: present, whether the child''s row c refers to anything (under MATCH FULL, in part);
+matches, whether the parent''s row p is what it refers to, as the key compares.';
+
+create or replace function etl.own_rows(of regclass)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return case when etl.is_inherited(of) then 'only ' else '' end || of;
+end
+$$;
+comment on function etl.own_rows(regclass) is
+  'SQL text: the rows that a foreign key from or to the table holds: those of its partitions, too, but not of tables
+that inherit from it.';
+
+create or replace function etl.refers_to(child regclass, parent regclass)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  with recursive reached as (
+    select child::oid as oid
+    union
+    select k.confrelid
+    from reached r
+    join pg_catalog.pg_constraint k on k.conrelid = r.oid and k.contype = 'f'
+  )
+  select exists (
+    select from reached r join pg_catalog.pg_constraint k on k.conrelid = r.oid and k.contype = 'f'
+    where k.confrelid = parent
+  )
+$$;
+comment on function etl.refers_to(regclass, regclass) is
+  'Whether a table has a foreign key to another one, be it by way of others.';
+
+create or replace function etl.validate_unique(target regclass)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  key name[] := etl.key_of(target);
+  ix record;
+  places jsonb;
+  offenders bigint;
+  any_rejected boolean := false;
+begin
+  for ix in
+    select i.*, case when cardinality(i.columns) = 1 then i.columns[1] end as column_name
+    from etl.unique_indexes(target) i
+    where not i.excludes
+  loop
+    places := jsonb_build_object(
+      'target', target, 'entry', ix.entry, 'entry_names', ix.entry_names, 'holds', ix.holds, 'same', ix.same,
+      'column_name', quote_nullable(ix.column_name), 'constraint_name', quote_literal(ix.name),
+      'key', etl.each(key, '{column}'), 'is_known', etl.each(key[:1], 'e.{column} is not null'),
+      'same_key', etl.same_key(target, 'g', 'e'),
+      -- While rows refer to it, it cannot be set to null on its way to another row.
+      'is_kept', case
+        when ix.is_referenced then '(g.etl$staged = d.etl$staged) is not true'
+        else 'g.etl$staged is null'
+      end
+    );
+    -- e: the row of the target that has the value; g: what the feed makes of that row, if anything.
+    offenders := etl.execute_on(
+      target, 'etl_delta',
+      etl.fill(
+        $sql$
+        with fresh as (
+          select etl$staged, to_jsonb(r.*) ->> {column_name} as etl$value, {entry}
+          from pg_temp.etl_delta r
+          where {holds}
+        )
+        insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
+        select
+          t.etl$staged, {column_name}, t.etl$value,
+          'is another row''s ' || case when t.is_given_up then 'still, and rows refer to it' else 'already' end,
+          '23505', {constraint_name}
+        from (
+          select
+            d.*, {is_known} and {is_kept} as kept, {is_known} and {is_kept} and g.etl$staged is not null as is_given_up,
+            row_number() over (
+              partition by {entry_names}
+              order by (g.etl$staged = d.etl$staged) is true desc, d.etl$staged
+            ) as place
+          from fresh d
+          left join (select {key}, {entry} from {target} where {holds}) e on {same}
+          left join pg_temp.etl_delta g on {same_key}
+        ) t
+        where t.kept or t.place > 1
+        $sql$,
+        places
+      ),
+      etl.fill(
+        $sql$
+        select {entry}
+        from (select * from pg_temp.etl_delta where etl$staged between $1 and $2 offset 0) d
+        where {holds}
+        $sql$,
+        places
+      )
+    );
+    any_rejected := any_rejected or offenders > 0;
+    perform etl.remove_rejected('etl_delta', offenders);
+  end loop;
+  return any_rejected;
+end
+$$;
+comment on function etl.validate_unique(regclass) is
+  'Rejects unique violations: a value that a row of the target has and keeps, or an earlier record of the feed has.
+Returns whether there was any.';
+
+create or replace function etl.unique_indexes(target regclass)
+returns table (
+  index oid, name name, columns name[], excludes boolean, is_referenced boolean,
+  entry text, entry_names text, holds text, same text
+)
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return query
+    select
+      x.oid, x.relname,
+      array_agg(a.attname order by u.position),
+      i.indisexclusion,
+      exists (
+        select from pg_catalog.pg_constraint k where k.contype = 'f' and k.confrelid = target and k.conindid = x.oid
+      ),
+      string_agg(format('(%s)%s as etl$%s', u.value, u.collation, u.position), ', ' order by u.position),
+      string_agg('d.etl$' || u.position, ', ' order by u.position),
+      concat_ws(
+        ' and ', coalesce('(' || pg_get_expr(i.indpred, i.indrelid) || ')', 'true'),
+        case
+          when not i.indnullsnotdistinct
+            then string_agg(format('(%s) is not null', u.value), ' and ' order by u.position)
+        end
+      ),
+      string_agg(
+        etl.fill(
+          case
+            when i.indnullsnotdistinct
+              then '(e.{entry} {equals} d.{entry} or (e.{entry} is null and d.{entry} is null))'
+            else 'e.{entry} {equals} d.{entry}'
+          end,
+          jsonb_build_object('entry', 'etl$' || u.position, 'equals', case
+            when i.indisexclusion then format('operator(%I.%s)', n.nspname, o.oprname)
+            else etl.equals(x.oid, u.position)
+          end)
+        ),
+        ' and ' order by u.position
+      )
+    from pg_catalog.pg_index i
+    join pg_catalog.pg_class x on x.oid = i.indexrelid
+    cross join lateral (
+      select
+        n as position, pg_get_indexdef(i.indexrelid, n, false) as value,
+        etl.collation_of(i.indcollation[n - 1]) as collation
+      from generate_series(1, i.indnkeyatts::int) n
+    ) u
+    left join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[u.position - 1]
+    left join pg_catalog.pg_constraint k on k.conindid = i.indexrelid and k.contype = 'x'
+    left join pg_catalog.pg_operator o on o.oid = k.conexclop[u.position]
+    left join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+    where i.indrelid = target and (i.indisunique or i.indisexclusion) and not i.indisprimary
+    group by x.oid, i.indexrelid, i.indrelid, i.indpred, i.indnullsnotdistinct, i.indisexclusion, x.relname
+    order by x.relname;
+end
+$$;
+comment on function etl.unique_indexes(regclass) is
+  'The unique indexes beside the primary key, and those of exclusion constraints: their columns (null for an
+expression), whether a foreign key refers to them, what they hold of a row, as etl$1, etl$2, …, of which rows (one
+with a null violates nothing), and when the entries e and d are the same, or exclude each other.';
+
+create or replace function etl.collation_of(collation_oid oid)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(
+      (
+        select format(' collate %I.%I', n.nspname, c.collname)
+        from pg_catalog.pg_collation c
+        join pg_catalog.pg_namespace n on n.oid = c.collnamespace
+        where c.oid = collation_oid and n.nspname || '.' || c.collname <> 'pg_catalog.default'
+      ),
+      ''
+    )
+  );
+end
+$$;
+comment on function etl.collation_of(oid) is
+  'SQL text: a COLLATE clause; empty for the database''s own collation, or none.';
+
+revoke all on all functions in schema etl from public;
+
 -- supabase/sql/reports.sql
 -- The two reports and how fresh they are, by RPC. A trip is completed once it has a dropoff_timestamp, and belongs to
 -- that moment.
@@ -5476,6 +5897,149 @@ expired or revoked.';
 
 revoke all on all functions in schema etl from public;
 
+-- supabase/sql/spelling.sql
+-- How a cell is spelled for the input of its column's type, and what is refused although that would take it.
+
+create or replace function etl.set_date_order(feed etl.feeds)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform set_config('datestyle', 'ISO, ' || coalesce(upper(feed.date_order), 'YMD'), true);
+end
+$$;
+comment on function etl.set_date_order(etl.feeds) is 'Has dates read as the feed writes them, until the merge ends.';
+
+create or replace function etl.kind_of(type oid)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return case
+    when type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) then 'integer'
+    when type in ('numeric'::regtype, 'real'::regtype, 'double precision'::regtype) then 'number'
+    when type in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) then 'day'
+    when type in ('time'::regtype, 'timetz'::regtype, 'interval'::regtype) then 'time'
+    else (
+      with recursive held as (
+        select type as oid
+        union
+        select part.oid
+        from held h
+        join pg_catalog.pg_type t on t.oid = h.oid
+        cross join lateral (
+          select t.typelem where t.typcategory = 'A'
+          union all
+          select t.typbasetype where t.typtype = 'd'
+          union all
+          select r.rngsubtype from pg_catalog.pg_range r where t.oid in (r.rngtypid, r.rngmultitypid)
+          union all
+          select a.atttypid
+          from pg_catalog.pg_attribute a
+          where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+        ) part(oid)
+      )
+      select case
+        when bool_or(h.oid in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)) then 'days'
+        when bool_or(h.oid in ('time'::regtype, 'timetz'::regtype, 'interval'::regtype)) then 'times'
+        else 'other'
+      end
+      from held h
+    )
+  end;
+end
+$$;
+comment on function etl.kind_of(oid) is
+  'What there is to know of a type, no domain, for the spelling of its values: integer, number, day (a date, with a
+time or without), time, days and times for what holds such (arrays, ranges, composites), other.';
+
+create or replace function etl.refused_of(kind text, feed etl.feeds)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select string_agg(pattern, '|')
+  from (
+    select '\m(?:now|today|tomorrow|yesterday|epoch|infinity)\M' where kind in ('day', 'days', 'time', 'times')
+    union all
+    select '^\D*$' where kind in ('day', 'time')
+    union all
+    select etl.unordered_date() where kind in ('day', 'days') and feed.date_order is null
+    union all
+    select '^(?!\s*[-+]?(\d{1,3}(\.\d{3})+|\d+)?(,\d*)?(e[-+]?\d+)?\s*$)'
+    where kind in ('integer', 'number') and feed.decimal_comma
+  ) refused(pattern)
+$$;
+comment on function etl.refused_of(text, etl.feeds) is
+  'A regular expression for what the input of a type would take, and a load does not; null where that is nothing. A word
+such as now means another time at each run; a year of two digits may be a day; with a decimal comma a point stands
+between thousands.';
+
+create or replace function etl.unordered_date()
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select concat_ws(
+    '|',
+    -- 3/4/24, 3 4 24
+    '(?<!\d)\d{1,2}[-/.]\d{1,2}[-/.]\d{1,2}(?!\d)', '^\s*\d{1,2}\s+\d{1,2}\s+\d{1,2}(?![\d:])',
+    -- 240403
+    '(?:^|[{[(,"])\s*\d{6,7}(?!\d)',
+    -- 3-Apr-24
+    '(?<!\d)\d{1,2}[-/., ]*' || month.names || '[-/., ]*\d{1,2}(?![\d:])',
+    -- Apr 3, 24
+    month.names || '[-/., ]*\d{1,2}[-/., ]+\d{1,2}(?![\d:])'
+  )
+  from (
+    select '(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*' as names
+  ) month
+$$;
+comment on function etl.unordered_date() is
+  'A regular expression for dates without a year of four digits, which Postgres reads as the date style has it.';
+
+create or replace function etl.spelled(cell text, kind text, nulls text[], decimal_comma boolean, lenient boolean)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+begin
+  if cardinality(nulls) > 0 then
+    cell := format('case when %s <> all (%L::text[]) then %1$s end', cell, nulls);
+  end if;
+  if kind = 'text' then
+    return cell;
+  end if;
+  cell := format('nullif(%s, %L)', cell, '');
+  if decimal_comma then
+    cell := format('translate(%s, %L, %L)', cell, ',.', '.');
+  end if;
+  if lenient then
+    cell := format('regexp_replace(%s, %L, %L)', cell, '(?<=\d)\.0+\s*$', '');
+  end if;
+  return cell;
+end
+$$;
+comment on function etl.spelled(text, text, text[], boolean, boolean) is
+  'SQL text: what a type''s input is given for a cell (SQL text, too). Null for a word that means it and, but for texts,
+for an empty cell; the point for a decimal comma; lenient: 7 for 7.0.';
+
+create or replace function etl.no_value(cell text)
+returns text
+language plpgsql immutable strict
+set search_path = ''
+as $$
+begin
+  raise exception 'a cell is refused' using errcode = 'invalid_datetime_format';
+end
+$$;
+comment on function etl.no_value(text) is
+  'Raises 22007, for a cell that a type''s input would take: see etl.refused_of().';
+
+revoke all on all functions in schema etl from public;
+
 -- supabase/sql/stage.sql
 -- A feed's bytes become rows of text; which of their columns feeds which of the target is settled here.
 -- Every rule comes from pg_catalog. All feeds of a run are staged, each in a table of its own, before the first is
@@ -5681,27 +6245,35 @@ inherit from it or a rule INSTEAD of a write, ETL02 where it has no primary key,
 
 create or replace function etl.is_inherited(parent regclass)
 returns boolean
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select exists (
-    select from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
-    where i.inhparent = parent and not c.relispartition
-  )
+begin
+  return (
+    select exists (
+      select from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
+      where i.inhparent = parent and not c.relispartition
+    )
+  );
+end
 $$;
 comment on function etl.is_inherited(regclass) is
   'Whether tables inherit from it that are no partitions: their rows are seen in it, and its keys do not hold them.';
 
 create or replace function etl.key_of(target regclass)
 returns name[]
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select array_agg(a.attname order by k.position)
-  from pg_catalog.pg_index i
-  cross join unnest(i.indkey::int2[]) with ordinality as k(attnum, position)
-  join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-  where i.indrelid = target and i.indisprimary and k.position <= i.indnkeyatts
+begin
+  return (
+    select array_agg(a.attname order by k.position)
+    from pg_catalog.pg_index i
+    cross join unnest(i.indkey::int2[]) with ordinality as k(attnum, position)
+    join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    where i.indrelid = target and i.indisprimary and k.position <= i.indnkeyatts
+  );
+end
 $$;
 comment on function etl.key_of(regclass) is 'The columns of the primary key, in its order; null where there is none.';
 
@@ -5913,35 +6485,38 @@ create or replace function etl.loadable_columns(target regclass)
 returns table (
   name name, attnum smallint, type text, collate_clause text, base_type text, has_length boolean, kind text
 )
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select
-    a.attname, a.attnum, format_type(a.atttypid, a.atttypmod),
-    case when a.attcollation <> t.typcollation then etl.collation_of(a.attcollation) else '' end,
-    format_type(base.oid, -1), a.atttypmod <> -1 or base.has_length,
-    case
-      when t.typcategory <> 'S' then etl.kind_of(base.oid)
-      -- A null refers to nothing and is nobody's like, where an empty text would be one value more.
-      when not a.attnotnull and etl.is_compared(target, a.attnum) then 'code'
-      else 'text'
-    end
-  from pg_catalog.pg_attribute a
-  join pg_catalog.pg_type t on t.oid = a.atttypid
-  cross join lateral (
-    with recursive chain as (
-      select t.oid, t.typtype, t.typbasetype, t.typtypmod <> -1 as has_length
-      union all
-      select b.oid, b.typtype, b.typbasetype, chain.has_length or b.typtypmod <> -1
-      from chain
-      join pg_catalog.pg_type b on b.oid = chain.typbasetype
-      where chain.typtype = 'd'
-    )
-    select chain.oid, chain.has_length from chain where chain.typtype <> 'd'
-  ) base
-  where a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
-    -- What the database alone decides could be inserted, but never updated.
-    and (a.attidentity <> 'a' or a.attname = any (etl.key_of(target)))
+begin
+  return query
+    select
+      a.attname, a.attnum, format_type(a.atttypid, a.atttypmod),
+      case when a.attcollation <> t.typcollation then etl.collation_of(a.attcollation) else '' end,
+      format_type(base.oid, -1), a.atttypmod <> -1 or base.has_length,
+      case
+        when t.typcategory <> 'S' then etl.kind_of(base.oid)
+        -- A null refers to nothing and is nobody's like, where an empty text would be one value more.
+        when not a.attnotnull and etl.is_compared(target, a.attnum) then 'code'
+        else 'text'
+      end
+    from pg_catalog.pg_attribute a
+    join pg_catalog.pg_type t on t.oid = a.atttypid
+    cross join lateral (
+      with recursive chain as (
+        select t.oid, t.typtype, t.typbasetype, t.typtypmod <> -1 as has_length
+        union all
+        select b.oid, b.typtype, b.typbasetype, chain.has_length or b.typtypmod <> -1
+        from chain
+        join pg_catalog.pg_type b on b.oid = chain.typbasetype
+        where chain.typtype = 'd'
+      )
+      select chain.oid, chain.has_length from chain where chain.typtype <> 'd'
+    ) base
+    where a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+      -- What the database alone decides could be inserted, but never updated.
+      and (a.attidentity <> 'a' or a.attname = any (etl.key_of(target)));
+end
 $$;
 comment on function etl.loadable_columns(regclass) is
   'The columns of a table that a feed can fill: their type in full; their collation, as SQL, where it is not the
@@ -5950,16 +6525,20 @@ is, as etl.kind_of() says, or text, or code: a text of which an empty one is nul
 
 create or replace function etl.is_compared(target regclass, attnum smallint)
 returns boolean
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select exists (
-    select from pg_catalog.pg_constraint c
-    where c.conrelid = target and c.contype = 'f' and c.conkey @> array[attnum]
-  ) or exists (
-    select from pg_catalog.pg_index i
-    where i.indrelid = target and i.indisunique and attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1])
-  )
+begin
+  return (
+    select exists (
+      select from pg_catalog.pg_constraint c
+      where c.conrelid = target and c.contype = 'f' and c.conkey @> array[attnum]
+    ) or exists (
+      select from pg_catalog.pg_index i
+      where i.indrelid = target and i.indisunique and attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1])
+    )
+  );
+end
 $$;
 comment on function etl.is_compared(regclass, smallint) is
   'Whether a column refers to another table by a key, or is in a unique index, INCLUDE apart.';
