@@ -46,8 +46,11 @@ import { type Allowance, allowance, type Patience, patient } from "./limits.ts";
 import { errorReport, type FeedReport, overall, type Report, type Status } from "./report.ts";
 import { inTurn, Room } from "./room.ts";
 
-export interface LoadOptions {
+export interface LoadOptions extends RunOptions {
   databaseUrl: string;
+}
+
+export interface RunOptions {
   /** Names in etl.feeds; empty or absent: all that are enabled. */
   feeds?: string[];
   /** Load even where the validators say that nothing changed. */
@@ -88,9 +91,14 @@ export function isDay(text: unknown): text is string {
 }
 
 /** Runs the feeds. Throws EtlError where the run as a whole cannot be: no connection, unknown feed, another run. */
-export async function load(options: LoadOptions): Promise<Report> {
+export async function load({ databaseUrl, ...options }: LoadOptions): Promise<Report> {
+  await using client = await connect(databaseUrl);
+  return await loadOver(client, options);
+}
+
+/** The same over a connection that there is, as behind a pooler: of a run nothing is left in it. */
+export async function loadOver(client: Client, options: RunOptions): Promise<Report> {
   const run = crypto.randomUUID();
-  await using client = await connect(options.databaseUrl);
   using room = new Room({ ...allowance, ...options.allowance }, options.ending);
   const { feeds: names = [], dryRun = false } = options;
   try {
@@ -146,7 +154,7 @@ interface Job {
   outcome: Outcome | null;
 }
 
-async function plannedJobs(client: Client, run: string, room: Room, options: LoadOptions): Promise<Job[]> {
+async function plannedJobs(client: Client, run: string, room: Room, options: RunOptions): Promise<Job[]> {
   const { feeds: names = [] } = options;
   const taken = await claimFeeds(client, names);
   const feeds = await plan(client, names, options.force ?? false, options.day);

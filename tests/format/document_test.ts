@@ -7,7 +7,8 @@ import { Records } from "../../lib/format/records.ts";
 import type { Places } from "../../lib/format/document.ts";
 import { namesOf, pointerOf } from "../../lib/format/pointer.ts";
 import { databaseAndWeb } from "../support/given.ts";
-import { checksum, cut, latin1, numRuns, seed, sizes, utf8 } from "./records.ts";
+import { checksum, cut, latin1, numRuns, sizes, utf8 } from "./records.ts";
+import { seed } from "../support/chance.ts";
 
 /** Columns of etl.feeds, what comes, and the rows of it. */
 const loads: Record<string, { feed: Places & { format?: string }; body: string; rows: unknown[][] }> = {

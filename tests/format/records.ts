@@ -5,13 +5,12 @@ import xxhash from "xxhash-wasm";
 import { looksLike } from "../../lib/format/encoding.ts";
 import { Records } from "../../lib/format/records.ts";
 import type { Shape } from "../../lib/format/scan/scanner.ts";
+import { seed } from "../support/chance.ts";
 
 export type Csv = Extract<Shape, { kind: "csv" }>;
 
 /** A row that arrives as it is, or a broken record. All texts hold a byte a character. */
 export type Row = { good: string } | { sqlstate: string; reason: string; raw: string };
-
-export const seed = Number(Deno.env.get("SEED")) || Date.now() % 2 ** 31;
 
 export const numRuns = Number(Deno.env.get("CASES")) || 4000;
 console.log(`SEED=${seed}`);

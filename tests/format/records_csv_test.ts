@@ -12,12 +12,12 @@ import {
   type Row,
   run,
   runs,
-  seed,
   sent,
   sizes,
   textFault,
   utf8,
 } from "./records.ts";
+import { seed } from "../support/chance.ts";
 
 const hex = (letter: string) => `\\x${letter.charCodeAt(0).toString(16).padStart(2, "0")}`;
 

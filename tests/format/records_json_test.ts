@@ -1,7 +1,8 @@
 /** Records of JSON against a reference that reads byte by byte, written from the grammar. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { broken, expected, numRuns, type Row, runs, seed, sent, sizes, textFault } from "./records.ts";
+import { broken, expected, numRuns, type Row, runs, sent, sizes, textFault } from "./records.ts";
+import { seed } from "../support/chance.ts";
 
 /** JSON as it should be cut; null where the array is not closed or something follows it. */
 function readJson(text: string, inArray: boolean): Row[] | null {

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { compile } from "../../lib/format/scan/build.ts";
 import { Bytes, Stop } from "../../lib/format/scan/scanner.ts";
-import { checksum, cut, latin1, numRuns, seed, sizes } from "./records.ts";
+import { checksum, cut, latin1, numRuns, sizes } from "./records.ts";
+import { seed } from "../support/chance.ts";
 
 Deno.test("the checksum is XXH64, in whatever pieces the bytes come", async () => {
   const texts = fc.string({ unit: fc.nat(255).map((code) => String.fromCharCode(code)), maxLength: 200 });

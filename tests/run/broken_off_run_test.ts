@@ -1,7 +1,7 @@
 /**
  * A run that is broken off at any moment leaves what was there before it, or, once committed, all of it; and the next
  * run ends where an undisturbed one does, also where two are beside each other. `FAULTS=1000` tries more often,
- * `FAULTS_SEED` tries the same again.
+ * `SEED` tries the same again.
  */
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
