@@ -11,6 +11,13 @@ import { time } from "./time/measure.ts";
 /** Measured in this order. */
 const groups: Record<string, Group> = { cpu, time, reports };
 
+/** A group with those of its cases that are wanted. */
+interface Chosen {
+  name: string;
+  group: Group;
+  cases: { name: string }[];
+}
+
 const usage =
   `deno task bench [--group cpu|time|reports] [--megabytes N] [--rows N] [--rounds N] [--only PATTERN] [--deno PATH] [--json FILE]
 
@@ -44,22 +51,26 @@ async function main(): Promise<void> {
     rows: Number(values.rows ?? 200_000),
   };
   const only = new RegExp(values.only ?? "");
-  const chosen = Object.entries(groups).filter(([name]) => name === (values.group ?? name));
+  const chosen = Object.entries(groups)
+    .filter(([name]) => name === (values.group ?? name))
+    .map(([name, group]) => ({ name, group, cases: group.cases(sizes).filter((one) => only.test(one.name)) }))
+    .filter(({ cases }) => cases.length > 0);
+  if (chosen.length === 0) {
+    throw new EtlError("usage", `no case's name matches ${only.source}`, "Without --only all are measured, by name.");
+  }
   const interrupted = interruption();
   interrupted.catch(() => {});
   await using place = await openPlace(values.deno ?? Deno.execPath());
-  const measured = await Promise.race([interrupted, measure(chosen, only, sizes, place)]);
+  const measured = await Promise.race([interrupted, measure(chosen, sizes, place)]);
   if (!values.json) return;
   const { os, arch } = Deno.build;
   await Deno.writeTextFile(values.json, JSON.stringify({ os, arch, ...measured }, null, 2) + "\n");
 }
 
-/** Measures the groups' cases that the pattern names, and prints a table of each group as it ends. */
-async function measure(chosen: [string, Group][], only: RegExp, sizes: Sizes, place: Place) {
+/** Measures cases of these groups, and prints a table of each group as it ends. */
+async function measure(chosen: Chosen[], sizes: Sizes, place: Place) {
   const measured: Record<string, { results: unknown[]; samples: unknown[] }> = {};
-  for (const [name, group] of chosen) {
-    const cases = group.cases(sizes).filter((one) => only.test(one.name));
-    if (cases.length === 0) continue;
+  for (const { name, group, cases } of chosen) {
     const samples = await group.measure(cases, sizes, place);
     const results = group.results(samples);
     measured[name] = { results, samples };
