@@ -3,7 +3,7 @@ import { useContext, useEffect, useRef, useState } from "preact/hooks";
 import { ask, type RowOf } from "../api.ts";
 import { moment } from "../format.ts";
 import { useLoaded } from "../load.ts";
-import { Shown } from "../parts/states.tsx";
+import { Growing } from "../parts/growing.tsx";
 import { Project } from "../project.ts";
 import { words } from "../words.ts";
 
@@ -19,46 +19,40 @@ export function RunChanges({ feed, run, close, undone }: {
   undone: () => void;
 }) {
   const api = useContext(Project)!;
-  const [before, setBefore] = useState<Change[]>([]);
   const [asking, setAsking] = useState(false);
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current!.focus(), [run.run]);
-  const size = 50, last = before.at(-1);
-  const changes = useLoaded(`${run.run} ${last?.number}`, async (signal) => {
-    const args = { of_run: run.run, of_feed: feed, after_number: last?.number ?? 0, at_most: size + 1 };
-    return { before, next: await ask(api.rest.rpc("feed_changes", args).abortSignal(signal)) };
-  });
   return (
     <section class="changes" aria-labelledby="changes">
       <div class="top">
         <h3 id="changes" tabIndex={-1} ref={heading}>{said.heading(moment(run.started_at))}</h3>
         <button type="button" onClick={close}>{said.close}</button>
       </div>
-      <Shown of={changes} lines={6}>
-        {({ before, next }) => {
-          const rows = [...before, ...next.slice(0, size)];
-          if (rows.length === 0) return <p class="empty">{said.none}</p>;
-          return (
+      <Growing<Change>
+        of={run.run}
+        size={50}
+        lines={6}
+        next={(last, at_most, signal) => {
+          const args = { of_run: run.run, of_feed: feed, after_number: last?.number ?? 0, at_most };
+          return ask(api.rest.rpc("feed_changes", args).abortSignal(signal));
+        }}
+      >
+        {(changes) =>
+          changes.length === 0 ? <p class="empty">{said.none}</p> : (
             <>
               <p>
                 <button type="button" onClick={() => setAsking(true)}>{said.undo}</button>
               </p>
               <ol class="rejects">
-                {rows.map((change) => (
+                {changes.map((change) => (
                   <li key={change.number}>
                     <ChangedRow change={change} />
                   </li>
                 ))}
               </ol>
-              {next.length > size && (
-                <p class="foot">
-                  <button type="button" onClick={() => setBefore(rows)}>{words.table.more}</button>
-                </p>
-              )}
             </>
-          );
-        }}
-      </Shown>
+          )}
+      </Growing>
       {asking && <Undo feed={feed} run={run.run} close={() => setAsking(false)} undone={undone} />}
     </section>
   );

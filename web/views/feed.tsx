@@ -1,9 +1,10 @@
 /** One feed: its runs and what they changed, and its rejects. */
-import { useContext, useEffect, useState } from "preact/hooks";
+import { useContext, useState } from "preact/hooks";
 import { ask, type RowOf } from "../api.ts";
 import { exactMoment, moment, number } from "../format.ts";
 import { useLoaded } from "../load.ts";
 import { Chart } from "../parts/chart.tsx";
+import { Growing } from "../parts/growing.tsx";
 import { Icon } from "../parts/icons.tsx";
 import { Shown } from "../parts/states.tsx";
 import { type Column, Table } from "../parts/table.tsx";
@@ -177,36 +178,27 @@ function Rejects({ feed, version, route }: { feed: string; version: string; rout
 
 function RejectList({ feed, reason, version }: { feed: string; reason?: string; version: string }) {
   const api = useContext(Project)!;
-  const [before, setBefore] = useState<Reject[]>([]);
-  useEffect(() => setBefore([]), [version]);
-  const size = 20, last = before.at(-1);
-  const after = last && { after_number: last.record_number, after_id: last.id };
-  const rejects = useLoaded(`${version} ${last?.id}`, async (signal) => {
-    const args = { of_feed: feed, ...(reason && { of_reason: reason }), ...after, at_most: size + 1 };
-    return { before, next: await ask(api.rest.rpc("feed_rejects", args).abortSignal(signal)) };
-  });
   return (
-    <Shown of={rejects} lines={8}>
-      {({ before, next }) => {
-        const rows = [...before, ...next.slice(0, size)];
-        return (
-          <>
-            <ol class="rejects">
-              {rows.map((reject) => (
-                <li key={reject.id}>
-                  <RejectedRecord reject={reject} />
-                </li>
-              ))}
-            </ol>
-            {next.length > size && (
-              <p class="foot">
-                <button type="button" onClick={() => setBefore(rows)}>{words.table.more}</button>
-              </p>
-            )}
-          </>
-        );
+    <Growing<Reject>
+      of={version}
+      size={20}
+      lines={8}
+      next={(last, at_most, signal) => {
+        const after = last && { after_number: last.record_number, after_id: last.id };
+        const args = { of_feed: feed, ...(reason && { of_reason: reason }), ...after, at_most };
+        return ask(api.rest.rpc("feed_rejects", args).abortSignal(signal));
       }}
-    </Shown>
+    >
+      {(rejects) => (
+        <ol class="rejects">
+          {rejects.map((reject) => (
+            <li key={reject.id}>
+              <RejectedRecord reject={reject} />
+            </li>
+          ))}
+        </ol>
+      )}
+    </Growing>
   );
 }
 
