@@ -206,6 +206,7 @@ export type Database = {
           "message": string;
           "open_rejects": number;
           "since": string;
+          "target": string;
           "verdict": string;
         }[];
       };

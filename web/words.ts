@@ -69,7 +69,8 @@ export const words = {
   freshness: {
     never: (feed: string) => `${feed} were never loaded`,
     changed: (feed: string, ago: string) => `${feed} last changed ${ago}`,
-    waiting: (count: number, feed: string) => `${many(count, "record", "records")} of ${feed} wait as rejects`,
+    waiting: (count: number, feed: string) =>
+      many(count, `record of ${feed} waits as a reject`, `records of ${feed} wait as rejects`),
     bad: "The figures below may be incomplete.",
     mark: "may be incomplete",
     details: "What is wrong",

@@ -96,7 +96,8 @@ returns table (
   verdict text,
   since timestamptz,
   message text,
-  open_rejects bigint
+  open_rejects bigint,
+  target text
 )
 language plpgsql stable security invoker
 set search_path = ''
@@ -116,7 +117,7 @@ $$;
 comment on function public.report_freshness() is
   'What the reports rest on: a row for each feed of their three tables. last_change: when a run last changed something;
 verdict: as etl.health() has it, or disabled; since: since when it is so, where that is known; message: why;
-open_rejects: records that came and are not in the table.';
+open_rejects: records that came and are not in the table; target: the table, as public.trips.';
 
 create or replace function etl.freshness()
 returns table (
@@ -125,13 +126,14 @@ returns table (
   verdict text,
   since timestamptz,
   message text,
-  open_rejects bigint
+  open_rejects bigint,
+  target text
 )
 language sql stable security definer
 set search_path = ''
 set timezone = 'UTC'
 as $$
-  select h.feed, h.last_change, h.verdict, h.since, h.message, h.open_rejects
+  select h.feed, h.last_change, h.verdict, h.since, h.message, h.open_rejects, to_regclass(f.target)::text
   from etl.health_of_all() h
   join etl.feeds f on f.name = h.feed
   where to_regclass(f.target) in ('public.drivers'::regclass, 'public.trips'::regclass, 'public.charges'::regclass)

@@ -323,6 +323,30 @@ test("freshness: how old, what waits, and a mark where it may mislead", async (s
   await page.getByRole("heading", { name: "charges", level: 1 }).waitFor();
 });
 
+test("freshness goes by the tables, whatever their feeds are called", async (site) => {
+  await site.db.query("update etl.feeds set enabled = false where name = 'charges'");
+  const processors = { first: "a1,trip-60,abc\n", second: "b1,trip-120,1\n" };
+  for (const [name, lines] of Object.entries(processors)) {
+    site.web.files[`/${name}.csv`] = `id,trip_id,amount_cents\n${lines}`;
+    const feed = { url: `${site.web.url}/${name}.csv`, target: "public.charges", reject_limit: 1 };
+    await site.db.feed(name, feed);
+  }
+  await site.db.load();
+  const page = await site.enter();
+  await page.getByRole("link", { name: "of these trips" }).click();
+  await page.getByRole("heading", { name: "first", level: 1 }).waitFor();
+  site.web.files["/second.csv"] += "b2,trip-180,abc\n";
+  await site.db.load();
+  await page.getByRole("link", { name: "Trips without charges" }).click();
+  await page.getByText("1 record of second waits as a reject").waitFor();
+  await page.getByText("charges: Switched off").waitFor();
+  await page.getByRole("link", { name: "of these trips" }).click();
+  await page.getByRole("heading", { name: "Feeds", level: 1 }).waitFor();
+  await page.getByRole("link", { name: "Churned drivers" }).click();
+  await settled(page);
+  assert.equal(await page.getByText(/may be incomplete|first|second/).count(), 0);
+});
+
 test("whoever is not staff is told whom to ask, and let in once admitted", async (site) => {
   await site.signUp("bo@partner.example");
   const page = await site.open("/?view=feeds");

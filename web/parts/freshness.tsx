@@ -4,21 +4,30 @@ import { ask, type RowOf } from "../api.ts";
 import { Project } from "../project.ts";
 import { ago, exactMoment } from "../format.ts";
 import { useLoaded } from "../load.ts";
-import { link } from "../route.ts";
+import { link, type Route } from "../route.ts";
 import { words } from "../words.ts";
 import { Icon } from "./icons.tsx";
 import { lookOf, Verdict } from "./verdict.tsx";
 
 type Feed = RowOf<"report_freshness">;
+type Table = "drivers" | "trips" | "charges";
 
-/** Of all feeds that the reports rest on, but for the one that this report does not. */
-export function useFreshness(without: string) {
+/** Of the feeds of these tables. */
+export function useFreshness(...tables: Table[]) {
   const api = useContext(Project)!;
-  return useLoaded(without, async (signal) => {
-    const rows = await ask(api.rest.rpc("report_freshness").abortSignal(signal));
-    return rows.filter(({ feed }) => feed !== without);
+  return useLoaded(tables.join(), async (signal) => {
+    const feeds = await ask(api.rest.rpc("report_freshness").abortSignal(signal));
+    return feeds.filter(({ target }) => tables.some((table) => isOf(table, target)));
   });
 }
+
+/** Where rejected charges are: at their feed, or at all feeds where several have some. */
+export function whereRejected(feeds: Feed[] | undefined): Route {
+  const having = feeds?.filter(({ target, open_rejects }) => isOf("charges", target) && open_rejects > 0) ?? [];
+  return having.length === 1 ? { view: "feed", feed: having[0].feed } : { view: "feeds" };
+}
+
+const isOf = (table: Table, target: string) => target === `public.${table}`;
 
 export const misleads = (feeds: Feed[] | undefined) => feeds?.some(({ verdict }) => lookOf(verdict) !== "ok") ?? false;
 

@@ -45,7 +45,7 @@ export function ChurnedDrivers({ route }: { route: Route }) {
   const of = { as_of: asOf, inactive_for: `${window} days`, ...(search && { search }) };
   const sort = sortOf(route.sort, sortable, { key: "last_dropoff_timestamp", descending: true });
   const page = pageOf(route);
-  const freshness = useFreshness("charges");
+  const freshness = useFreshness("drivers", "trips");
   const weeks = useLoaded(
     JSON.stringify(of),
     (signal) => ask(api.rest.rpc("churned_drivers_by_week", { ...of, zone }).abortSignal(signal)),

@@ -5,7 +5,7 @@ import { after, boundsOf, isDay, type Period, periods, range, startOf, type Unit
 import { amount, barName, exactMoment, moment, name, number, tick, zone } from "../format.ts";
 import { useLoaded } from "../load.ts";
 import { Chart } from "../parts/chart.tsx";
-import { Freshness, misleads, useFreshness } from "../parts/freshness.tsx";
+import { Freshness, misleads, useFreshness, whereRejected } from "../parts/freshness.tsx";
 import { Icon } from "../parts/icons.tsx";
 import { Listing } from "../parts/listing.tsx";
 import { Shown } from "../parts/states.tsx";
@@ -19,7 +19,7 @@ const said = words.trips;
 type Trip = RowOf<"trips_without_charges_listed">;
 type Day = RowOf<"trips_without_charges_by_day">;
 
-const columns: Column<Trip>[] = [
+const columnsOf = (rejected: Route): Column<Trip>[] => [
   {
     key: "dropoff_timestamp",
     label: said.columns.dropoff_timestamp,
@@ -40,13 +40,13 @@ const columns: Column<Trip>[] = [
     label: said.columns.charge_rejected,
     show: ({ charge_rejected }) =>
       charge_rejected
-        ? <a class="tag warn" {...link({ view: "feed", feed: "charges" })}>{said.chargeRejected}</a>
+        ? <a class="tag warn" {...link(rejected)}>{said.chargeRejected}</a>
         : <span class="faint">{said.noCharge}</span>,
   },
   { key: "base_fare", label: said.columns.base_fare, numeric: true, show: ({ base_fare }) => money(base_fare) },
   { key: "gratuity", label: said.columns.gratuity, numeric: true, show: ({ gratuity }) => money(gratuity) },
 ];
-const sortable = columns.map(({ key }) => key);
+const sortable = columnsOf({ view: "feeds" }).map(({ key }) => key);
 const money = (value: number | null) => value === null ? "" : amount(value);
 
 export function Trips({ route }: { route: Route }) {
@@ -57,7 +57,7 @@ export function Trips({ route }: { route: Route }) {
   const bounds = boundsOf(period, route);
   const of: Question = { ...bounds, search };
   const key = JSON.stringify(of);
-  const freshness = useFreshness("drivers");
+  const freshness = useFreshness("trips", "charges");
   const days = useLoaded(
     key,
     (signal) => ask(api.rest.rpc("trips_without_charges_by_day", { ...argsOf(of), zone }).abortSignal(signal)),
@@ -68,6 +68,7 @@ export function Trips({ route }: { route: Route }) {
     (signal) => ask(pageOfTrips(api, of, sort, page).abortSignal(signal)),
   );
   const count = sum(days.data, "trips");
+  const rejected = whereRejected(freshness.data);
 
   return (
     <>
@@ -83,7 +84,7 @@ export function Trips({ route }: { route: Route }) {
       <Shown of={days} lines={6}>
         {(days) => (
           <>
-            <Figures days={days} mark={misleads(freshness.data)} />
+            <Figures days={days} mark={misleads(freshness.data)} where={rejected} />
             {days.length > 0 && <TripChart days={days} />}
           </>
         )}
@@ -91,7 +92,7 @@ export function Trips({ route }: { route: Route }) {
       <Listing
         heading={said.heading}
         rows={trips}
-        columns={columns}
+        columns={columnsOf(rejected)}
         sort={sort}
         empty={
           <>
@@ -195,7 +196,7 @@ function PeriodChoice({ period, route }: { period: Period; route: Route }) {
   );
 }
 
-function Figures({ days, mark }: { days: Day[]; mark: boolean }) {
+function Figures({ days, mark, where }: { days: Day[]; mark: boolean; where: Route }) {
   const fares = sum(days, "fares"), gratuities = sum(days, "gratuities"), rejected = sum(days, "charges_rejected");
   const marked = mark && (
     <span class="tag warn">
@@ -220,7 +221,7 @@ function Figures({ days, mark }: { days: Day[]; mark: boolean }) {
           <dt>{said.rejected}</dt>
           <dd>{number(rejected)}</dd>
           <dd class="part">
-            <a {...link({ view: "feed", feed: "charges" })}>{said.rejectedPart}</a>
+            <a {...link(where)}>{said.rejectedPart}</a>
           </dd>
         </div>
       )}
