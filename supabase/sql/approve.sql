@@ -6,13 +6,10 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
+  feed etl.feeds := etl.feed_named(feed_name);
   state etl.feed_state := (select s from etl.feed_state s where s.feed = feed_name);
   removals bigint := case when feed.absent <> 'keep' then state.withheld end;
 begin
-  if feed.name is null then
-    raise exception 'there is no feed %', feed_name using errcode = 'ETL01', hint = etl.feed_meant(feed_name);
-  end if;
   perform etl.accept_usual(feed_name);
   update etl.feed_state s set undone_run = null, undone_at = null where s.feed = feed_name and s.undone_run is not null;
   if removals > 0 then

@@ -430,22 +430,6 @@ as $$
 $$;
 comment on function etl.domain_rule(text) is 'What holds of the values of a domain; null where nothing is known.';
 
-create or replace function etl.feed_named(feed_name text)
-returns etl.feeds
-language plpgsql stable
-set search_path = ''
-as $$
-declare
-  feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
-begin
-  if feed is null then
-    perform etl.plan(array[coalesce(feed_name, '')]);
-  end if;
-  return feed;
-end
-$$;
-comment on function etl.feed_named(text) is 'The feed''s row. Raises ETL01 where there is none.';
-
 create or replace function etl.called(feed etl.feeds)
 returns text
 language sql immutable

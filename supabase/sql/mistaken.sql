@@ -1,5 +1,23 @@
 -- What is most likely meant by a name that is not there: of a feed, of a table, of a column in etl.feeds.columns.
 
+create or replace function etl.feed_named(feed_name text)
+returns etl.feeds
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
+begin
+  if feed is null then
+    raise exception 'there is no feed %', coalesce(feed_name, 'null')
+      using errcode = 'ETL01', hint = etl.feed_meant(coalesce(feed_name, ''));
+  end if;
+  return feed;
+end
+$$;
+comment on function etl.feed_named(text) is
+  'The feed''s row. Raises ETL01, with the hint of etl.feed_meant(), where there is none.';
+
 create or replace function etl.feed_meant(feed_name text)
 returns text
 language plpgsql stable

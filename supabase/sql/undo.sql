@@ -90,16 +90,13 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  feed etl.feeds := (select f from etl.feeds f where f.name = of_feed);
+  feed etl.feeds := etl.feed_named(of_feed);
   target regclass;
   written_to text;
   written name[];
   lost text;
   child regclass;
 begin
-  if feed.name is null then
-    raise exception 'there is no feed %', of_feed using errcode = 'ETL01', hint = 'table etl.feeds has them.';
-  end if;
   target := etl.target_of(feed);
   if exists (select from etl.claim_feeds(array[of_feed])) or not etl.claim_tables(of_feed) then
     raise exception 'a run has %, its table, or one that is tied to it by a key', of_feed

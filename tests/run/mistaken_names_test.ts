@@ -32,7 +32,9 @@ Deno.test("a feed that is not there: what is meant by its name", async () => {
       assert.match(error.hint, hint, name);
       return true;
     });
-    await assert.rejects(db.query("select etl.approve($1)", [name]), { hint });
+    for (const call of ["approve($1)", "undo(gen_random_uuid(), $1)", "letter($1)", "unshare($1)"]) {
+      await assert.rejects(db.query(`select etl.${call}`, [name]), { code: "ETL01", hint }, call);
+    }
   }
   assert.deepEqual(await snapshot(db), before);
 });

@@ -671,13 +671,10 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
+  feed etl.feeds := etl.feed_named(feed_name);
   state etl.feed_state := (select s from etl.feed_state s where s.feed = feed_name);
   removals bigint := case when feed.absent <> 'keep' then state.withheld end;
 begin
-  if feed.name is null then
-    raise exception 'there is no feed %', feed_name using errcode = 'ETL01', hint = etl.feed_meant(feed_name);
-  end if;
   perform etl.accept_usual(feed_name);
   update etl.feed_state s set undone_run = null, undone_at = null where s.feed = feed_name and s.undone_run is not null;
   if removals > 0 then
@@ -3011,22 +3008,6 @@ as $$
 $$;
 comment on function etl.domain_rule(text) is 'What holds of the values of a domain; null where nothing is known.';
 
-create or replace function etl.feed_named(feed_name text)
-returns etl.feeds
-language plpgsql stable
-set search_path = ''
-as $$
-declare
-  feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
-begin
-  if feed is null then
-    perform etl.plan(array[coalesce(feed_name, '')]);
-  end if;
-  return feed;
-end
-$$;
-comment on function etl.feed_named(text) is 'The feed''s row. Raises ETL01 where there is none.';
-
 create or replace function etl.called(feed etl.feeds)
 returns text
 language sql immutable
@@ -3267,6 +3248,24 @@ revoke all on all functions in schema etl from public;
 
 -- supabase/sql/mistaken.sql
 -- What is most likely meant by a name that is not there: of a feed, of a table, of a column in etl.feeds.columns.
+
+create or replace function etl.feed_named(feed_name text)
+returns etl.feeds
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
+begin
+  if feed is null then
+    raise exception 'there is no feed %', coalesce(feed_name, 'null')
+      using errcode = 'ETL01', hint = etl.feed_meant(coalesce(feed_name, ''));
+  end if;
+  return feed;
+end
+$$;
+comment on function etl.feed_named(text) is
+  'The feed''s row. Raises ETL01, with the hint of etl.feed_meant(), where there is none.';
 
 create or replace function etl.feed_meant(feed_name text)
 returns text
@@ -6679,16 +6678,13 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  feed etl.feeds := (select f from etl.feeds f where f.name = of_feed);
+  feed etl.feeds := etl.feed_named(of_feed);
   target regclass;
   written_to text;
   written name[];
   lost text;
   child regclass;
 begin
-  if feed.name is null then
-    raise exception 'there is no feed %', of_feed using errcode = 'ETL01', hint = 'table etl.feeds has them.';
-  end if;
   target := etl.target_of(feed);
   if exists (select from etl.claim_feeds(array[of_feed])) or not etl.claim_tables(of_feed) then
     raise exception 'a run has %, its table, or one that is tied to it by a key', of_feed
