@@ -96,10 +96,14 @@ begin
   if not feed.enabled then
     verdict := 'undone';
     hint := format('update etl.feeds set enabled = true where name = %L;', feed.name);
-    message := format(
-      'Run %s was undone at %s, and the feed is disabled, for its file would bring the same back. Once that is mended: '
-        || '%s If it is to stay disabled: select etl.approve(%L)',
-      state.undone_run, state.undone_at, hint, feed.name
+    message := concat_ws(
+      '. ',
+      format(
+        'Run %s was undone at %s, and the feed is disabled, for its file would bring the same back',
+        state.undone_run, state.undone_at
+      ),
+      'A run that named it has loaded it again, at ' || case when changed > state.undone_at then changed end,
+      format('Once that is mended: %s If it is to stay disabled: select etl.approve(%L)', hint, feed.name)
     );
     return;
   end if;
