@@ -338,7 +338,8 @@ begin
 end
 $$;
 comment on function etl.empty_unnamed() is
-  'Makes null the source of each column that has no name and in which no record has anything, as of a delimiter too many.';
+  'Makes null the source of each column that has no name and in which no record has anything, as of one delimiter too
+many.';
 
 create or replace function etl.ignored_columns()
 returns text[]
