@@ -5845,8 +5845,7 @@ $$;
 comment on function etl.purge(interval) is
   'Deletes the rows of the ledger that are older, and what pg_cron remembers of our runs that ended more than two
 days ago, but for the latest of each feed, status and job, the failure since which a feed fails, and what the looks
-have seen; and of etl.changes what is
-older than etl.feeds.history. Returns how many rows that is.';
+have seen; and of etl.changes what is older than etl.feeds.history. Returns how many rows that is.';
 
 revoke all on all functions in schema etl from public;
 
