@@ -103,7 +103,7 @@ export async function loadOver(client: Client, options: RunOptions): Promise<Rep
   const { feeds: names = [], dryRun = false } = options;
   try {
     const leader = dryRun ? null : await lead(client, names);
-    await begin(client, room.deadlineMs);
+    await begin(client, room.deadlineMs, dryRun);
     const jobs = await plannedJobs(client, run, room, options);
     await stageAll(jobs, leader);
     await claimAll(jobs);
