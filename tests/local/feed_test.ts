@@ -770,6 +770,12 @@ Deno.test("a feed has the name of its file", () => {
   for (const [url, name] of names) assert.equal(readOptions([url]).draft.name, name);
 });
 
+Deno.test("a feed may have any name, whatever it means in a regular expression", async () => {
+  await using db = await freshDatabase();
+  const sql = await printed(db, "list.csv", "n,c_code\n1,a\n1,b\n", "--name", "c++", "--target", "public.c");
+  assert.match(sql, /primary key \(c_code\)|c_code text primary key/);
+});
+
 Deno.test("a file behind a key is asked for as a run asks for it", async () => {
   await using db = await freshDatabase();
   const asked: string[] = [];

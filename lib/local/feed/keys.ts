@@ -5,7 +5,7 @@ import { count, fill, literal } from "./sql.ts";
 
 /** Columns that may be a key, by how likely their names are one, then as the file has them. */
 function candidates(columns: Column[], feed: string): Column[] {
-  const own = new RegExp(`^${singular(feed)}_(id|uuid|key|code|no|number)$`);
+  const own = new RegExp(`^${singular(feed).replaceAll(/\W/g, "\\$&")}_(id|uuid|key|code|no|number)$`);
   const ranks = [/^(id|uuid)$/, own, /(^|_)(id|uuid)$/, /(^|_)(key|code|no|number)$/];
   const rank = ({ name, type }: Column) => {
     const found = ranks.findIndex((pattern) => pattern.test(name));
