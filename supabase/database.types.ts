@@ -140,6 +140,7 @@ export type Database = {
           "attempted_is_least": boolean;
           "attempted_rejects": number;
           "feed": string;
+          "has_letter": boolean;
           "hint": string;
           "keeps_history": boolean;
           "last_change": string;
@@ -157,7 +158,6 @@ export type Database = {
       "feed_reject_counts": {
         Args: { "of_feed": string };
         Returns: {
-          "absent": number;
           "attempted": boolean;
           "mend": string;
           "oldest": string;

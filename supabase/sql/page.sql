@@ -153,7 +153,8 @@ returns table (
   keeps_history boolean,
   attempted_rejects bigint,
   attempted_is_least boolean,
-  attempt_is_latest boolean
+  attempt_is_latest boolean,
+  has_letter boolean
 )
 language sql stable security invoker
 set search_path = ''
@@ -166,7 +167,7 @@ comment on function public.feed_health() is
   'etl.health() for staff, and the feeds that are disabled. keeps_history: what its runs change is kept, and can be
 undone. attempted_rejects: where the last attempt failed as a whole for its rejects, how many it had (at least, where
 attempted_is_least), until the feed is loaded; open_rejects does not count them. attempt_is_latest: it has not failed
-for another reason since, as a file that is not there.';
+for another reason since, as a file that is not there. has_letter: public.feed_letter() has something to mend.';
 
 create or replace function etl.page_health()
 returns table (
@@ -184,7 +185,8 @@ returns table (
   keeps_history boolean,
   attempted_rejects bigint,
   attempted_is_least boolean,
-  attempt_is_latest boolean
+  attempt_is_latest boolean,
+  has_letter boolean
 )
 language plpgsql stable security definer
 set search_path = ''
@@ -195,19 +197,14 @@ begin
   select
     h.feed, h.verdict, h.message, h.hint, h.since, h.last_change, h.last_failure, h.next_run, h.open_rejects, h.records,
     h.usual_records, f.history is not null, a.rejected, a.is_least,
-    case when a.feed is not null then coalesce(
-      (
-        select r.error_code = 'too_many_rejects'
-        from etl.runs r
-        where r.feed = h.feed and r.status = 'failed'
-        order by r.finished_at desc
-        limit 1
-      ),
-      true
-    ) end
+    case when a.feed is not null then u.feed is null end,
+    a.feed is not null or coalesce(u.whose <> 'us', false)
+      -- What the file lacks, its partner has not sent.
+      or exists (select from etl.rejects r where r.feed = h.feed and r.record_number is not null)
   from etl.health_of_all() h
   join etl.feeds f on f.name = h.feed
   left join etl.attempts a on a.feed = h.feed
+  left join etl.refusals() u on u.feed = h.feed
   order by h.feed;
 end
 $$;
@@ -291,7 +288,6 @@ returns table (
   problem text,
   mend text,
   rejects bigint,
-  absent bigint,
   oldest timestamptz
 )
 language sql stable security invoker
@@ -304,8 +300,7 @@ $$;
 comment on function public.feed_reject_counts(text) is
   'The rejects of a feed by what is wrong with them, the most frequent first, and since when the oldest is there. Before
 these, those of the last attempt (attempted), where it failed as a whole: the at most 200 of them that are kept.
-problem: the reason in plain words, of the partner''s column source; mend: what to do about it. absent: how many of
-them are rows that the file lacks.';
+problem: the reason in plain words, of the partner''s column source; mend: what to do about it.';
 
 create or replace function etl.page_reject_counts(of_feed text)
 returns table (
@@ -315,7 +310,6 @@ returns table (
   problem text,
   mend text,
   rejects bigint,
-  absent bigint,
   oldest timestamptz
 )
 language plpgsql stable security definer
@@ -327,14 +321,12 @@ begin
   perform etl.require_staff();
   return query
   with counted as (
-    select
-      false as attempted, r.reason, r.column_name, count(*) as rejects,
-      count(*) filter (where r.record_number is null) as absent, min(r.since) as oldest
+    select false as attempted, r.reason, r.column_name, count(*) as rejects, min(r.since) as oldest
     from etl.rejects r
     where r.feed = of_feed
     group by r.reason, r.column_name
     union all
-    select true, r.reason, r.column_name, count(*), 0, min(a.since)
+    select true, r.reason, r.column_name, count(*), min(a.since)
     from etl.attempt_rejects r
     join etl.attempts a on a.feed = r.feed
     where r.feed = of_feed
@@ -342,16 +334,15 @@ begin
   ), told as (
     -- There may be as many reasons as rejects; few are left.
     select
-      c.attempted, etl.told(c.reason) as reason, c.column_name, sum(c.rejects) as rejects, sum(c.absent) as absent,
-      min(c.oldest) as oldest
+      c.attempted, etl.told(c.reason) as reason, c.column_name, sum(c.rejects) as rejects, min(c.oldest) as oldest
     from counted c
     group by 1, 2, 3
   )
-  select k.attempted, k.reason, k.source, w.problem, w.mend, k.rejects, k.absent, k.oldest
+  select k.attempted, k.reason, k.source, w.problem, w.mend, k.rejects, k.oldest
   from (
     select
       t.attempted, t.reason, etl.source_of(definition, t.column_name) as source, min(t.column_name) as column_name,
-      sum(t.rejects)::bigint as rejects, sum(t.absent)::bigint as absent, min(t.oldest) as oldest
+      sum(t.rejects)::bigint as rejects, min(t.oldest) as oldest
     from told t
     group by 1, 2, 3
   ) k

@@ -706,7 +706,8 @@ test("a feed that is not loaded is not said to have nothing that waits", async (
   site.web.files["/charges.csv"] = sampleFeeds()["charges.csv"] + "x1,trip-60,abc\n";
   await site.db.load();
   await t.step("one whose file is not there", async () => {
-    const rejects = await look("trips", ["No record waits of what was loaded last", open], [well]);
+    const said = ["No record waits of what was loaded last", open, "Letter to the partner"];
+    const rejects = await look("trips", said, [well]);
     assert.equal(await rejects.locator(".empty.warn").count(), 1);
   });
   site.web.files["/charges.csv"] = () => new Response("gone", { status: 404 });

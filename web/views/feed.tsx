@@ -147,6 +147,7 @@ const loaded = ["ok", "stale", "shrunk", "drifted"];
 function Rejects({ state, version, route }: { state: Health; version: string; route: Route }) {
   const api = useContext(Project)!;
   const { feed } = state;
+  const letter = state.has_letter && <Letter feed={feed} version={version} />;
   const counts = useLoaded(
     `${feed} ${version}`,
     (signal) => ask(api.rest.rpc("feed_reject_counts", { of_feed: feed }).abortSignal(signal)),
@@ -161,11 +162,14 @@ function Rejects({ state, version, route }: { state: Health; version: string; ro
           const isLoaded = state.last_change !== null || state.records !== null;
           if (counts.length === 0) {
             return (
-              <div class={isKnown ? "empty" : "empty warn"}>
-                <Icon name={isKnown ? "ok" : "warn"} />
-                <p>{isKnown ? said.noRejects : isLoaded ? said.noneWaits : said.neverLoaded}</p>
-                {!isKnown && <p>{said.notKnown}</p>}
-              </div>
+              <>
+                <div class={isKnown ? "empty" : "empty warn"}>
+                  <Icon name={isKnown ? "ok" : "warn"} />
+                  <p>{isKnown ? said.noRejects : isLoaded ? said.noneWaits : said.neverLoaded}</p>
+                  {!isKnown && <p>{said.notKnown}</p>}
+                </div>
+                {letter}
+              </>
             );
           }
           const kept = total(attempted), { attempted_rejects: all, attempted_is_least: isLeast } = state;
@@ -195,8 +199,7 @@ function Rejects({ state, version, route }: { state: Health; version: string; ro
                   <Kinds counts={waiting} route={route} />
                 </div>
               )}
-              {/* What the file lacks, its partner has not sent. */}
-              {counts.some(({ rejects, absent }) => rejects > absent) && <Letter feed={feed} version={version} />}
+              {letter}
               <RejectList key={JSON.stringify([feed, kind])} feed={feed} kind={kind} version={version} />
             </>
           );
