@@ -278,6 +278,16 @@ const cases: Case[] = [
     ],
   },
   {
+    title: "a key of two columns: what counts up before a time",
+    file: "run,at,position\na,10:00,1\na,10:05,2\nb,10:00,1\nb,10:05,2\n",
+    table: [
+      "run text,",
+      "at text not null,",
+      '"position" integer,',
+      'primary key (run, "position") -- unique in 4 records; no column is by itself',
+    ],
+  },
+  {
     title: "no key",
     file: "a,b\nx,1\nx,1\n",
     table: [
@@ -462,6 +472,10 @@ const parents = `
   insert into public.stops select 'stop-' || n from generate_series(1, 300) n;
   create table public.shelves (shelf uuid primary key);
   insert into public.shelves select md5(n::text)::uuid from generate_series(1, 300) n;
+  create table public.labels (id text primary key);
+  insert into public.labels select generate_series(1, 300);
+  create table public.smalls (id integer primary key);
+  insert into public.smalls select generate_series(1, 300);
   create table public.empties (id text primary key);
   create table public.pairs (a text, b text, primary key (a, b));
   insert into public.pairs select 'stop-' || n, 'x' from generate_series(1, 300) n;`;
@@ -488,6 +502,18 @@ const references: [title: string, name: string, value: (n: number) => string | n
   ],
   [
     "by its name: what looks like a number takes the type of the text that it refers to",
+    "label_id",
+    (n) => n,
+    "label_id text not null references public.labels (id), -- all 200 are in public.labels",
+  ],
+  [
+    "by its name: a number beyond the key's own type",
+    "small_id",
+    (n) => n === 200 ? 3_000_000_000 : n,
+    "small_id integer not null references public.smalls (id), -- 1 of 200 is not in public.smalls",
+  ],
+  [
+    "by its name: the table is empty",
     "empty_id",
     (n) => n,
     "empty_id integer not null, -- 200 of 200 are not in public.empties, and so no foreign key",
@@ -718,6 +744,7 @@ Deno.test("what the file does not tell must be said before anything is applied",
     "/days.csv": "id,day\n1,03/04/2021\n",
     "/twice.csv": "a\nx\nx\n",
     "/none.csv": "id,name\n",
+    "/stray.csv": 'id,height\n1,6"\n',
     "/page.csv": "<html>",
   });
   const before = await snapshot(db);
@@ -725,6 +752,7 @@ Deno.test("what the file does not tell must be said before anything is applied",
     [["/days.csv", "--apply"], 2, /^error: Cannot apply it: --date-order must be said: .* dmy and as mdy\n/],
     [["/twice.csv", "--apply"], 2, /^error: Cannot apply it: its key must be said, /],
     [["/none.csv"], 1, /^error: Cannot look at none: it has no records to look at\n/],
+    [["/stray.csv"], 1, /^error: Cannot look at stray: none of its records can be read; the first has a quote within /],
     [["/page.csv"], 1, /^error: Cannot look at page: .*web page/],
     [["/gone.csv"], 1, /^error: Cannot look at gone: .* answered 404/],
     [["/days.csv", "--name", "trips"], 2, /^error: Cannot look at trips: there is a table public\.trips\n/],

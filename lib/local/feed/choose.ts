@@ -59,7 +59,7 @@ export function choose(staged: Staged, facts: Facts[], names: Name[]): Column[] 
 }
 
 /** Records that have a value. */
-export function present({ classes, words }: Facts, nulls: string[]): number {
+function present({ classes, words }: Facts, nulls: string[]): number {
   const values = [...words].filter(([word]) => !nulls.includes(word));
   return sum([...classes.values(), ...values.map(([, records]) => records)]);
 }

@@ -1,6 +1,5 @@
 /** A partner's file -> what its table and its feed should be. Nothing of it stays in the database. */
-import { connect } from "../../database/connect.ts";
-import type { Client } from "../../database/connect.ts";
+import { type Client, connect } from "../../database/connect.ts";
 import { begin, end } from "../../database/transaction.ts";
 import { asEtlError, EtlError } from "../../errors.ts";
 import { allowance } from "../../limits.ts";
@@ -9,7 +8,7 @@ import { findForeignKeys, findKey } from "./keys.ts";
 import { columnNames } from "./names.ts";
 import type { Options } from "./options.ts";
 import { profile } from "./profile.ts";
-import { stage } from "./stage.ts";
+import { stage, type Staged } from "./stage.ts";
 import type { Finding, Target } from "./write.ts";
 
 export async function look(databaseUrl: string, options: Options): Promise<Finding> {
@@ -26,14 +25,19 @@ async function find(client: Client, options: Options): Promise<Finding> {
   const target = await freeTarget(client, options);
   const staged = await stage(client, options.draft);
   const { names: sources, asJson, records } = staged;
-  if (records === 0) {
-    throw new EtlError("empty", "it has no records to look at", "Ask the partner for a file that has.");
-  }
+  if (records === 0) throw nothingIn(staged);
   const facts = await profile(client, sources.length, asJson, options.draft.nulls);
   const columns = choose(staged, facts, await namesIn(client, sources));
   const key = await findKey(client, columns, options.draft.name, records);
   const foreignKeys = await findForeignKeys(client, columns, staged.draft.nulls);
   return { options, target, staged, columns, key, foreignKeys };
+}
+
+function nothingIn({ unread }: Staged): EtlError {
+  const [reason] = Object.keys(unread);
+  if (!reason) return new EtlError("empty", "it has no records to look at", "Ask the partner for a file that has.");
+  const hint = "Say how it is written: deno task feed --help lists the options.";
+  return new EtlError("unreadable", `none of its records can be read; the first ${reason}`, hint);
 }
 
 /** The table that is to be made, where there is none of its name, nor a feed. */
