@@ -775,6 +775,28 @@ Deno.test("what the file does not tell must be said before anything is applied",
   assert.deepEqual([help.code, help.err], [0, ""]);
 });
 
+Deno.test("all pages of a file are looked at, and the server's own link to them is proposed", async () => {
+  await using db = await freshDatabase();
+  const page = (from: number, next?: string) => {
+    const records = [1, 2, 3].map((n) => ({ id: from + n }));
+    return new Response(
+      JSON.stringify({ data: records, next }),
+      next ? { headers: { link: `<${next}>; rel=next` } } : {},
+    );
+  };
+  await using web = serve({ "/1": () => page(0, "/2"), "/2": () => page(3) });
+  for (
+    const [options, expected] of [
+      [[], "'link' -- the server links to a further page"],
+      [["--next", "/next"], "'/next',"],
+    ] as const
+  ) {
+    const sql = migration(await look(db.url, readOptions([`${web.url}/1`, "--name", "f", ...options])));
+    assert.deepEqual(tableOf(sql), ["id integer primary key -- unique in 6 records"]);
+    assert.ok(feedOf(sql).includes(expected), sql);
+  }
+});
+
 Deno.test("a member of an archive is looked at as a run looks at it, and names the feed", async () => {
   await using db = await freshDatabase();
   const archive = zipped([{ name: "agency.txt", data: "agency_id\nx\n" }, { name: "out/payouts.csv", data: payouts }]);

@@ -3,7 +3,8 @@ import { copyRows } from "../../database/copy.ts";
 import type { Client } from "../../database/connect.ts";
 import { vaultSecrets } from "../../database/statements.ts";
 import { type Asking, asking, secretsFrom, secretsIn } from "../../fetch/asking.ts";
-import { openDownload } from "../../fetch/download.ts";
+import { type Download, openDownload } from "../../fetch/download.ts";
+import { Pages } from "../../fetch/pages.ts";
 import { openRows, openText, type Rows } from "../../format/rows.ts";
 import { patient } from "../../limits.ts";
 import { encodingOf, enough, linesOf, recordsOf } from "./layout.ts";
@@ -45,19 +46,29 @@ export async function stage(client: Client, draft: Draft): Promise<Staged> {
 }
 
 async function stageOnce(client: Client, said: Draft, before: Found): Promise<Staged | OtherEncoding> {
-  await using download = await openDownload(await askingOf(client, said), { etag: null, last_modified: null });
-  const text = await openText(download.body, said.encoding ?? "utf-8", patient, download);
+  const asked = await askingOf(client, said);
+  const open = (page: Asking) => openDownload(page, { etag: null, last_modified: null });
+  await using download = await open(asked);
+  const textOf = (page: Download) => openText(page.body, said.encoding ?? "utf-8", patient, page);
+  const text = await textOf(download);
   const first = await text.peek((first) => first.length >= enough);
   const encoding = said.encoding ? null : encodingOf(first);
   if (encoding) return { encoding, why: "the file is not UTF-8, and looks like this" };
   const { draft, found } = layOut(said, first, before);
-  const rows = await openRows(text, { ...draft, skip: draft.skip ?? 0 });
+  if (said.next === null && /\brel="?next\b/i.test(download.link ?? "")) {
+    draft.next = "link";
+    found.set("next", "the server links to a further page");
+  }
+  await using pages = new Pages(draft.next, asked, download, patient.pages, open);
+  const textAfter = async (link: string | null) => {
+    const page = await pages.after(link);
+    return page && await textOf(page);
+  };
+  const rows = await openRows(text, { ...draft, skip: draft.skip ?? 0 }, textAfter);
   const part = new Part(rows);
   const table = rows.header ? "feed_cells" : "feed_records";
   const columns = rows.header?.map((_, i) => `c${i + 1}`) ?? ["record"];
-  await client.query(
-    `create temp table ${table} (${columns.map((name) => `${name} text`)}) on commit drop`,
-  );
+  await client.query(`create temp table ${table} (${columns.map((name) => `${name} text`)}) on commit drop`);
   await copyRows(client, copyInto(table, rows, draft), part.chunks());
   const unread = await takeUnread(client, table, columns[0], rows);
   const other = said.encoding ? null : otherEncoding(unread);
