@@ -340,6 +340,15 @@ const cases: Case[] = [
     feed: [],
   },
   {
+    title: "JSON: no decimal comma, whatever its texts are",
+    file: '[{"id": 1, "c": "12,50"}, {"id": 2, "c": "3,00"}]',
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "c text not null -- numbers with a comma, for thousands or for the fraction",
+    ],
+    feed: [],
+  },
+  {
     title: "JSON: a whole number beside an exponent is kept as it is",
     file: '[{"id": 1, "n": 9007199254740993}, {"id": 2, "n": 1e2}, {"id": 3, "n": 1E400}]',
     table: ["id integer primary key, -- unique in 3 records", "n numeric not null"],
