@@ -385,7 +385,9 @@ async function finish(job: Job): Promise<FeedReport> {
     });
   }
   const { status, ...others } = job.outcome!;
-  const report = { feed: feed.name, status, bytes: job.progress.bytes, ...others, ms: job.ms };
+  const notes = [others.note, feed.enabled ? null : "it is disabled: no run takes it unless it is named"];
+  const note = notes.filter((note) => note !== null).join("; ") || null;
+  const report = { feed: feed.name, status, bytes: job.progress.bytes, ...others, note, ms: job.ms };
   if (validators && !areLast(validators, feed)) await rememberValidators(client, feed, validators);
   const isWellAgain = isLoaded(job) && feed.failed;
   if (status === "changed" || status === "failed" || isWellAgain) await enter(client, run, startedAt, report);

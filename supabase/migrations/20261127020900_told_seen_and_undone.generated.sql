@@ -2080,7 +2080,7 @@ as $$
     j.error,
     j.rejects,
     j.good,
-    c.next_run,
+    case when j.verdict <> 'undone' then c.next_run end,
     failing.since,
     case when j.verdict = j.unusual then j.hint end,
     (j.state).records,
@@ -3136,6 +3136,7 @@ begin
     end if;
     select m.* into inserted, updated, unchanged, duplicate
     from etl.merge_staged(feed, target, run, new_records, has_limit => true) m;
+    perform etl.empty_unnamed();
     sources := array(select c.source from pg_temp.etl_columns c order by c.position);
     ignored_columns := etl.ignored_columns();
     if rejects_wait then
@@ -4178,8 +4179,11 @@ begin
     state, to_regclass(present.target), as_json and (records < 10 or records < before.usual_records / 10)
   );
   state := etl.note_records(state, present, records);
-  state.undone_run := null;
-  state.undone_at := null;
+  -- Who names a disabled feed has it loaded once; no run takes it for all that.
+  if present.enabled then
+    state.undone_run := null;
+    state.undone_at := null;
+  end if;
   -- ON CONFLICT alone would lock the row, which is a write, too.
   if state is not distinct from before then
     return;
@@ -5162,7 +5166,7 @@ $$;
 comment on function etl.empty_retries() is
   'Makes etl_retries, once a run, or empties it for the next feed. id: of the row in etl.rejects, null for a new one;
 etl$staged: where the new file has the record; sources: the names that the target has a column for; fate: null while it
-waits, loaded, or superseded by a newer record.';
+waits, loaded, superseded by a newer record, or renewed: what waited waits anew.';
 
 create or replace function etl.shape_keys(target regclass)
 returns void
@@ -5389,10 +5393,47 @@ begin
   end if;
   perform etl.supersede_loaded(target);
   perform etl.supersede(target);
+  perform etl.renew_retries(target);
 end
 $$;
 comment on function etl.add_retries(etl.feeds, regclass, boolean) is
   'Adds what is rejected of the new file to etl_retries, and finds out which of all that waits is superseded.';
+
+create or replace function etl.renew_retries(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  execute etl.fill(
+    $sql$
+    insert into pg_temp.etl_retries (place, id, record_number, fate)
+    select
+      row_number() over () + (select max(place) from pg_temp.etl_retries), w.id, n.record_number, 'renewed'
+    from (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) n
+    join pg_temp.etl_retries w on w.etl$staged = n.ctid
+    where w.id is not null and w.fate is null
+      and exists (
+        select
+        from pg_temp.etl_keys k
+        join pg_temp.etl_keys o on {same_key}
+        join pg_temp.etl_retries older on older.place = o.etl$place
+        where k.etl$place = w.place and older.fate is null
+          and coalesce(older.etl$staged, '(0,0)') < w.etl$staged
+          and (older.id is null or older.place > w.place)
+      )
+    $sql$,
+    jsonb_build_object('same_key', etl.same_key(target, 'k', 'o'))
+  );
+  update pg_temp.etl_retries w
+  set id = null, record_number = renewed.record_number
+  from pg_temp.etl_retries renewed
+  where renewed.fate = 'renewed' and w.id = renewed.id and w.fate is null;
+end
+$$;
+comment on function etl.renew_retries(regclass) is
+  'Has a reject that comes once more, and now behind another one of its key, wait anew, as the newer of the two: else
+the next run would take it for the older.';
 
 create or replace function etl.exact(record text, raw text)
 returns jsonb
@@ -5776,7 +5817,15 @@ begin
     and exists (
       select from etl.runs later
       where later.feed = r.feed and later.status = r.status and later.finished_at > r.finished_at
-    );
+    )
+    -- And by the first failure since it was well, since when it fails.
+    and (r.status <> 'failed' or r.finished_at is distinct from (
+      select min(f.finished_at)
+      from etl.runs f
+      where f.feed = r.feed and f.status = 'failed' and f.finished_at > coalesce((
+        select max(w.finished_at) from etl.runs w where w.feed = r.feed and w.status in ('changed', 'unchanged')
+      ), '-infinity')
+    ));
   get diagnostics purged = row_count;
   if etl.can_read('cron.job_run_details') then
     delete from cron.job_run_details d
@@ -5795,8 +5844,8 @@ end
 $$;
 comment on function etl.purge(interval) is
   'Deletes the rows of the ledger that are older, and what pg_cron remembers of our runs that ended more than two
-days ago, but for the latest of each feed, status and job, and what the looks have seen; and of etl.changes what is
-older than etl.feeds.history. Returns how many rows that is.';
+days ago, but for the latest of each feed, status and job, the failure since which a feed fails, and what the looks
+have seen; and of etl.changes what is older than etl.feeds.history. Returns how many rows that is.';
 
 revoke all on all functions in schema etl from public;
 
@@ -6354,6 +6403,37 @@ $$;
 comment on function etl.source_names() is
   'The feed''s columns under distinct names: one that has no name, or that of another, is named by its place.';
 
+create or replace function etl.unplaced_columns()
+returns text[]
+language sql stable
+set search_path = ''
+as $$
+  select array(
+    select n.name
+    from etl.source_names() n
+    join pg_temp.etl_columns c on c.position = n.place
+    where c.name is null and c.source is not null
+    order by n.place
+  )
+$$;
+comment on function etl.unplaced_columns() is
+  'The feed''s columns that the target does not have; one without a name only where it holds something.';
+
+create or replace function etl.empty_unnamed()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update pg_temp.etl_columns c
+  set source = null
+  where c.name is null and btrim(c.source, etl.blanks()) = '' and not etl.is_filled(c.position);
+end
+$$;
+comment on function etl.empty_unnamed() is
+  'Makes null the source of each column that has no name and in which no record has anything, as of one delimiter too
+many.';
+
 create or replace function etl.ignored_columns()
 returns text[]
 language plpgsql
@@ -6361,14 +6441,7 @@ set search_path = ''
 as $$
 declare
   most constant int := 100;
-  ignored text[] := array(
-    select left(n.name, 100)
-    from etl.source_names() n
-    join pg_temp.etl_columns c on c.position = n.place
-    where c.name is null
-      and (btrim(c.source, etl.blanks()) <> '' or etl.is_filled(c.position))
-    order by n.place
-  );
+  ignored text[] := array(select left(u.name, 100) from unnest(etl.unplaced_columns()) u(name));
 begin
   if cardinality(ignored) > most then
     return ignored[:most] || format('… and %s more', cardinality(ignored) - most);
@@ -6377,8 +6450,7 @@ begin
 end
 $$;
 comment on function etl.ignored_columns() is
-  'The feed''s columns that the target does not have, a hundred at most; one without a name only where it holds
-something.';
+  'etl.unplaced_columns() for a report: a hundred at most, each of a hundred characters.';
 
 create or replace function etl.is_filled(place bigint)
 returns boolean
@@ -6413,6 +6485,12 @@ declare
   target regclass := etl.target_of(feed);
   fault text;
   mapping jsonb;
+  total int;
+  known int;
+  names text;
+  -- Whether they are names: where the file has no header line, one value may be a column's name by chance.
+  may_tell boolean;
+  advice text;
 begin
   select string_agg(quote_ident(twice.name), ', ') into fault
   from (
@@ -6443,18 +6521,20 @@ begin
       );
   end if;
 
-  if exists (select from pg_temp.etl_columns) and not exists (
-    select from pg_temp.etl_columns c where c.name is not null
-  ) then
-    raise exception 'none of its % names is a column of %', (select count(*) from pg_temp.etl_columns), feed.target
-      using errcode = 'ETL03', hint = case
-        when etl.unmatched_columns(feed) is not null then etl.unmatched_told(feed, may_guess => false)
-        when as_json then
-          'If its records stand deeper in it, say where in etl.feeds.records; else map its names in etl.feeds.columns.'
-        when feed.header is not null then 'Correct the names in etl.feeds.header.'
-        else 'If its first line is a record, name the columns in etl.feeds.header; if other lines stand above its '
-          || 'header, say how many in etl.feeds.skip; else map its names in etl.feeds.columns.'
-      end;
+  select count(*), count(c.name), string_agg(quote_ident(c.source), ', ' order by c.position) into total, known, names
+  from pg_temp.etl_columns c;
+  may_tell := known > 0 and known * 2 >= total;
+  advice := case
+    when may_tell then 'Where the feed spells a name differently, say so in etl.feeds.columns.'
+    when as_json then
+      'If its records stand deeper in it, say where in etl.feeds.records; else map its names in etl.feeds.columns.'
+    when feed.header is not null then 'Correct the names in etl.feeds.header.'
+    else 'If its first line is a record, name the columns in etl.feeds.header; if other lines stand above its '
+      || 'header, say how many in etl.feeds.skip; else map its names in etl.feeds.columns.'
+  end;
+  if total > 0 and known = 0 then
+    raise exception 'none of its % names is a column of %', total, feed.target
+      using errcode = 'ETL03', hint = coalesce(etl.unmatched_told(feed, may_guess => false), advice);
   end if;
 
   select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into fault
@@ -6467,13 +6547,11 @@ begin
     )
     and not exists (select from pg_temp.etl_columns c where c.name = a.attname);
   if fault is not null then
-    raise exception 'it lacks the key or required column %; it has %', fault, (
-        select left(string_agg(quote_ident(c.source), ', ' order by c.position), 500) from pg_temp.etl_columns c
-      )
-      using errcode = 'ETL03', hint = coalesce(
-        etl.unmatched_told(feed, may_guess => true),
-        'Where the feed spells a name differently, say so in etl.feeds.columns.'
-      );
+    raise exception 'it lacks the key or required column %; it has %', fault, case
+        when may_tell then left(names, 500)
+        else format('%s names, and the table %s of them', total, known)
+      end
+      using errcode = 'ETL03', hint = coalesce(etl.unmatched_told(feed, may_guess => may_tell), advice);
   end if;
 end
 $$;
@@ -6786,12 +6864,42 @@ begin
       'typed', etl.typed_image(target, 'c.key', key), 'same_key', etl.same_key(target, 'o', 'c')
     )
   ) using feed.name, etl.time_of_changes(feed.name, of_run), of_run;
+  -- What an undo has put back is as it was but for what triggers made of it, as a column updated_at.
+  if exists (select from etl.runs r where r.feed = find_undoable.feed.name and r.undoes is not null) then
+    execute etl.fill(
+      $sql$
+      update pg_temp.etl_undo u
+      set etl$fate = case when l.etl$undoes = $3 then 'as before' else 'open' end,
+        etl$reason = case when l.etl$undoes = $3 then 'as before' end
+      from (
+        select distinct on (k.etl$number)
+          k.etl$number, k.etl$key, {places}, own.after as etl$after, c.after as etl$last, r.undoes as etl$undoes
+        from pg_temp.etl_undo k
+        join etl.changes own on own.feed = $1 and own.at = $2 and own.run = $3 and own.number = k.etl$number
+        join etl.changes c on c.feed = $1 and c.at >= $2 and c.key = k.etl$key
+        left join etl.runs r on r.feed = c.feed and r.run = c.run
+        where k.etl$fate = 'kept' and k.etl$reason <> 'a trigger gave it another key'
+        order by k.etl$number, c.at desc, r.started_at desc, c.number desc
+      ) l
+      join {target} o on {same_key}
+      left join etl.changes t on t.feed = $1 and t.run = l.etl$undoes and t.key = l.etl$key
+      where u.etl$number = l.etl$number and l.etl$undoes is not null
+        and {image} @> (l.etl$last{generated})
+        and (l.etl$undoes = $3 or t.before @> (l.etl$after{generated}))
+      $sql$,
+      jsonb_build_object(
+        'target', target, 'generated', generated, 'places', etl.each(key, 'k.{column}'),
+        'same_key', etl.same_key(target, 'o', 'l'), 'image', etl.image_of(target, 'o', etl.columns_of(target))
+      )
+    ) using feed.name, etl.time_of_changes(feed.name, of_run), of_run;
+  end if;
   analyze pg_temp.etl_undo;
 end
 $$;
 comment on function etl.find_undoable(etl.feeds, regclass, uuid) is
   'Fills etl_undo with what the run changed. etl$step: what is to be done to take it back, delete, update or insert;
-etl$fate: open, done, as before (nothing is to be done) or kept; etl$reason: why it is as it is.';
+etl$fate: open, done, as before (nothing is to be done) or kept; etl$reason: why it is as it is. A row whose last change
+is an undo counts as what that has put back.';
 
 create or replace function etl.time_of_changes(of_feed text, of_run uuid)
 returns timestamptz
@@ -6966,11 +7074,7 @@ as $$
 declare
   carried text[] := etl.carried_columns();
   known text[] := state.carried_columns || state.gone_columns;
-  present text[] := array(
-    select c.source from pg_temp.etl_columns c
-    where c.name is null and btrim(c.source, etl.blanks()) <> ''
-    order by c.position
-  );
+  present text[] := etl.unplaced_columns();
 begin
   state.ignored_columns := coalesce(state.ignored_columns, present);
   state.unplaced_columns := array(select p.n from unnest(present) p(n) where p.n <> all (state.ignored_columns));
@@ -7053,10 +7157,14 @@ begin
   if not feed.enabled then
     verdict := 'undone';
     hint := format('update etl.feeds set enabled = true where name = %L;', feed.name);
-    message := format(
-      'Run %s was undone at %s, and the feed is disabled, for its file would bring the same back. Once that is mended: '
-        || '%s If it is to stay disabled: select etl.approve(%L)',
-      state.undone_run, state.undone_at, hint, feed.name
+    message := concat_ws(
+      '. ',
+      format(
+        'Run %s was undone at %s, and the feed is disabled, for its file would bring the same back',
+        state.undone_run, state.undone_at
+      ),
+      'A run that named it has loaded it again, at ' || case when changed > state.undone_at then changed end,
+      format('Once that is mended: %s If it is to stay disabled: select etl.approve(%L)', hint, feed.name)
     );
     return;
   end if;
@@ -7127,7 +7235,8 @@ as $$
     from (
       select true as is_gone, g.name from unnest(gone[:100]) g(name)
       union all
-      select false, u.name from unnest(unplaced[:100]) u(name)
+      -- What has no name of its own cannot be mapped.
+      select false, u.name from unnest(unplaced[:100]) u(name) where u.name !~ '^column [0-9]+( \(unnamed\))?$'
     ) n
     cross join lateral regexp_replace(lower(n.name), '[^[:alnum:]]', '', 'g') plain(name)
   ), compared as (
