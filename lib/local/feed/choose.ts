@@ -116,7 +116,7 @@ function typed(named: Named, numbers: Numbers): Column {
     return of(type, twoMeanings(named, numbers));
   }
   const short = classes.get("short year") ?? 0;
-  if (short > 0) return of(type, `like days whose year has two digits, which no run reads: ${count(short)}`);
+  if (short > 0) return of(type, `like days whose year has two digits: ${count(short)}`);
   const codes = classes.get("code") ?? 0;
   const why = asJson ? "digits in quotes" : "digits behind a zero or a plus, or too many for a number";
   return codes > 0 ? of(type, `${why}: ${count(codes)}`) : of(type);

@@ -32,7 +32,7 @@ const classOfText = String.raw`
     when t ~ '^\+?\d+$' then 'code'
     when length(t) < 9 and t ~ '^-?[1-9]\d?\d?\.\d\d\d$' then 'grouped'
     when t ~ '^-?((0|[1-9]\d*)\.\d*|\.\d+)$' then 'decimal'
-    when t ~ '^\d\d\d\d[-/.]\d\d?[-/.]\d\d?($|[ T])' and pg_input_is_valid(t, 'timestamptz') then {day_or_time}
+    when t ~ '^\d\d\d\d(-\d\d?-|/\d\d?/|\.\d\d?\.)\d\d?($|[ T]+\d)' and pg_input_is_valid(t, 'timestamptz') then {day_or_time}
     when left(t, 1) in ('[', '{') then case when pg_input_is_valid(t, 'jsonb') then 'json' else 'text' end
     when length(t) = 36 and pg_input_is_valid(t, 'uuid') then 'uuid'
     when length(t) < 9 and t ~ '^-?[1-9]\d?\d?,\d\d\d$' then 'thousands'
@@ -42,11 +42,10 @@ const classOfText = String.raw`
       when pg_input_is_valid(t, 'numeric') then 'exponent'
       else 'text'
     end
-    when t ~ '^\d\d?[-/.]\d\d?[-/.]\d\d\d\d($|[ T,])' then (
+    when t ~ '^\d\d?(-\d\d?-|/\d\d?/|\.\d\d?\.)\d\d\d\d($|[ T,]+\d)' then (
       select case when count(*) = 0 then 'text' else {day_or_time} || string_agg(' ' || o.name, '' order by o.name) end
       from (values ('dmy', '\3-\2-\1\4'), ('mdy', '\3-\1-\2\4')) o (name, spelled)
       where pg_input_is_valid(regexp_replace(t, '^(\d+)[-/.](\d+)[-/.](\d+)(.*)$', o.spelled), 'timestamptz')
-        and t !~* {reckoned}
     )
     when t ~ '^\d\d?(/\d\d?/|-\d\d?-)\d\d($|[ T,])|^\d\d\.\d\d\.\d\d($|[ T,])' then 'short year'
     when length(t) < 50 and t ~ '(^|\D)\d\d\d\d(\D|$)' and t ~* '\m(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)'
@@ -55,10 +54,15 @@ const classOfText = String.raw`
     else 'text'
   end
 `;
-const dayOrTime = String
-  .raw`case when t ~* {reckoned} then 'text' when t ~ '\d:\d|\dT\d' then 'time' else 'day' end`;
-/** UTC+2 and the like: Postgres reads it as two hours behind UTC, who writes it means two hours ahead, and no run takes it. */
-const reckoned = String.raw`'\d.*(?<![a-z])(?!jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{3,}\s*[-+]?\d'`;
+/** A time as UTC+2 is a text: Postgres takes it for two hours behind UTC, others for two hours ahead of it. */
+const dayOrTime = String.raw`
+  case
+    when t ~* '\d.*(?<![a-z])(?!jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{3,}\s*[-+]?\d' then 'text'
+    when t ~* '[-+]\d\d:\d\d:\d\d|\m(bc|ad|allballs)\M|\d\d\d\d\s+(z|[-+])' then 'text'
+    when t ~ '\d:\d|\dT\d' then 'time'
+    else 'day'
+  end
+`;
 
 /** In lower case: what may mean null. */
 export const nullWords = ["n/a", "na", "#n/a", "null", "none", "nil", "nan", "unknown", "-", "--", "\\n"];
@@ -137,8 +141,7 @@ async function classes(
       class_of_text: fill(classOfText, {
         texts: `'{${texts}}'::int[]`,
         null_words: nullWords.map(quoted).join(", "),
-        day_or_time: fill(dayOrTime, { reckoned }),
-        reckoned,
+        day_or_time: dayOrTime,
       }),
       nulls: literal(nulls),
       limit,
