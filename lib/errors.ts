@@ -42,21 +42,18 @@ export function asEtlError(error: unknown, doing: string): EtlError {
     return new EtlError(error.code, `${doing}: ${error.message}`, error.hint, { cause: error.cause });
   }
   const meaning = meaningOf(error) ?? { code: "internal" };
-  const { message, hint } = wordsOf(error);
+  const name = raisedBy(error);
+  if (name !== null) {
+    const message = `${doing}: ${meaning.message ?? `${name}(), a function of the database, failed`}`;
+    const hint = meaning.hint ??
+      "What it says may hold values and is not shown: look at the function, or write such a row by hand.";
+    return new EtlError(meaning.code, message, hint, { cause: error });
+  }
+  const { message, hint } = error as { message?: string; hint?: string };
   return new EtlError(
     meaning.code,
     `${doing}: ${meaning.message ?? message ?? error}`,
     hint ?? meaning.hint ?? null,
     { cause: error },
   );
-}
-
-/** What the error says by itself, but for what may hold a value of a record. */
-function wordsOf(error: unknown): { message?: string; hint?: string } {
-  const name = raisedBy(error);
-  if (name === null) return error as { message?: string; hint?: string };
-  return {
-    message: `${name}(), a function of the database, failed`,
-    hint: "What it says may hold values and is not shown: look at the function, or write such a row by hand.",
-  };
 }
