@@ -277,17 +277,23 @@ begin
       $sql$
       case octet_length({cell})
         when 19 then {cell} collate "C" like '2___-__-__ __:__:__' or {cell} collate "C" like '2___-__-__T__:__:__'
+        when 20 then {cell} collate "C" like '2___-__-__T__:__:__Z'
         when 10 then {cell} collate "C" like '2___-__-__' or {cell} collate "C" like '1___-__-__'
-        else {cell} collate "C" like any (
-          '{2___-__-__T__:__:__Z,2___-__-__ __:__:__+__,2___-__-__T__:__:__.___Z,2___-__-__T__:__:__+__:__}'
-        )
+        when 22 then {cell} collate "C" like '2___-__-__ __:__:__+__'
+        when 24 then {cell} collate "C" like '2___-__-__T__:__:__.___Z'
+        else false
       end
       $sql$,
       '{cell}', cell
     )
-    -- Behind 0z are those that begin with another digit than 0.
-    when kind in ('integer', 'number') and not decimal_comma and not lenient
-      then replace($sql$({cell} collate "C" > '0z' and {cell} collate "C" not like '%\_%')$sql$, '{cell}', cell)
+    -- Behind 0z are those that begin with 1 to 9.
+    when kind in ('integer', 'number') and not decimal_comma and not lenient then replace(
+      $sql$
+      {cell} collate "C" not like '%\_%'
+        and ({cell} collate "C" > '0z' or {cell} collate "C" < '0A' and {cell} collate "C" >= '0')
+      $sql$,
+      '{cell}', cell
+    )
   end;
 end
 $$;
