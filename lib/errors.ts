@@ -1,4 +1,4 @@
-import { meaningOf } from "./database/sqlstates.ts";
+import { meaningOf, raisedBy } from "./database/sqlstates.ts";
 
 /**
  * What a person is told when something fails: what failed, why, and the way out.
@@ -41,12 +41,22 @@ export function asEtlError(error: unknown, doing: string): EtlError {
     if (error.message.startsWith(`${doing}: `)) return error;
     return new EtlError(error.code, `${doing}: ${error.message}`, error.hint, { cause: error.cause });
   }
-  const { message, hint } = error as { message?: string; hint?: string };
   const meaning = meaningOf(error) ?? { code: "internal" };
+  const { message, hint } = wordsOf(error);
   return new EtlError(
     meaning.code,
     `${doing}: ${meaning.message ?? message ?? error}`,
     hint ?? meaning.hint ?? null,
     { cause: error },
   );
+}
+
+/** What the error says by itself, but for what may hold a value of a record. */
+function wordsOf(error: unknown): { message?: string; hint?: string } {
+  const name = raisedBy(error);
+  if (name === null) return error as { message?: string; hint?: string };
+  return {
+    message: `${name}(), a function of the database, failed`,
+    hint: "What it says may hold values and is not shown: look at the function, or write such a row by hand.",
+  };
 }

@@ -103,7 +103,7 @@ export async function loadOver(client: Client, options: RunOptions): Promise<Rep
   const { feeds: names = [], dryRun = false } = options;
   try {
     const leader = dryRun ? null : await lead(client, names);
-    await begin(client, room.deadlineMs);
+    await begin(client, room.deadlineMs, dryRun);
     const jobs = await plannedJobs(client, run, room, options);
     await stageAll(jobs, leader);
     await claimAll(jobs);
@@ -385,7 +385,9 @@ async function finish(job: Job): Promise<FeedReport> {
     });
   }
   const { status, ...others } = job.outcome!;
-  const report = { feed: feed.name, status, bytes: job.progress.bytes, ...others, ms: job.ms };
+  const notes = [others.note, feed.enabled ? null : "it is disabled: no run takes it unless it is named"];
+  const note = notes.filter((note) => note !== null).join("; ") || null;
+  const report = { feed: feed.name, status, bytes: job.progress.bytes, ...others, note, ms: job.ms };
   if (validators && !areLast(validators, feed)) await rememberValidators(client, feed, validators);
   const isWellAgain = isLoaded(job) && feed.failed;
   if (status === "changed" || status === "failed" || isWellAgain) await enter(client, run, startedAt, report);

@@ -136,7 +136,11 @@ export type Database = {
       "feed_health": {
         Args: Record<PropertyKey, never>;
         Returns: {
+          "attempt_is_latest": boolean;
+          "attempted_is_least": boolean;
+          "attempted_rejects": number;
           "feed": string;
+          "has_letter": boolean;
           "hint": string;
           "keeps_history": boolean;
           "last_change": string;
@@ -154,6 +158,8 @@ export type Database = {
       "feed_reject_counts": {
         Args: { "of_feed": string };
         Returns: {
+          "attempted": boolean;
+          "mend": string;
           "oldest": string;
           "problem": string;
           "reason": string;
@@ -163,13 +169,17 @@ export type Database = {
       };
       "feed_rejects": {
         Args: {
+          "after_attempted"?: boolean;
           "after_id"?: string;
           "after_number"?: number;
           "at_most"?: number;
+          "of_attempt"?: boolean;
           "of_feed": string;
           "of_reason"?: string;
+          "of_source"?: string;
         };
         Returns: {
+          "attempted": boolean;
           "faults": Json;
           "id": string;
           "raw": string;
@@ -179,7 +189,7 @@ export type Database = {
         }[];
       };
       "feed_runs": {
-        Args: { "at_most"?: number; "before"?: string; "of_feed": string };
+        Args: { "at_most"?: number; "before"?: string; "of_feed": string; "of_run"?: string };
         Returns: {
           "changes_kept": boolean;
           "deleted": number;

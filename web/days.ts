@@ -20,6 +20,9 @@ export function after(day: string, amount: number, unit: Unit = "day"): string {
   return dayOf(date);
 }
 
+/** How many days later the second is, whatever their hours. */
+export const daysBetween = (day: string, later: string) => (Date.parse(later) - Date.parse(day)) / 86_400_000;
+
 /** Every day, week or month from the first to the last, so that none without a row is skipped over. */
 export function range(first: string, last: string, unit: Unit): string[] {
   const days = [];

@@ -1,4 +1,5 @@
 /** Numbers, money and times as the reader writes them. */
+import { dayOf, daysBetween } from "./days.ts";
 import { words } from "./words.ts";
 
 export const zone = new Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
@@ -30,19 +31,13 @@ export function setCurrency(currency: string): void {
 }
 export const amount = (value: number) => money.format(value);
 
-const units: [Intl.RelativeTimeFormatUnit, number][] = [
-  ["day", 86_400],
-  ["hour", 3600],
-  ["minute", 60],
-];
-
-/** "3 hours ago", "in 5 minutes" */
+/** "3 hours ago", "in 5 minutes"; from 24 hours on by the reader's calendar: yesterday is the day before today. */
 export function ago(iso: string, now = Date.now()): string {
-  const seconds = (new Date(iso).getTime() - now) / 1000;
-  for (const [unit, length] of units) {
-    if (Math.abs(seconds) >= length) return relative.format(Math.trunc(seconds / length), unit);
-  }
-  return words.justNow;
+  const minutes = Math.trunc((new Date(iso).getTime() - now) / 60_000), hours = Math.trunc(minutes / 60);
+  if (minutes === 0) return words.justNow;
+  if (hours === 0) return relative.format(minutes, "minute");
+  if (Math.abs(hours) < 24) return relative.format(hours, "hour");
+  return relative.format(daysBetween(dayOf(new Date(now)), dayOf(new Date(iso))), "day");
 }
 
 export const name = (person: { first_name: string | null; last_name: string | null }) =>

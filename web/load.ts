@@ -3,28 +3,30 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { Failure } from "./api.ts";
 
 export interface Loaded<Data> {
-  /** The last that came; while the next is under way, the one before. */
+  /** The last that came; while the next is under way, or where it failed, the one before. */
   data: Data | undefined;
   error: Failure | undefined;
   busy: boolean;
+  /** Whether the data is what is asked for now, and not the one before. */
+  isCurrent: boolean;
   reload(): void;
 }
 
 /** Asks anew whenever `key` changes; an answer that is overtaken is dropped, and its request given up. */
 export function useLoaded<Data>(key: string, load: (signal: AbortSignal) => Promise<Data>): Loaded<Data> {
-  const [state, set] = useState<{ data?: Data; error?: Failure; busy: boolean }>({ busy: true });
+  const [state, set] = useState<{ data?: Data; of?: string; error?: Failure; busy: boolean }>({ busy: true });
   const [turn, setTurn] = useState(0);
   const latest = useRef(load);
   latest.current = load;
   useEffect(() => {
     const end = new AbortController();
-    set(({ data }) => ({ data, busy: true }));
+    set(({ data, of }) => ({ data, of, busy: true }));
     latest.current(end.signal).then(
-      (data) => !end.signal.aborted && set({ data, busy: false }),
+      (data) => !end.signal.aborted && set({ data, of: key, busy: false }),
       (error) => {
         if (end.signal.aborted) return;
         const failure = error instanceof Failure ? error : new Failure("other", `${error.message ?? error}`);
-        set(({ data }) => ({ data, error: failure, busy: false }));
+        set(({ data, of }) => ({ data, of, error: failure, busy: false }));
       },
     );
     return () => end.abort();
@@ -37,7 +39,7 @@ export function useLoaded<Data>(key: string, load: (signal: AbortSignal) => Prom
     for (const event of ["online", "retry"]) addEventListener(event, reload);
     return () => ["online", "retry"].forEach((event) => removeEventListener(event, reload));
   }, [state.error]);
-  return { data: state.data, error: state.error, busy: state.busy, reload };
+  return { data: state.data, error: state.error, busy: state.busy, isCurrent: state.of === key, reload };
 }
 
 /** Calls it every so often while somebody looks, and as soon as somebody looks again. */

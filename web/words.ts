@@ -55,6 +55,8 @@ export const words = {
     previous: "Previous",
     next: "Next",
     more: "Show more",
+    beyond: (page: number) => `There is no page ${page.toLocaleString()}.`,
+    first: "Show the first page",
   },
   export: {
     start: "Export CSV",
@@ -73,6 +75,7 @@ export const words = {
       many(count, `record of ${feed} waits as a reject`, `records of ${feed} wait as rejects`),
     bad: "The figures below may be incomplete.",
     mark: "may be incomplete",
+    doubt: "But not all that this rests on was loaded as it should be, so it may be wrong.",
     details: "What is wrong",
   },
 
@@ -105,9 +108,10 @@ export const words = {
       charge_rejected: "Charge",
     },
     chargeRejected: "Rejected",
-    noCharge: "None came",
+    noCharge: "None known",
     empty: "No trip without a charge in this period.",
     emptySearch: "No trip fits this search.",
+    backwards: "The last day is before the first one: choose another.",
     showAll: "Show all time",
     zone: (zone: string) => `Times are in ${zone}.`,
     file: "trips-without-charges",
@@ -123,7 +127,7 @@ export const words = {
     chart: "Last trips by week",
     bar: (when: string, drivers: number) => `Week of ${when}: ${many(drivers, "driver", "drivers")}`,
     columns: { last_dropoff_timestamp: "Last trip ended", last_name: "Driver", id: "Id", tlc_number: "TLC licence" },
-    empty: "Nobody stopped driving: each driver had a trip in this time.",
+    empty: "Nobody stopped driving: whoever drove before had a trip in this time.",
     emptySearch: "No driver fits this search.",
     file: "churned-drivers",
   },
@@ -132,6 +136,10 @@ export const words = {
     heading: "Feeds",
     lead: "The partners' files, and whether each is loaded as it should be.",
     allWell: (count: number) => `${count === 1 ? "The feed is" : `All ${count} feeds are`} fine.`,
+    restWell: (well: number, off: number) =>
+      well === 0
+        ? `${many(off, "feed is", "feeds are")} switched off, and no other is there.`
+        : `${many(well, "feed is", "feeds are")} fine. ${many(off, "feed is", "feeds are")} switched off.`,
     needCare: (count: number) => `${many(count, "feed needs", "feeds need")} a look.`,
     since: (when: string) => `since ${when}`,
     lastChange: "Last change",
@@ -139,6 +147,8 @@ export const words = {
     records: "Records",
     usual: (count: number) => `usually ${count.toLocaleString()}`,
     rejects: "Rejects",
+    attempted: (count: number, isLeast: boolean) =>
+      `${isLeast ? "at least " : ""}${count.toLocaleString()} in a failed attempt`,
     never: "never",
     noSchedule: "not scheduled",
     empty: "There is no feed yet. Whoever runs this project adds one by: deno task feed URL",
@@ -184,6 +194,16 @@ export const words = {
     showChanges: "Changes",
     rejects: "Rejects",
     noRejects: "Nothing waits: each record is loaded.",
+    noneWaits: "No record waits of what was loaded last.",
+    neverLoaded: "Nothing was loaded yet.",
+    notKnown: "Whether the newest file has rejects is not known: what stands above says why.",
+    attempt: "Of the last attempt, which failed as a whole: nothing of it was loaded.",
+    earlierAttempt: "Of an earlier attempt, which failed as a whole: nothing of it was loaded.",
+    sample: (kept: number, all: number, isLeast: boolean) =>
+      `These are ${kept.toLocaleString()} of ${isLeast ? "at least " : ""}${all.toLocaleString()} rejects.`,
+    before: "Of what was loaded before, and still waits.",
+    attempted: "In a failed attempt",
+    noneSuch: "No record is rejected for this any more.",
     record: (number: number | null) => number === null ? "Not in the file" : `Record ${number.toLocaleString()}`,
     since: (when: string) => `rejected since ${when}`,
     allReasons: "All",
@@ -200,6 +220,7 @@ export const words = {
   },
   changes: {
     heading: (when: string) => `What the run of ${when} changed`,
+    headingOfUnknown: "What a run changed",
     close: "Close",
     old: "Was",
     new: "Is",
@@ -209,7 +230,7 @@ export const words = {
     updated: "Updated",
     deleted: "Deleted",
     undo: "Undo this run …",
-    none: "Nothing of it is kept.",
+    none: "No changes of this run are kept: it changed nothing, or they are older than what this feed keeps.",
   },
   undo: {
     heading: "Undo this run?",

@@ -114,3 +114,10 @@ export function meaningOf(error: unknown): Meaning | null {
   const { code, severity } = error as { code?: string; severity?: string };
   return code && severity ? sqlstates[code] ?? { code } : null;
 }
+
+/** The function, as of a trigger or a CHECK, that has raised it and is none of ours: its words may hold what it was given. */
+export function raisedBy(error: unknown): string | null {
+  const { where } = error as { where?: string };
+  const name = /^(?:PL\/\w+|SQL) function "?(.+?)(?:"|\(| line | statement |$)/m.exec(where ?? "")?.[1];
+  return name === undefined || /^(etl\.|inline_code_block$)/.test(name) ? null : name;
+}

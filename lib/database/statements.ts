@@ -9,6 +9,8 @@ import type { Format, Rows } from "../format/rows.ts";
 /** As etl.plan() gives it: columns of etl.feeds, explained there, and validators, null where they must not be used. */
 export interface Feed {
   name: string;
+  /** Whether runs that name no feed take it. */
+  enabled: boolean;
   url: string;
   headers: Record<string, string>;
   format: Format | null;

@@ -1,8 +1,8 @@
 /** The transaction of a run, and in it a savepoint for each feed. */
 import type { Client } from "./connect.ts";
 
-/** Begins the transaction of a run, which may fetch for so long. */
-export async function begin(client: Client, fetchingMs: number): Promise<void> {
+/** Begins the transaction of a run, which may fetch for so long. A dry run advises nothing that rests on what it did. */
+export async function begin(client: Client, fetchingMs: number, dryRun = false): Promise<void> {
   // Under a stricter level, the default of some roles, what others write meanwhile would fail the run.
   await client.query("begin isolation level read committed");
   // A run may stream for long, but neither keeps a lock after its loader has gone nor waits long for one.
@@ -14,6 +14,7 @@ export async function begin(client: Client, fetchingMs: number): Promise<void> {
     set local tcp_keepalives_interval = '10s';
     set local tcp_keepalives_count = 6;
     set local standard_conforming_strings = on;
+    set local etl.dry_run = ${dryRun ? "on" : "off"};
     select set_config('lock_timeout', '30s', true) where current_setting('lock_timeout') = '0';
     select set_config('transaction_timeout', '0', true) where current_setting('transaction_timeout', true) is not null;
     select set_config('citus.multi_shard_modify_mode', 'sequential', true)

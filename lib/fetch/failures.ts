@@ -3,17 +3,17 @@ import { EtlError } from "../errors.ts";
 
 /** Why a body of such headers is not read; null where it is. */
 export function notTaken(place: string, headers: Headers): EtlError | null {
-  if (/^text\/html\b/i.test(headers.get("content-type") ?? "")) return notData(place);
   const coding = headers.get("content-encoding") ?? "identity";
   if (/^(identity|gzip|x-gzip)$/i.test(coding)) return null;
   const hint = "Ask the partner to send it plain or as gzip.";
   return new EtlError("content_encoding", `${place} answered with the content encoding ${coding}`, hint);
 }
 
-export function notData(place = "the server"): EtlError {
+/** Its content type tells nothing: scripts that write CSV often leave it as text/html. */
+export function notData(): EtlError {
   return new EtlError(
     "html",
-    `${place} answered with a web page in place of data`,
+    "the server answered with a web page in place of data",
     "It may be a login or error page: open the URL in a browser, and check whether it needs a new link.",
   );
 }

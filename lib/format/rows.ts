@@ -164,7 +164,7 @@ async function decode(bytes: Peekable, said: string): Promise<Peekable> {
   let decoder: TextDecoderStream;
   const hint = "Correct etl.feeds.encoding.";
   const first = await bytes.peek((first) => first.length >= 3);
-  const encoding = /^utf-?8$/i.test(said) ? markedUtf16(first) ?? said : said;
+  const encoding = marked(first) ?? said;
   try {
     decoder = new TextDecoderStream(encoding, { fatal: true });
   } catch (cause) {
@@ -175,11 +175,18 @@ async function decode(bytes: Peekable, said: string): Promise<Peekable> {
     const encoded = text.pipeThrough(new TextEncoderStream());
     return named(encoded, "encoding", `it is not ${encoding}`, hint, bytes.hasEnd);
   }
-  if (first[0] === 0xef && first[1] === 0xbb && first[2] === 0xbf) bytes.skip(3);
+  if (isMarkedUtf8(first)) bytes.skip(3);
   return bytes;
 }
 
-/** UTF-16, by its byte order mark. */
-function markedUtf16([first, second]: Uint8Array): string | null {
-  return first === 0xff && second === 0xfe ? "utf-16le" : first === 0xfe && second === 0xff ? "utf-16be" : null;
+/** The encoding by its byte order mark, which no file begins with that is in another one. */
+function marked(first: Uint8Array): string | null {
+  if (isMarkedUtf8(first)) return "utf-8";
+  return first[0] === 0xff && first[1] === 0xfe
+    ? "utf-16le"
+    : first[0] === 0xfe && first[1] === 0xff
+    ? "utf-16be"
+    : null;
 }
+
+const isMarkedUtf8 = ([first, second, third]: Uint8Array) => first === 0xef && second === 0xbb && third === 0xbf;

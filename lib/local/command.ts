@@ -93,13 +93,13 @@ async function etl(args: string[]): Promise<number> {
       throw new EtlError("usage", "--file takes the name of one feed, and no --day", "deno task etl FEED --file PATH");
     }
   } catch (error) {
-    return explain(error, args.includes("--json"));
+    return explain(error, args.includes("--json"), args.includes("--dry-run"));
   }
   const { json, force, "dry-run": dryRun, deadline, day, file, feeds } = options;
   const schema = dryRun ? "as it must be" : "brought up to date";
-  const from = file === undefined ? undefined : await serveFile(file).catch((error) => explain(error, json));
+  const from = file === undefined ? undefined : await serveFile(file).catch((error) => explain(error, json, dryRun));
   if (typeof from === "number") return from;
-  return await withSession({ json, schema }, async (session) => {
+  return await withSession({ json, schema, dryRun }, async (session) => {
     const report = await runOnce(session, {
       force,
       dryRun,

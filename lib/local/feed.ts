@@ -40,9 +40,8 @@ export async function feed(args: string[], load: (session: Session, feed: string
 function openQuestions({ key, staged: { draft, found } }: Finding): string[] {
   return [
     ...(key.length === 0 ? ["its key must be said, where the comment in the table is"] : []),
-    ...(draft.date_order === null && found.has("date_order")
-      ? [`--date-order must be said: ${found.get("date_order")}`]
-      : []),
+    ...(["header", "date_order"] as const).filter((column) => draft[column] === null && found.has(column))
+      .map((column) => `--${column.replaceAll("_", "-")} must be said: ${found.get(column)}`),
   ];
 }
 

@@ -109,7 +109,10 @@ export function printReport(report: Report): void {
     }
     if (feed.withheld) {
       say(`${feed.feed}: ${feed.withheld.rows} rows that the file lacks stay, for ${feed.withheld.why}`);
-      say(`${" ".repeat(feed.feed.length + 2)}To have them go: select etl.approve('${feed.feed}')`);
+      // What a dry run withholds there is nothing to approve of.
+      if (!report.dry_run) {
+        say(`${" ".repeat(feed.feed.length + 2)}To have them go: select etl.approve('${feed.feed}')`);
+      }
     }
     if (feed.note) say(`${feed.feed}: ${feed.note}`);
     if (feed.error) printError(feed.error);
@@ -121,12 +124,15 @@ export function printReport(report: Report): void {
 }
 
 /** How many records of each feed are rejected for which reason, with the number of the first. */
-function printRejects({ feeds }: Report): void {
+function printRejects({ feeds, dry_run }: Report): void {
   const rows = feeds.flatMap(({ feed, rejects }) =>
     rejects.map(({ column, reason, count, first }) => [feed, `${count}`, `${first[0] ?? ""}`, column ?? "", reason])
   );
   if (rows.length === 0) return;
-  say("\nRejected until mended (deno task rejects shows each, and with --letter writes to the partner):");
+  const title = dry_run
+    ? "Would be rejected (a dry run keeps none: run without --dry-run, and deno task rejects shows each):"
+    : "Rejected until mended (deno task rejects shows each, and with --letter writes to the partner):";
+  say(`\n${title}`);
   console.log(table(["feed", "records", "first", "column", "why"], rows.map((row) => row.map(shorten))));
 }
 

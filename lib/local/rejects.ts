@@ -25,7 +25,7 @@ export async function listRejects(databaseUrl: string, feed: string | null, form
 async function printTable(client: Client, feed: string | null): Promise<void> {
   // Where a record could not be split no value is at fault: its text is shown, of which `shorten` needs the beginning.
   const { rows } = await client.query({
-    text: `select feed, record_number, to_char(since, 'YYYY-MM-DD HH24:MI'), column_name,
+    text: `select feed, record_number, etl.moment(since), column_name,
         left(coalesce(value, raw), 10000), reason, constraint_name, attempted
       from etl.faults($1)
       order by attempted, feed, record_number, since, record_id, nth

@@ -38,7 +38,11 @@ type Schema = "brought up to date" | "as it must be" | "as it is";
 
 /** Runs `work` on DATABASE_URL, or on the embedded Postgres with the sample feeds; returns the exit code. */
 export async function withSession(
-  { json = false, schema = "brought up to date" }: { json?: boolean; schema?: Schema },
+  { json = false, schema = "brought up to date", dryRun = false }: {
+    json?: boolean;
+    schema?: Schema;
+    dryRun?: boolean;
+  },
   work: (session: Session) => Promise<number>,
 ): Promise<number> {
   try {
@@ -50,14 +54,14 @@ export async function withSession(
     };
     return await Promise.race([interruption(), session()]);
   } catch (error) {
-    return explain(error, json);
+    return explain(error, json, dryRun);
   }
 }
 
 /** Prints the error, without its stack, and returns its exit code. */
-export function explain(thrown: unknown, json: boolean): number {
+export function explain(thrown: unknown, json: boolean, dryRun = false): number {
   const error = errorReport(thrown instanceof EtlError ? thrown : asEtlError(thrown, "Cannot run"));
-  if (json) console.log(jsonLine({ run: null, status: "failed", dry_run: false, feeds: [], error }));
+  if (json) console.log(jsonLine({ run: null, status: "failed", dry_run: dryRun, feeds: [], error }));
   else printError(error);
   return thrown instanceof Interrupted ? thrown.exitCode : exitCodes[error.code] ?? 1;
 }

@@ -50,7 +50,7 @@ drop policy if exists "the owner alone" on etl.attempt_rejects;
 create policy "the owner alone" on etl.attempt_rejects using (false);
 comment on table etl.attempt_rejects is
   'Rejects of etl.attempts: at most 200 a feed, the first of each reason first. They are no open rejects: nothing waits
-for them, and nothing counts them.';
+for them, and open_rejects does not count them.';
 comment on column etl.attempt_rejects.feed is 'etl.feeds.name.';
 comment on column etl.attempt_rejects.record_number is 'As in etl.rejects.';
 comment on column etl.attempt_rejects.record is 'As in etl.rejects; null where it has more than 10,000 characters.';

@@ -70,8 +70,15 @@ begin
       detail = jsonb_build_object('read', read, 'rejected', rejected, 'is_least', is_least, 'rejects', summary)
         || case when records is null then '{}' else jsonb_build_object('records', records) end,
       hint = format(
-        'Nothing of this feed was loaded. deno task rejects %s --letter writes what its partner must mend; or raise '
-          'etl.feeds.reject_limit.',
+        case
+          when current_setting('etl.attempt', true) is distinct from 'kept'
+            then 'Nothing of this feed was loaded: have it mended, or raise etl.feeds.reject_limit.'
+          when current_setting('etl.dry_run', true) = 'on'
+            then 'Nothing of this feed would be loaded, and a dry run keeps none of its rejects. After a run that is '
+              'none, deno task rejects %s --letter writes what its partner must mend; or raise etl.feeds.reject_limit.'
+          else 'Nothing of this feed was loaded. deno task rejects %s --letter writes what its partner must mend; or '
+            'raise etl.feeds.reject_limit.'
+        end,
         feed.name
       );
 end
@@ -79,7 +86,7 @@ $$;
 comment on function etl.raise_limit(etl.feeds, bigint, bigint, boolean, text, boolean) is
   'Raises ETL06: so many of the records read are rejected (is_least: or more), with a summary as the detail. listed: SQL
 text, a query for them, whose faults are known or not. Within etl.merge_within_limit() alone, which catches it, the
-detail holds records, too.';
+detail holds records, too, and the hint says who lists them: in a dry run (the setting etl.dry_run) nobody.';
 
 create or replace function etl.summary_of(listed text)
 returns jsonb

@@ -137,7 +137,7 @@ as $$
     j.error,
     j.rejects,
     j.good,
-    c.next_run,
+    case when j.verdict <> 'undone' then c.next_run end,
     failing.since,
     case when j.verdict = j.unusual then j.hint end,
     (j.state).records,

@@ -8,29 +8,40 @@ set search_path = ''
 as $$
 declare
   feed etl.feeds := etl.feed_named(feed_name);
+  called text := etl.called(feed);
   attempt etl.attempts := (select a from etl.attempts a where a.feed = feed_name);
-  called text := etl.visible(etl.called(feed));
+  refusal record;
   list text := '';
   part record;
+  waiting bigint;
+  amount bigint;
 begin
+  select * into refusal from etl.refusals(feed_name);
   for part in
-    select k.*, sum(k.rejects) over () as rejected, count(*) over () as kinds, bool_or(k.has_row) over () as has_rows
+    select
+      k.*, sum(k.rejects) over () as rejected, sum(k.of_before) over () as waiting, count(*) over () as kinds,
+      bool_or(k.has_row) over () as has_rows
     from (
       select
         s.source, s.problem, s.mend, count(*) as records, count(*) filter (where s.nth = 1) as rejects,
+        count(*) filter (where s.nth = 1 and not s.attempted) as of_before,
         min(s.record_number) as first, bool_or(s.row_number is not null) as has_row,
         string_agg(
           format(
-            e'\n    record %s%s%s', s.record_number, ' (row ' || s.row_number || ')',
-            ': ' || etl.short(coalesce(s.value, s.raw))
+            e'\n    record %s%s%s%s', s.record_number, ' (row ' || s.row_number || ')',
+            ', came ' || etl.moment(s.came), ': ' || etl.short(coalesce(s.value, s.raw))
           ),
           '' order by s.place
         ) filter (where s.place <= 3) as examples
       from (
         select
-          s.*,
-          row_number() over (partition by s.source, s.problem, s.mend order by s.record_number, s.record_id) as place
+          s.*, c.came,
+          row_number() over (
+            partition by s.source, s.problem, s.mend order by c.came, s.record_number, s.record_id
+          ) as place
         from etl.faults_for_partner(feed_name) s
+        -- Each file of changes counts its own records.
+        cross join lateral (select case when feed.contents = 'changes' then s.since end as came) c
       ) s
       group by s.source, s.problem, s.mend
     ) k
@@ -43,49 +54,85 @@ begin
       case when part.records > 3 then format(e'\n    and %s more', part.records - 3) end, e'\n  ', part.mend
     );
   end loop;
-  if list = '' and attempt is null then
+  waiting := coalesce(part.waiting, 0);
+  amount := waiting + coalesce(attempt.rejected, 0);
+  if amount = 0 and coalesce(refusal.whose, 'us') = 'us' then
     return etl.clean_since(feed_name) || e'\n';
   end if;
   return concat_ws(
     e'\n',
-    format('Subject: %s: %s to mend', called, etl.counted(coalesce(attempt.rejected, part.rejected::bigint), 'record')),
+    format('Subject: %s: ', called) || concat_ws(
+      '; ',
+      case when refusal.whose <> 'us' then 'could not be loaded' end,
+      case
+        when amount > 0
+          then concat(case when attempt.is_least then 'at least ' end, etl.counted(amount, 'record'), ' to mend')
+      end
+    ),
     '',
     'Hello,',
     '',
     case
-      when attempt is null
-        then format('%s in %s could not be loaded. All else was.', etl.counted(part.rejected::bigint, 'record'), called)
+      when refusal.whose is null then null
+      when refusal.whose = 'us' then concat(
+        format('we could not load the latest %s, since %s', called, etl.moment(refusal.since)), ': ' || refusal.problem,
+        '. ', refusal.mend
+      )
       else format(
-        e'nothing of %s was loaded. %s%s of its %s cannot be used,\nwhich is more than we let pass (%s).',
-        called, case when attempt.is_least then 'At least ' else '' end, attempt.rejected,
+        e'the latest %s could not be loaded, since %s: %s.\n%s', called, etl.moment(refusal.since), refusal.problem,
+        refusal.mend
+      )
+    end || case when amount > 0 then e'\n' else '' end,
+    case
+      when attempt is not null then format(
+        e'%s of %s was loaded. %s%s of its %s cannot be used,\nwhich is more than we let pass (%s).',
+        case when refusal.whose is null then 'nothing' else 'Of the file before it: nothing' end, called,
+        case when attempt.is_least then 'At least ' else '' end, attempt.rejected,
         etl.counted(attempt.read, 'record'), etl.moment(attempt.since)
       )
     end,
-    '',
-    'What is wrong, the most frequent first' || case
-      when part.rejected < attempt.rejected then format(', as seen in %s of them:', part.rejected)
-      else ':'
-    end || list,
-    '',
-    case when part.kinds > 20 then format(e'There are %s more kinds of faults.\n', part.kinds - 20) end,
-    'Records are counted from 1 in the order of the file' || case
-      when part.has_rows
-        then e', its header not counted. The row is\nthe one that a spreadsheet shows.'
-      else '.'
+    case
+      when waiting = 0 then null
+      when attempt is not null
+        then format('%s of files before it could not be loaded either.', etl.counted(waiting, 'record'))
+      when refusal.whose is not null
+        then format('Of what came before, %s could not be loaded. All else was.', etl.counted(waiting, 'record'))
+      else format('%s in %s could not be loaded. All else was.', etl.counted(waiting, 'record'), called)
     end,
     case
-      when attempt is null and feed.contents = 'changes'
-        then 'Send these records once more, mended, in one of your next files.'
-      else 'Once your file has them right, they are loaded by themselves.'
+      when amount > 0 then concat(
+        e'\nWhat is wrong, the most frequent first',
+        case when part.rejected < amount then format(', as seen in %s of them', part.rejected) end, ':', list, e'\n'
+      )
+    end,
+    case when part.kinds > 20 then format(e'There are %s more kinds of faults.\n', part.kinds - 20) end,
+    case
+      when amount > 0 then 'Records are counted from 1 in the order of the file' || case
+        when part.has_rows
+          then e', its header not counted. The row is\nthe one that a spreadsheet shows.'
+        else '.'
+      end
+    end,
+    case
+      when attempt is not null and feed.contents = 'changes'
+        then format('Once the file of %s has them right, it is loaded by itself.', etl.moment(attempt.since))
+      when attempt is not null or (waiting > 0 and feed.contents = 'all')
+        then 'Once your file has them right, they are loaded by themselves.'
+    end,
+    case
+      when waiting > 0 and feed.contents = 'changes' then format(
+        'Send %s once more, mended, in one of your next files.',
+        case when attempt is null then 'these records' else 'the records of files before it' end
+      )
     end,
     ''
   );
 end
 $$;
 comment on function etl.letter(text) is
-  'A plain text to send to the feed''s partner: what is wrong with his records, by kind, at most 20 of them, with three
-examples each, and what to mend; or, where nothing is wrong, since when. It holds values. Raises ETL01 for a feed that
-is not in etl.feeds.';
+  'A plain text to send to the feed''s partner: why his latest file could not be loaded, where it could not; what is
+wrong with his records, by kind, at most 20 of them, with three examples each, and what to mend; or, where nothing is
+wrong, since when. It holds values. Raises ETL01 for a feed that is not in etl.feeds.';
 
 create or replace function etl.clean_since(feed_name text)
 returns text
@@ -93,11 +140,19 @@ language plpgsql stable
 set search_path = ''
 as $$
 declare
-  called text := etl.visible(etl.called(etl.feed_named(feed_name)));
+  definition etl.feeds := etl.feed_named(feed_name);
+  called text := etl.called(definition);
+  refusal record;
+  last_status text := (
+    select r.status from etl.runs r where r.feed = feed_name order by r.finished_at desc limit 1
+  );
   last_bad timestamptz := (
-    select max(r.finished_at)
+    select r.finished_at
     from etl.runs r
-    where r.feed = feed_name and (r.rejected > 0 or r.error_code = 'too_many_rejects')
+    where r.feed = feed_name
+      and (r.rejected > 0 or r.status = 'failed' and (etl.refusal(definition, r.error_code, r.error)).whose = 'file')
+    order by r.finished_at desc
+    limit 1
   );
   clean timestamptz := (
     select min(r.finished_at)
@@ -105,26 +160,24 @@ declare
     where r.feed = feed_name and r.status in ('changed', 'unchanged') and r.rejected = 0
       and r.finished_at > coalesce(last_bad, '-infinity')
   );
-  failed timestamptz := (
-    select max(r.finished_at)
-    from etl.runs r
-    where r.feed = feed_name and r.status = 'failed' and not exists (
-      select from etl.runs later
-      where later.feed = r.feed and later.status in ('changed', 'unchanged') and later.finished_at > r.finished_at
-    )
-  );
 begin
-  return case
-    when clean is not null then format('%s: nothing to mend. Clean since %s.', called, etl.moment(clean))
-    when last_bad is not null then called || ': nothing to mend any more.'
-    else called || ': nothing has been loaded yet.'
-  end || coalesce(
-    e'\nThe last attempt known to have failed was at ' || etl.moment(failed) || ', and no record''s fault.', ''
-  );
+  select * into refusal from etl.refusals(feed_name);
+  return format('%s: ', called) || case
+    when refusal.whose is not null then concat(
+      'we could not load your latest file, since ', etl.moment(refusal.since), ': ' || refusal.problem, '. ',
+      refusal.mend, ' We know of nothing else that you could mend.'
+    )
+    when last_status in ('changed', 'unchanged') and clean is not null
+      then format('nothing to mend. Clean since %s.', etl.moment(clean))
+    when last_bad is not null then 'nothing to mend any more.'
+    when exists (select from etl.feed_state s where s.feed = feed_name) then 'nothing to mend.'
+    else 'nothing has been loaded yet.'
+  end;
 end
 $$;
 comment on function etl.clean_since(text) is
-  'What a partner is told where none of his records is rejected: since when, as far as the ledger tells.';
+  'What a partner is told where he has nothing to mend: since when, as far as the ledger tells; or that we could not
+load his latest file.';
 
 create or replace function etl.sheet(feed_name text default null)
 returns table (
@@ -134,25 +187,36 @@ returns table (
 language sql stable
 set search_path = ''
 as $$
-  -- A call for each cell would cost more than all else: most need none.
-  select
-    s.feed, s.record_number::text, s.row_number::text,
-    case when s.source ~ c.care then etl.safe_cell(s.source) else s.source end,
-    case when s.value ~ c.care then etl.safe_cell(s.value) else s.value end, s.problem, s.mend,
-    case when t.whole ~ c.care then etl.safe_cell(t.whole) else t.whole end,
-    to_char(s.since at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), c.now
-  from etl.faults_for_partner(feed_name) s
-  cross join lateral (select case when s.nth = 1 then coalesce(s.raw, s.record::text) end as whole) t
-  cross join (
+  select l.*, (select etl.moment(now()))
+  from (
     select
-      '^\s*[=+@＝＋－＠-]|^[\t\r\n]|[\x01-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]' as care,
-      etl.moment(now()) as now
-  ) c
-  order by s.feed, s.record_number, s.since, s.record_id, s.nth
+      r.feed, null as record_number, null as "row", null as "column", null as value,
+      'the latest file could not be loaded' || coalesce(': ' || r.problem, '') as problem, r.mend, null as record,
+      etl.moment(r.since) as since
+    from etl.refusals(feed_name) r
+    union all
+    (
+      -- A call for each cell would cost more than all else: most need none.
+      select
+        s.feed, s.record_number::text, s.row_number::text,
+        case when s.source ~ c.care then etl.safe_cell(s.source) else s.source end,
+        case when s.value ~ c.care then etl.safe_cell(s.value) else s.value end, s.problem, s.mend,
+        case when t.whole ~ c.care then etl.safe_cell(t.whole) else t.whole end,
+        to_char(s.since at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
+      from etl.faults_for_partner(feed_name) s
+      cross join lateral (select case when s.nth = 1 then coalesce(s.raw, s.record::text) end as whole) t
+      cross join (
+        select
+          '^\s*[=+@＝＋－＠-]|^[\t\r\n]|[\x01-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]' as care
+      ) c
+      order by s.feed, s.record_number, s.since, s.record_id, s.nth
+    )
+  ) l
 $$;
 comment on function etl.sheet(text) is
-  'The rejects of a feed, or of all, for a spreadsheet: a row for each fault, the whole record in the first of each. No
-cell is taken for a formula, or moves a terminal.';
+  'The rejects of a feed, or of all, for a spreadsheet: a row for each fault, the whole record in the first of each; and
+before them one without a record for each feed whose latest file could not be loaded. No cell is taken for a formula, or
+moves a terminal.';
 
 create or replace function etl.sheet_csv(feed_name text, most int)
 returns text
@@ -181,7 +245,7 @@ comment on function etl.sheet_csv(text, int) is
 create or replace function etl.faults_for_partner(feed_name text default null)
 returns table (
   feed text, record_id uuid, record_number bigint, row_number bigint, since timestamptz, record jsonb, raw text,
-  nth bigint, source text, value text, problem text, mend text
+  nth bigint, source text, value text, problem text, mend text, attempted boolean
 )
 language sql stable
 set search_path = ''
@@ -211,13 +275,13 @@ as $$
   )
   select
     t.feed, t.record_id, t.record_number, t.row_number, t.since, t.record, t.raw, t.nth, w.source, t.value, w.problem,
-    w.mend
+    w.mend, t.attempted
   from told t
   join words w on w.of_words = t.of_words
 $$;
 comment on function etl.faults_for_partner(text) is
   'The faults of what a partner has sent, of one feed or all, under his own names and in plain words: those of the last
-attempt where that failed for them, else of what is rejected now.';
+attempt where that failed for them (attempted), else of what is rejected now; of files of changes both.';
 
 create or replace function etl.faults(feed_name text default null)
 returns table (
@@ -284,7 +348,8 @@ declare
   amounts text[] := regexp_match(type, '\((\d+)(?:,(\d+))?\)');
   wanted text := etl.plain_type(base);
   rule text := etl.plain_rule(substring(reason from '^breaks the rule (.*)$'));
-  known text := regexp_replace(substring(reason from '^is in no row of ([^,: ]+)'), '^.*\.', '');
+  -- A name in quotes may hold what ends another one.
+  known text[] := parse_ident(substring(reason from '^is in no row of ((?:"(?:[^"]|"")*"|[^",: ])+)'));
   example text := case wanted
     when 'a whole number' then '42'
     when 'a number' then case when feed.decimal_comma then '12,50' else '12.50' end
@@ -303,7 +368,9 @@ begin
     when reason like 'breaks a rule of %' then 'is not allowed'
     when reason = 'is missing' then 'is missing'
     when rule is not null then 'breaks a rule'
-    when known is not null then format('is not known: there is no such record in "%s"', known)
+    when known is not null then format(
+      'is not known: there is no such record in "%s"', known[cardinality(known)]
+    )
     when reason like 'is another row''s already%' then 'is taken: another record has it already'
     when reason like 'is another row''s still%' then 'is taken: another record has it still'
     when reason = 'conflicts with another row' then 'conflicts with another record'
@@ -328,10 +395,14 @@ begin
     when reason like 'is too long for %' then format('Send at most %s characters.', coalesce(amounts[1], 'as many'))
     when reason like 'breaks a rule of %' then 'Send what holds: ' || coalesce(etl.domain_rule(base), 'ask us which.')
     when reason = 'is missing' then 'Send a value: it must not be empty.'
-    when rule is not null then 'Send what holds: ' || case
-      when source is null then rule
-      else regexp_replace(rule, '\m' || column_name || '\M', replace(source, '\', '\\'), 'g')
-    end
+    when rule is not null then 'Send what holds: ' || etl.under_names(
+      rule,
+      etl.names_of_columns(feed)
+        || case
+          when source is null or column_name is null then '{}'
+          else jsonb_build_object(quote_ident(column_name), source)
+        end
+    )
     when known is not null then 'Correct it, or send the record that it refers to first.'
     when reason like 'is another row''s still%' then 'Nothing: it is loaded once the other record has given it up.'
     when reason like 'is another row''s already%' or reason = 'conflicts with another row'
@@ -399,25 +470,73 @@ comment on function etl.plain_type(text) is 'A type, without its length, as peop
 
 create or replace function etl.plain_rule(definition text)
 returns text
-language sql immutable
+language plpgsql immutable
 set search_path = ''
 as $$
-  select regexp_replace(
-    regexp_replace(
-      regexp_replace(
-        regexp_replace(
-          definition,
-          '::("[^"]+"|[a-z_.0-9]+( varying| precision| with(out)? time zone)?)(\([\d,]+\))?(\[\])?', '', 'g'
-        ),
-        '\((-?[\d.]+|''[^'']*'')\)', '\1', 'g'
-      ),
-      '^CHECK \((.*)\)( NOT VALID)?$', '\1'
-    ),
-    '^\(([^()]*)\)$', '\1'
+declare
+  -- Names and texts in quotes may look like anything: each is a number between two signs while the rest is rewritten.
+  quoted constant text := '"(?:[^"]|"")*"|''(?:[^'']|'''')*''';
+  place constant text := '\u0001\d+\u0002';
+  pieces text[] := array(select m[1] from regexp_matches(definition, '(' || quoted || ')', 'g') m);
+  bare text;
+begin
+  select string_agg(
+    part || case when n <= cardinality(pieces) then format(e'\u0001%s\u0002', n) else '' end, '' order by n
   )
+  into bare
+  from regexp_split_to_table(definition, quoted) with ordinality s(part, n);
+  bare := regexp_replace(
+    bare,
+    format(
+      '::(%1$s|[a-z_.0-9]+)(\.(%1$s|[a-z_.0-9]+))*(\([\d,]+\))?( varying| precision| with(out)? time zone)?'
+        '(\([\d,]+\))?(\[\])*',
+      place
+    ),
+    '', 'g'
+  );
+  bare := regexp_replace(bare, format('(?<![\w\u0002])\((-?[\d.]+|%s)\)', place), '\1', 'g');
+  bare := regexp_replace(bare, '^CHECK \((.*)\)( NO INHERIT)?( NOT VALID)?$', '\1');
+  bare := regexp_replace(bare, '^\(([^()]*)\)$', '\1');
+  return (
+    select string_agg(part || coalesce(pieces[left_over.numbers[n]], ''), '' order by n)
+    from (
+      select array(select m[1]::int from regexp_matches(bare, '\u0001(\d+)\u0002', 'g') m) as numbers
+    ) left_over
+    cross join regexp_split_to_table(bare, place) with ordinality s(part, n)
+  );
+end
 $$;
 comment on function etl.plain_rule(text) is
   'A CHECK as people write it: without casts, and parentheses that say nothing.';
+
+create or replace function etl.under_names(rule text, names jsonb)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select string_agg(coalesce(names ->> w.match[1], w.match[1]), '' order by w.place)
+  from regexp_matches(
+    rule,
+    -- A text and a name in quotes, a word, or that of a function with its parenthesis, and whatever is between them.
+    '(''(?:[^'']|'''')*''|"(?:[^"]|"")*"|\w+\(?|[^\w''"]+|.)', 'g'
+  ) with ordinality w(match, place)
+$$;
+comment on function etl.under_names(text, jsonb) is
+  'SQL text with other names for its columns, of which names has those of now, as quote_ident() spells them. What stands
+in a text of it stays.';
+
+create or replace function etl.names_of_columns(feed etl.feeds)
+returns jsonb
+language sql immutable
+set search_path = ''
+as $$
+  -- Of several the last of an object stays.
+  select coalesce(jsonb_object_agg(quote_ident(m.value), m.key order by m.key desc), '{}')
+  from jsonb_each_text(feed.columns) m
+  where m.value is not null
+$$;
+comment on function etl.names_of_columns(etl.feeds) is
+  'The partner''s names of the columns that etl.feeds.columns maps, by ours as quote_ident() spells them.';
 
 create or replace function etl.domain_rule(type text)
 returns text
@@ -435,10 +554,45 @@ returns text
 language sql immutable
 set search_path = ''
 as $$
-  select coalesce(substring(feed.url from '^[^?#]*/([^/?#{}]+\.[^/?#{}]+)(?:\?.*)?$'), feed.name)
+  -- On one line: it is in a subject.
+  select regexp_replace(
+    etl.visible(coalesce(
+      nullif(concat_ws(' in ', etl.unescaped(substring(feed.url from '#([^{}]+)$')), etl.unescaped(file.name)), ''),
+      feed.name
+    )),
+    '\s+', ' ', 'g'
+  )
+  from (
+    -- What stands before the path is a host, and may be a password. What follows a ; is no part of the name.
+    select substring(
+      feed.url from '^\s*\w+://[^/?#\\]+/(?:[^?#]*/)?([^/?#;{}\\]+\.[^/?#;{}\\]+)(?:;[^/?#]*)?(?:[?#]|\s*$)'
+    ) as name
+  ) file
 $$;
 comment on function etl.called(etl.feeds) is
-  'What a partner calls his file: its name in the URL, where that is one; else the feed''s.';
+  'What a partner calls his file: its name in the URL, where that is one, and of what archive; else the feed''s.';
+
+create or replace function etl.unescaped(part text)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+begin
+  return (
+    select convert_from(
+      string_agg(
+        case when m[1] is null then convert_to(m[2], 'UTF8') else decode(m[1], 'hex') end, '' order by place
+      ),
+      'UTF8'
+    )
+    from regexp_matches(part, '%([0-9A-Fa-f]{2})|([^%]+|%)', 'g') with ordinality t(m, place)
+  );
+exception when character_not_in_repertoire then
+  return part;
+end
+$$;
+comment on function etl.unescaped(text) is
+  'A part of a URL without its escapes, as %20; as it is where they are no text in UTF-8.';
 
 create or replace function etl.moment(at timestamptz)
 returns text

@@ -47,6 +47,7 @@ begin
     end if;
     select m.* into inserted, updated, unchanged, duplicate
     from etl.merge_staged(feed, target, run, new_records, has_limit => true) m;
+    perform etl.empty_unnamed();
     sources := array(select c.source from pg_temp.etl_columns c order by c.position);
     ignored_columns := etl.ignored_columns();
     if rejects_wait then

@@ -150,7 +150,11 @@ returns table (
   open_rejects bigint,
   records bigint,
   usual_records bigint,
-  keeps_history boolean
+  keeps_history boolean,
+  attempted_rejects bigint,
+  attempted_is_least boolean,
+  attempt_is_latest boolean,
+  has_letter boolean
 )
 language sql stable security invoker
 set search_path = ''
@@ -161,7 +165,9 @@ as $$
 $$;
 comment on function public.feed_health() is
   'etl.health() for staff, and the feeds that are disabled. keeps_history: what its runs change is kept, and can be
-undone.';
+undone. attempted_rejects: where the last attempt failed as a whole for its rejects, how many it had (at least, where
+attempted_is_least), until the feed is loaded; open_rejects does not count them. attempt_is_latest: it has not failed
+for another reason since, as a file that is not there. has_letter: public.feed_letter() has something to mend.';
 
 create or replace function etl.page_health()
 returns table (
@@ -176,7 +182,11 @@ returns table (
   open_rejects bigint,
   records bigint,
   usual_records bigint,
-  keeps_history boolean
+  keeps_history boolean,
+  attempted_rejects bigint,
+  attempted_is_least boolean,
+  attempt_is_latest boolean,
+  has_letter boolean
 )
 language plpgsql stable security definer
 set search_path = ''
@@ -186,15 +196,26 @@ begin
   return query
   select
     h.feed, h.verdict, h.message, h.hint, h.since, h.last_change, h.last_failure, h.next_run, h.open_rejects, h.records,
-    h.usual_records, f.history is not null
+    h.usual_records, f.history is not null, a.rejected, a.is_least,
+    case when a.feed is not null then u.feed is null end,
+    a.feed is not null or coalesce(u.whose <> 'us', false)
+      -- What the file lacks, its partner has not sent.
+      or exists (select from etl.rejects r where r.feed = h.feed and r.record_number is not null)
   from etl.health_of_all() h
   join etl.feeds f on f.name = h.feed
+  left join etl.attempts a on a.feed = h.feed
+  left join etl.refusals() u on u.feed = h.feed
   order by h.feed;
 end
 $$;
 comment on function etl.page_health() is 'For public.feed_health(), with the owner''s rights.';
 
-create or replace function public.feed_runs(of_feed text, before timestamptz default 'infinity', at_most int default 50)
+create or replace function public.feed_runs(
+  of_feed text,
+  before timestamptz default 'infinity',
+  at_most int default 50,
+  of_run uuid default null
+)
 returns table (
   run uuid,
   status text,
@@ -217,13 +238,13 @@ set search_path = ''
 set timezone = 'UTC'
 set statement_timeout = '30s'
 as $$
-  select * from etl.page_runs(of_feed, before, at_most)
+  select * from etl.page_runs(of_feed, before, at_most, of_run)
 $$;
-comment on function public.feed_runs(text, timestamptz, int) is
-  'What etl.runs has of a feed, the latest first: those that began before a time, at most 1,000 of them. changes_kept:
-public.feed_changes() has what it changed.';
+comment on function public.feed_runs(text, timestamptz, int, uuid) is
+  'What etl.runs has of a feed, the latest first: those that began before a time, at most 1,000 of them; or this run
+alone. changes_kept: public.feed_changes() has what it changed.';
 
-create or replace function etl.page_runs(of_feed text, before timestamptz, at_most int)
+create or replace function etl.page_runs(of_feed text, before timestamptz, at_most int, of_run uuid)
 returns table (
   run uuid,
   status text,
@@ -252,15 +273,23 @@ begin
     r.rejected, r.ignored_columns, r.error, r.undoes,
     r.run in (select k.run from etl.runs_kept(of_feed) k)
   from etl.runs r
-  where r.feed = of_feed and r.started_at < before
+  where r.feed = of_feed and r.started_at < before and (of_run is null or r.run = of_run)
   order by r.started_at desc
   limit least(at_most, 1000);
 end
 $$;
-comment on function etl.page_runs(text, timestamptz, int) is 'For public.feed_runs(), with the owner''s rights.';
+comment on function etl.page_runs(text, timestamptz, int, uuid) is 'For public.feed_runs(), with the owner''s rights.';
 
 create or replace function public.feed_reject_counts(of_feed text)
-returns table (reason text, source text, problem text, rejects bigint, oldest timestamptz)
+returns table (
+  attempted boolean,
+  reason text,
+  source text,
+  problem text,
+  mend text,
+  rejects bigint,
+  oldest timestamptz
+)
 language sql stable security invoker
 set search_path = ''
 set timezone = 'UTC'
@@ -269,11 +298,20 @@ as $$
   select * from etl.page_reject_counts(of_feed)
 $$;
 comment on function public.feed_reject_counts(text) is
-  'The rejects of a feed by what is wrong with them, the most frequent first, and since when the oldest is there.
-problem: the reason in plain words, of the partner''s column source.';
+  'The rejects of a feed by what is wrong with them, the most frequent first, and since when the oldest is there. Before
+these, those of the last attempt (attempted), where it failed as a whole: the at most 200 of them that are kept.
+problem: the reason in plain words, of the partner''s column source; mend: what to do about it.';
 
 create or replace function etl.page_reject_counts(of_feed text)
-returns table (reason text, source text, problem text, rejects bigint, oldest timestamptz)
+returns table (
+  attempted boolean,
+  reason text,
+  source text,
+  problem text,
+  mend text,
+  rejects bigint,
+  oldest timestamptz
+)
 language plpgsql stable security definer
 set search_path = ''
 as $$
@@ -282,35 +320,64 @@ declare
 begin
   perform etl.require_staff();
   return query
-  select c.reason, n.source, w.problem, c.rejects, c.oldest
-  from (
-    select r.reason, r.column_name, count(*) as rejects, min(r.since) as oldest
+  with counted as (
+    select false as attempted, r.reason, r.column_name, count(*) as rejects, min(r.since) as oldest
     from etl.rejects r
     where r.feed = of_feed
     group by r.reason, r.column_name
-  ) c
-  cross join lateral (
-    select coalesce(
-      (
-        select m.key from jsonb_each_text(definition.columns) m where m.value = c.column_name order by m.key limit 1
-      ),
-      c.column_name
-    ) as source
-  ) n
-  cross join lateral etl.in_plain_words(definition, c.reason, c.column_name, n.source) w
-  order by c.rejects desc, c.reason, c.column_name;
+    union all
+    select true, r.reason, r.column_name, count(*), min(a.since)
+    from etl.attempt_rejects r
+    join etl.attempts a on a.feed = r.feed
+    where r.feed = of_feed
+    group by r.reason, r.column_name
+  ), told as (
+    -- There may be as many reasons as rejects; few are left.
+    select
+      c.attempted, etl.told(c.reason) as reason, c.column_name, sum(c.rejects) as rejects, min(c.oldest) as oldest
+    from counted c
+    group by 1, 2, 3
+  )
+  select k.attempted, k.reason, k.source, w.problem, w.mend, k.rejects, k.oldest
+  from (
+    select
+      t.attempted, t.reason, etl.source_of(definition, t.column_name) as source, min(t.column_name) as column_name,
+      sum(t.rejects)::bigint as rejects, min(t.oldest) as oldest
+    from told t
+    group by 1, 2, 3
+  ) k
+  cross join lateral etl.in_plain_words(definition, k.reason, k.column_name, k.source) w
+  order by k.attempted desc, k.rejects desc, k.reason, k.source;
 end
 $$;
 comment on function etl.page_reject_counts(text) is 'For public.feed_reject_counts(), with the owner''s rights.';
 
+create or replace function etl.source_of(feed etl.feeds, column_name text)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return coalesce(
+    (select m.key from jsonb_each_text(feed.columns) m where m.value = column_name order by m.key limit 1), column_name
+  );
+end
+$$;
+comment on function etl.source_of(etl.feeds, text) is
+  'What the partner calls a column, where the record itself does not tell; null where it is no column''s.';
+
 create or replace function public.feed_rejects(
   of_feed text,
   of_reason text default null,
-  after_number bigint default -1,
+  of_source text default null,
+  of_attempt boolean default false,
+  after_attempted boolean default false,
+  after_number bigint default null,
   after_id uuid default null,
   at_most int default 50
 )
 returns table (
+  attempted boolean,
   id uuid,
   record_number bigint,
   since timestamptz,
@@ -323,17 +390,22 @@ set search_path = ''
 set timezone = 'UTC'
 set statement_timeout = '30s'
 as $$
-  select * from etl.page_rejects(of_feed, of_reason, after_number, after_id, at_most)
+  select *
+  from etl.page_rejects(of_feed, of_reason, of_source, of_attempt, after_attempted, after_number, after_id, at_most)
 $$;
-comment on function public.feed_rejects(text, text, bigint, uuid, int) is
-  'The rejects of a feed in the order of its file, at most 1,000: for one reason or all, and those after the record with
-this number and id. Of a record that the file lacks the number is null; it comes last. faults: all that is wrong with
-it, each with source (the partner''s name of the column), value, problem and what to mend, in plain words.';
+comment on function public.feed_rejects(text, text, text, boolean, boolean, bigint, uuid, int) is
+  'The rejects of a feed, those of the last attempt first where it failed as a whole (attempted), and each in the order
+of its file, at most 1,000: all; or, where of_reason is given, those that a row of public.feed_reject_counts() counts:
+with its reason, its source (none: null) and its attempted. after_…: those after the reject with this attempted, number
+and id. Of a record that the file lacks the number is null; it comes last. faults: all that is wrong with it, each with
+source (the partner''s name of the column), value, problem and what to mend, in plain words.';
 
 create or replace function etl.page_rejects(
-  of_feed text, of_reason text, after_number bigint, after_id uuid, at_most int
+  of_feed text, of_reason text, of_source text, of_attempt boolean, after_attempted boolean, after_number bigint,
+  after_id uuid, at_most int
 )
 returns table (
+  attempted boolean,
   id uuid,
   record_number bigint,
   since timestamptz,
@@ -347,11 +419,16 @@ as $$
 declare
   last constant bigint := 9223372036854775807;
   definition etl.feeds := (select f from etl.feeds f where f.name = of_feed);
+  named constant text[] := array(
+    select c.name
+    from (select m.value from jsonb_each_text(definition.columns) m union select of_source) c(name)
+    where etl.source_of(definition, c.name) = of_source
+  );
 begin
   perform etl.require_staff();
   return query
   select
-    r.id, r.record_number, r.since,
+    r.attempted, r.id, r.record_number, r.since,
     (
       select jsonb_agg(
         jsonb_build_object('source', n.source, 'value', x.fault ->> 'value', 'problem', w.problem, 'mend', w.mend)
@@ -361,34 +438,42 @@ begin
         'column', r.column_name, 'value', r.value, 'reason', r.reason
       )))) with ordinality x(fault, place)
       cross join lateral (
-        select coalesce(
-          x.fault ->> 'source',
-          (
-            select m.key
-            from jsonb_each_text(definition.columns) m
-            where m.value = x.fault ->> 'column'
-            order by m.key
-            limit 1
-          ),
-          x.fault ->> 'column'
-        ) as source
+        select coalesce(x.fault ->> 'source', etl.source_of(definition, x.fault ->> 'column')) as source
       ) n
       cross join lateral etl.in_plain_words(
         definition, x.fault ->> 'reason', x.fault ->> 'column', n.source
       ) w
     ),
     r.record, r.raw
-  from etl.rejects r
-  where r.feed = of_feed and (of_reason is null or r.reason = of_reason)
-    and (
-      coalesce(r.record_number, last) > coalesce(after_number, last)
-      or coalesce(r.record_number, last) = coalesce(after_number, last) and r.id > after_id
+  from (
+    select
+      false as attempted, w.id, w.record_number, w.since, w.faults, w.record, w.raw, w.column_name, w.value, w.reason
+    from etl.rejects w
+    where w.feed = of_feed
+    union all
+    -- As etl.faults() names them.
+    select
+      true, md5(t.feed || t.record_number)::uuid, t.record_number, a.since, t.faults, t.record, t.raw, t.column_name,
+      t.value, t.reason
+    from etl.attempt_rejects t
+    join etl.attempts a on a.feed = t.feed
+    where t.feed = of_feed
+  ) r
+  where (
+      of_reason is null
+      or r.attempted = of_attempt and (r.column_name = any (named) or num_nulls(r.column_name, of_source) = 2)
+        and of_reason in (r.reason, etl.told(r.reason))
     )
-  order by coalesce(r.record_number, last), r.id
+    and (
+      after_id is null
+      or row(not r.attempted, coalesce(r.record_number, last), r.id)
+        > row(not after_attempted, coalesce(after_number, last), after_id)
+    )
+  order by not r.attempted, coalesce(r.record_number, last), r.id
   limit least(at_most, 1000);
 end
 $$;
-comment on function etl.page_rejects(text, text, bigint, uuid, int) is
+comment on function etl.page_rejects(text, text, text, boolean, boolean, bigint, uuid, int) is
   'For public.feed_rejects(), with the owner''s rights.';
 
 create or replace function public.feed_letter(of_feed text)

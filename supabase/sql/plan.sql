@@ -215,8 +215,11 @@ begin
     state, to_regclass(present.target), as_json and (records < 10 or records < before.usual_records / 10)
   );
   state := etl.note_records(state, present, records);
-  state.undone_run := null;
-  state.undone_at := null;
+  -- Who names a disabled feed has it loaded once; no run takes it for all that.
+  if present.enabled then
+    state.undone_run := null;
+    state.undone_at := null;
+  end if;
   -- ON CONFLICT alone would lock the row, which is a write, too.
   if state is not distinct from before then
     return;

@@ -57,7 +57,7 @@ $$;
 comment on function etl.empty_retries() is
   'Makes etl_retries, once a run, or empties it for the next feed. id: of the row in etl.rejects, null for a new one;
 etl$staged: where the new file has the record; sources: the names that the target has a column for; fate: null while it
-waits, loaded, or superseded by a newer record.';
+waits, loaded, superseded by a newer record, or renewed: what waited waits anew.';
 
 create or replace function etl.shape_keys(target regclass)
 returns void
@@ -284,10 +284,47 @@ begin
   end if;
   perform etl.supersede_loaded(target);
   perform etl.supersede(target);
+  perform etl.renew_retries(target);
 end
 $$;
 comment on function etl.add_retries(etl.feeds, regclass, boolean) is
   'Adds what is rejected of the new file to etl_retries, and finds out which of all that waits is superseded.';
+
+create or replace function etl.renew_retries(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  execute etl.fill(
+    $sql$
+    insert into pg_temp.etl_retries (place, id, record_number, fate)
+    select
+      row_number() over () + (select max(place) from pg_temp.etl_retries), w.id, n.record_number, 'renewed'
+    from (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) n
+    join pg_temp.etl_retries w on w.etl$staged = n.ctid
+    where w.id is not null and w.fate is null
+      and exists (
+        select
+        from pg_temp.etl_keys k
+        join pg_temp.etl_keys o on {same_key}
+        join pg_temp.etl_retries older on older.place = o.etl$place
+        where k.etl$place = w.place and older.fate is null
+          and coalesce(older.etl$staged, '(0,0)') < w.etl$staged
+          and (older.id is null or older.place > w.place)
+      )
+    $sql$,
+    jsonb_build_object('same_key', etl.same_key(target, 'k', 'o'))
+  );
+  update pg_temp.etl_retries w
+  set id = null, record_number = renewed.record_number
+  from pg_temp.etl_retries renewed
+  where renewed.fate = 'renewed' and w.id = renewed.id and w.fate is null;
+end
+$$;
+comment on function etl.renew_retries(regclass) is
+  'Has a reject that comes once more, and now behind another one of its key, wait anew, as the newer of the two: else
+the next run would take it for the older.';
 
 create or replace function etl.exact(record text, raw text)
 returns jsonb

@@ -156,7 +156,15 @@ begin
     and exists (
       select from etl.runs later
       where later.feed = r.feed and later.status = r.status and later.finished_at > r.finished_at
-    );
+    )
+    -- And by the first failure since it was well, since when it fails.
+    and (r.status <> 'failed' or r.finished_at is distinct from (
+      select min(f.finished_at)
+      from etl.runs f
+      where f.feed = r.feed and f.status = 'failed' and f.finished_at > coalesce((
+        select max(w.finished_at) from etl.runs w where w.feed = r.feed and w.status in ('changed', 'unchanged')
+      ), '-infinity')
+    ));
   get diagnostics purged = row_count;
   if etl.can_read('cron.job_run_details') then
     delete from cron.job_run_details d
@@ -175,7 +183,7 @@ end
 $$;
 comment on function etl.purge(interval) is
   'Deletes the rows of the ledger that are older, and what pg_cron remembers of our runs that ended more than two
-days ago, but for the latest of each feed, status and job, and what the looks have seen; and of etl.changes what is
-older than etl.feeds.history. Returns how many rows that is.';
+days ago, but for the latest of each feed, status and job, the failure since which a feed fails, and what the looks
+have seen; and of etl.changes what is older than etl.feeds.history. Returns how many rows that is.';
 
 revoke all on all functions in schema etl from public;

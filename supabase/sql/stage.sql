@@ -310,6 +310,37 @@ $$;
 comment on function etl.source_names() is
   'The feed''s columns under distinct names: one that has no name, or that of another, is named by its place.';
 
+create or replace function etl.unplaced_columns()
+returns text[]
+language sql stable
+set search_path = ''
+as $$
+  select array(
+    select n.name
+    from etl.source_names() n
+    join pg_temp.etl_columns c on c.position = n.place
+    where c.name is null and c.source is not null
+    order by n.place
+  )
+$$;
+comment on function etl.unplaced_columns() is
+  'The feed''s columns that the target does not have; one without a name only where it holds something.';
+
+create or replace function etl.empty_unnamed()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update pg_temp.etl_columns c
+  set source = null
+  where c.name is null and btrim(c.source, etl.blanks()) = '' and not etl.is_filled(c.position);
+end
+$$;
+comment on function etl.empty_unnamed() is
+  'Makes null the source of each column that has no name and in which no record has anything, as of one delimiter too
+many.';
+
 create or replace function etl.ignored_columns()
 returns text[]
 language plpgsql
@@ -317,14 +348,7 @@ set search_path = ''
 as $$
 declare
   most constant int := 100;
-  ignored text[] := array(
-    select left(n.name, 100)
-    from etl.source_names() n
-    join pg_temp.etl_columns c on c.position = n.place
-    where c.name is null
-      and (btrim(c.source, etl.blanks()) <> '' or etl.is_filled(c.position))
-    order by n.place
-  );
+  ignored text[] := array(select left(u.name, 100) from unnest(etl.unplaced_columns()) u(name));
 begin
   if cardinality(ignored) > most then
     return ignored[:most] || format('… and %s more', cardinality(ignored) - most);
@@ -333,8 +357,7 @@ begin
 end
 $$;
 comment on function etl.ignored_columns() is
-  'The feed''s columns that the target does not have, a hundred at most; one without a name only where it holds
-something.';
+  'etl.unplaced_columns() for a report: a hundred at most, each of a hundred characters.';
 
 create or replace function etl.is_filled(place bigint)
 returns boolean
@@ -369,6 +392,12 @@ declare
   target regclass := etl.target_of(feed);
   fault text;
   mapping jsonb;
+  total int;
+  known int;
+  names text;
+  -- Whether they are names: where the file has no header line, one value may be a column's name by chance.
+  may_tell boolean;
+  advice text;
 begin
   select string_agg(quote_ident(twice.name), ', ') into fault
   from (
@@ -399,18 +428,20 @@ begin
       );
   end if;
 
-  if exists (select from pg_temp.etl_columns) and not exists (
-    select from pg_temp.etl_columns c where c.name is not null
-  ) then
-    raise exception 'none of its % names is a column of %', (select count(*) from pg_temp.etl_columns), feed.target
-      using errcode = 'ETL03', hint = case
-        when etl.unmatched_columns(feed) is not null then etl.unmatched_told(feed, may_guess => false)
-        when as_json then
-          'If its records stand deeper in it, say where in etl.feeds.records; else map its names in etl.feeds.columns.'
-        when feed.header is not null then 'Correct the names in etl.feeds.header.'
-        else 'If its first line is a record, name the columns in etl.feeds.header; if other lines stand above its '
-          || 'header, say how many in etl.feeds.skip; else map its names in etl.feeds.columns.'
-      end;
+  select count(*), count(c.name), string_agg(quote_ident(c.source), ', ' order by c.position) into total, known, names
+  from pg_temp.etl_columns c;
+  may_tell := known > 0 and known * 2 >= total;
+  advice := case
+    when may_tell then 'Where the feed spells a name differently, say so in etl.feeds.columns.'
+    when as_json then
+      'If its records stand deeper in it, say where in etl.feeds.records; else map its names in etl.feeds.columns.'
+    when feed.header is not null then 'Correct the names in etl.feeds.header.'
+    else 'If its first line is a record, name the columns in etl.feeds.header; if other lines stand above its '
+      || 'header, say how many in etl.feeds.skip; else map its names in etl.feeds.columns.'
+  end;
+  if total > 0 and known = 0 then
+    raise exception 'none of its % names is a column of %', total, feed.target
+      using errcode = 'ETL03', hint = coalesce(etl.unmatched_told(feed, may_guess => false), advice);
   end if;
 
   select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into fault
@@ -423,13 +454,11 @@ begin
     )
     and not exists (select from pg_temp.etl_columns c where c.name = a.attname);
   if fault is not null then
-    raise exception 'it lacks the key or required column %; it has %', fault, (
-        select left(string_agg(quote_ident(c.source), ', ' order by c.position), 500) from pg_temp.etl_columns c
-      )
-      using errcode = 'ETL03', hint = coalesce(
-        etl.unmatched_told(feed, may_guess => true),
-        'Where the feed spells a name differently, say so in etl.feeds.columns.'
-      );
+    raise exception 'it lacks the key or required column %; it has %', fault, case
+        when may_tell then left(names, 500)
+        else format('%s names, and the table %s of them', total, known)
+      end
+      using errcode = 'ETL03', hint = coalesce(etl.unmatched_told(feed, may_guess => may_tell), advice);
   end if;
 end
 $$;

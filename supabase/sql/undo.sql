@@ -198,12 +198,42 @@ begin
       'typed', etl.typed_image(target, 'c.key', key), 'same_key', etl.same_key(target, 'o', 'c')
     )
   ) using feed.name, etl.time_of_changes(feed.name, of_run), of_run;
+  -- What an undo has put back is as it was but for what triggers made of it, as a column updated_at.
+  if exists (select from etl.runs r where r.feed = find_undoable.feed.name and r.undoes is not null) then
+    execute etl.fill(
+      $sql$
+      update pg_temp.etl_undo u
+      set etl$fate = case when l.etl$undoes = $3 then 'as before' else 'open' end,
+        etl$reason = case when l.etl$undoes = $3 then 'as before' end
+      from (
+        select distinct on (k.etl$number)
+          k.etl$number, k.etl$key, {places}, own.after as etl$after, c.after as etl$last, r.undoes as etl$undoes
+        from pg_temp.etl_undo k
+        join etl.changes own on own.feed = $1 and own.at = $2 and own.run = $3 and own.number = k.etl$number
+        join etl.changes c on c.feed = $1 and c.at >= $2 and c.key = k.etl$key
+        left join etl.runs r on r.feed = c.feed and r.run = c.run
+        where k.etl$fate = 'kept' and k.etl$reason <> 'a trigger gave it another key'
+        order by k.etl$number, c.at desc, r.started_at desc, c.number desc
+      ) l
+      join {target} o on {same_key}
+      left join etl.changes t on t.feed = $1 and t.run = l.etl$undoes and t.key = l.etl$key
+      where u.etl$number = l.etl$number and l.etl$undoes is not null
+        and {image} @> (l.etl$last{generated})
+        and (l.etl$undoes = $3 or t.before @> (l.etl$after{generated}))
+      $sql$,
+      jsonb_build_object(
+        'target', target, 'generated', generated, 'places', etl.each(key, 'k.{column}'),
+        'same_key', etl.same_key(target, 'o', 'l'), 'image', etl.image_of(target, 'o', etl.columns_of(target))
+      )
+    ) using feed.name, etl.time_of_changes(feed.name, of_run), of_run;
+  end if;
   analyze pg_temp.etl_undo;
 end
 $$;
 comment on function etl.find_undoable(etl.feeds, regclass, uuid) is
   'Fills etl_undo with what the run changed. etl$step: what is to be done to take it back, delete, update or insert;
-etl$fate: open, done, as before (nothing is to be done) or kept; etl$reason: why it is as it is.';
+etl$fate: open, done, as before (nothing is to be done) or kept; etl$reason: why it is as it is. A row whose last change
+is an undo counts as what that has put back.';
 
 create or replace function etl.time_of_changes(of_feed text, of_run uuid)
 returns timestamptz

@@ -9,11 +9,7 @@ as $$
 declare
   carried text[] := etl.carried_columns();
   known text[] := state.carried_columns || state.gone_columns;
-  present text[] := array(
-    select c.source from pg_temp.etl_columns c
-    where c.name is null and btrim(c.source, etl.blanks()) <> ''
-    order by c.position
-  );
+  present text[] := etl.unplaced_columns();
 begin
   state.ignored_columns := coalesce(state.ignored_columns, present);
   state.unplaced_columns := array(select p.n from unnest(present) p(n) where p.n <> all (state.ignored_columns));
@@ -96,10 +92,14 @@ begin
   if not feed.enabled then
     verdict := 'undone';
     hint := format('update etl.feeds set enabled = true where name = %L;', feed.name);
-    message := format(
-      'Run %s was undone at %s, and the feed is disabled, for its file would bring the same back. Once that is mended: '
-        || '%s If it is to stay disabled: select etl.approve(%L)',
-      state.undone_run, state.undone_at, hint, feed.name
+    message := concat_ws(
+      '. ',
+      format(
+        'Run %s was undone at %s, and the feed is disabled, for its file would bring the same back',
+        state.undone_run, state.undone_at
+      ),
+      'A run that named it has loaded it again, at ' || case when changed > state.undone_at then changed end,
+      format('Once that is mended: %s If it is to stay disabled: select etl.approve(%L)', hint, feed.name)
     );
     return;
   end if;
@@ -170,7 +170,8 @@ as $$
     from (
       select true as is_gone, g.name from unnest(gone[:100]) g(name)
       union all
-      select false, u.name from unnest(unplaced[:100]) u(name)
+      -- What has no name of its own cannot be mapped.
+      select false, u.name from unnest(unplaced[:100]) u(name) where u.name !~ '^column [0-9]+( \(unnamed\))?$'
     ) n
     cross join lateral regexp_replace(lower(n.name), '[^[:alnum:]]', '', 'g') plain(name)
   ), compared as (

@@ -123,6 +123,34 @@ Deno.test("a file above the limit is shown, too", async () => {
   assert.doesNotMatch(text, /much/, "of the file before");
 });
 
+Deno.test("a file that could not be loaded as a whole is told, as a letter and as a sheet, without the URL's query", async () => {
+  await using shared = await given();
+  const link = await shared.share();
+  shared.at.web.files["/payouts.csv"] = "no,amounts\n1,1\n";
+  assert.equal((await shared.at.db.loadOne("payouts")).error?.code, "columns");
+  const [status, text] = await textOf(await fetch(link));
+  assert.equal(status, 200);
+  assert.match(
+    text,
+    /^Subject: payouts\.csv: could not be loaded; 2 records to mend\n\nHello,\n\nthe latest payouts\.csv could not be loaded, since [-\d]+ [\d:]+ UTC: it has no column of a name that we know\.\n/,
+  );
+  const sheet = await (await fetch(`${link}?format=csv`)).text();
+  const [row, ...others] = parse(sheet, { columns: true, bom: true }) as Record<string, string>[];
+  assert.equal(row.problem, "the latest file could not be loaded: it has no column of a name that we know");
+  assert.equal(others.length, 2);
+  assert.doesNotMatch(text + sheet, /key=|partners|hidden|others/);
+});
+
+Deno.test("a column of an unusual name, with a CHECK, is no failure of the link", async () => {
+  await using shared = await given();
+  const link = await shared.share();
+  await shared.at.db.query('alter table public.payouts add column "c++" int check ("c++" > 0)');
+  shared.at.web.files["/payouts.csv"] = "id,amount,c++\n1,1,-1\n2,2,2\n";
+  assert.equal((await shared.at.db.loadOne("payouts")).error, null);
+  const [status, text] = await textOf(await fetch(link));
+  assert.deepEqual([status, text.includes("Send what holds: c++ > 0\n")], [200, true]);
+});
+
 Deno.test("a link that is wrong, expired or revoked is gone, and nothing tells which", async (t) => {
   await using shared = await given();
   const { db } = shared.at;

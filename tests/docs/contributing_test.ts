@@ -28,7 +28,7 @@ Deno.test("every task and every environment variable has its line", async () => 
   const cells = [...text.matchAll(/^\| (`[^|]+)\|/gm)].flatMap(([, cell]) => [...cell.matchAll(/`([\w:]+)/g)]);
   const listed = new Set(cells.map(([, name]) => name));
   for (const task of Object.keys(tasks)) assert.ok(listed.has(task), `the task ${task}`);
-  const machines = ["HOME", "PATH"];
+  const machines = ["HOME", "PATH", "TZ"];
   const ours = ["SERVER_LOG", "URL_TO_TRY", "PGPASSFILE"];
   for (const folder of ["lib", "tests", "bench"]) {
     for (const file of await filesIn(new URL(`${folder}/`, root), ".ts")) {

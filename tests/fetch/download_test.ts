@@ -56,7 +56,7 @@ const faults: Record<string, Fault> = {
   "a 403": { http: status(403), code: "http_403", message: /answered 403/ },
   "a 429 that lasts": { http: status(429), code: "http_429", message: /answered 429/ },
   "a web page": {
-    http: () => new Response("Ana, please log in", { headers: { "content-type": "text/html; charset=utf-8" } }),
+    http: () => new Response(page, { headers: { "content-type": "text/html; charset=utf-8" } }),
     code: "html",
     message: /answered with a web page in place of data/,
   },

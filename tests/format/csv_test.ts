@@ -26,6 +26,11 @@ const utf16 = (text: string, bigEndian = false) => {
 };
 
 const loads: Record<string, Case & { rows: (string | null)[][] }> = {
+  "a script's answer, which it calls a web page": {
+    body: "id,name\n1,Ana\n2,Bo\n",
+    headers: { "content-type": "text/html; charset=UTF-8" },
+    rows: people,
+  },
   "commas": { body: "id,name\n1,Ana\n2,Bo\n", rows: people },
   "semicolons": { body: "id;name\n1;Ana\n2;Bo\n", rows: people },
   "tabs": { body: "id\tname\n1\tAna\n2\tBo\n", rows: people },
@@ -179,6 +184,16 @@ const loads: Record<string, Case & { rows: (string | null)[][] }> = {
     feed: { encoding: "windows-1252" },
     rows: [["1", "Díaz €"]],
   },
+  "a byte order mark of UTF-8 beside another encoding that was said": {
+    body: "\ufeffid,name\n1,José\n",
+    feed: { encoding: "windows-1252" },
+    rows: [["1", "José"]],
+  },
+  "a byte order mark of UTF-16, big end first, beside utf-16, which is little end first": {
+    body: utf16("\ufeffid,name\n1,José\n", true),
+    feed: { encoding: "utf-16" },
+    rows: [["1", "José"]],
+  },
   "utf-16le with a byte order mark": {
     body: new Uint8Array(Uint16Array.from("\ufeffid,name\n1,Díaz €\n", (c) => c.charCodeAt(0)).buffer),
     feed: { encoding: "utf-16le" },
@@ -276,6 +291,12 @@ const refused: Record<string, Case & { code: string; message: string | RegExp; h
     hint: /Ask the partner for its encoding/,
   },
   "a blank header line": { body: "\nid,name\n1,Ana\n", code: "header", message: /header line is blank/ },
+  "a record in place of the header, one value of which is a column's name": {
+    body: "ana@example.org,name,s3cret\n1,Ana,x\n",
+    code: "columns",
+    message: /required column id; it has 3 names, and the table 1 of them$/,
+    hint: /^If its first line is a record, name the columns in etl\.feeds\.header/,
+  },
   "a header without the key": { body: "name\nAna\n", code: "columns", message: /lacks the key or required column id/ },
   "a NUL in the header": { body: "id,na\0me\n1,Ana\n", code: "encoding", message: /holds a NUL/ },
   "a header that is not UTF-8": { body: bytes("id,na", [0xff], "me\n1,Ana\n"), code: "encoding", message: /not UTF-8/ },

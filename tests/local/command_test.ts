@@ -176,7 +176,7 @@ Deno.test("rejects: a summary after the run, then each of them as a table, CSV o
   const shown = await rejects("trips");
   assert.match(
     shown.out,
-    /\ntrips +2 +\S+ \S+ +driver_id +nobody, or "none" +is in no row of public\.drivers +trips_driver_id_fkey *\n(.*\n)+trips +4 +\S+ \S+ +t4,d1 +has 2 fields/,
+    /\ntrips +2 +\S+ \S+ UTC +driver_id +nobody, or "none" +is in no row of public\.drivers +trips_driver_id_fkey *\n(.*\n)+trips +4 +\S+ \S+ UTC +t4,d1 +has 2 fields/,
   );
   const asCsv: Record<string, string>[] = parse((await rejects("trips", "--csv")).out, { columns: true, bom: true });
   assert.deepEqual(

@@ -1,7 +1,7 @@
 /** A new feed in one command: what is found in a file, that nothing is written meanwhile, and that it loads as printed. */
 import assert from "node:assert/strict";
 import { look } from "../../lib/local/feed/look.ts";
-import { linesOf } from "../../lib/local/feed/layout.ts";
+import { headless, linesOf } from "../../lib/local/feed/layout.ts";
 import { readOptions } from "../../lib/local/feed/options.ts";
 import { migration } from "../../lib/local/feed/write.ts";
 import { migrate } from "../../lib/local/migrate.ts";
@@ -70,14 +70,46 @@ const types: [values: string[], type: string][] = [
   [["1,234", "5,678"], "text"],
   [["$5", "$6"], "text"],
   [["1e5", "2"], "text"],
-  [["1.5e5", "2"], "double precision"],
-  [["1E-5", "0.25"], "double precision"],
+  [["1.5e5", "9007199254740993"], "numeric"],
+  [["1E-5", "0.25"], "numeric"],
+  [["1.5e999", "2"], "numeric"],
+  [["1.5e999999", "2"], "text"],
+  // Three digits may be a fraction or thousands.
+  [["1.234", "5.678"], "text"],
+  [["1.000", "2.500", "900"], "text"],
+  [["-123.456"], "text"],
+  [["1.234", "5,678"], "text"],
+  [["1.234", "5.6"], "numeric"],
+  [["1.234", "0.125"], "numeric"],
+  [["1.234", "1234.567"], "numeric"],
+  [["1.234", "1E-5"], "numeric"],
+  [["1.234", "1.234.567"], "numeric"],
+  [["1.234", "12,50"], "numeric"],
+  [["1,234", "12,50"], "numeric"],
+  [["1_2", "3"], "text"],
+  [["0x0C", "12"], "text"],
+  [["0b1", "0o7"], "text"],
   [["2021-07-01", "2021/7/2", "3 Jul 2021"], "date"],
   [["2021-02-30"], "text"],
   [["2021-07-01", "now"], "text"],
   [["2021-07-01", "2021-07-02 10:00"], "timestamptz"],
   [["2021-07-01T10:00:00.5Z", "20210701T100000Z", "Thu, 01 Jul 2021 12:00:00 GMT"], "timestamptz"],
   [["2021-07-01T25:00:00Z"], "text"],
+  [["2021-07-01 10:00+02", "2021-07-01 10:00 Europe/Berlin", "2021-07-01 10:00 UTC"], "timestamptz"],
+  [["2021-07-01 10:00 UTC+2"], "text"],
+  [["2021-07-01T10:00:00GMT-5"], "text"],
+  [["31/12/2021 10:00 UTC+2"], "text"],
+  [["Thu Jul 01 2021 12:00:00 GMT+0200"], "text"],
+  [["20210701T100000 UTC+2"], "text"],
+  [["31/12/21", "30/12/21"], "text"],
+  [["31/12/2021", "30/12/21"], "text"],
+  [["31-12-21 10:00"], "text"],
+  [["99.12.31"], "text"],
+  [["31/12/2021", "311221"], "text"],
+  [["2021-07-01", "210702"], "text"],
+  [["2021-07-01", "1625140800"], "text"],
+  [["2021-07-01 10:00", "1625140800000"], "text"],
+  [["1625140800"], "integer"],
   [["10:30:00", "25:10:00"], "text"],
   [["20210701", "20210702"], "integer"],
   [["May 2021 was warm"], "text"],
@@ -102,6 +134,80 @@ Deno.test("a column has the type that takes all its values, and loads as that", 
   }
 });
 
+/** What Postgres takes for a number or a day, and others not, or for another one. */
+const odd = [
+  ...[
+    "1_000",
+    "0x0C",
+    "0b1",
+    "0o7",
+    "1e5",
+    "1.e5",
+    "1.5e+3",
+    ".5e2",
+    "-.5",
+    "+1.5",
+    "12.000",
+    "1 000",
+    "0.0",
+    "-0",
+    "00",
+  ],
+  ...["2021-07/01", "2021.7.1", "2021-7-1", "2021-07-01T10", "2021-07-01 10", "2021-07-01 T10:00", "2021-07-01 BC"],
+  ...["2021-07-01 10:00 PM", "2021-07-01T10:00:00,5", "2021-07-01 10:00 PST8PDT", "2021-07-01 10:00 Etc/GMT+5"],
+  ...["2021-07-01 10:00 EST-5", "2021-07-01 10:00 utc 2", "2021-07-01 10:00+5", "2021-07-01 10:00-05:30:15"],
+  ...[
+    "2021-07-01 +02:00",
+    "2021-07-01 -02",
+    "2021-07-01 z",
+    "2021-07-01 UTC+2",
+    "2021-07-01 allballs",
+    "2021-07-01 now",
+  ],
+  ...["31/12/2021 10", "31/12/2021T10:00", "31/12/2021, 10:00", "31/12/2021 -05", "31-12/2021", "31.12.2021 10:00 PM"],
+  ...["31/12/2021 BC", "31 12 2021", "31/12/21", "31.12.21 10:00", "311221", "31-Dec-2021", "31-Dec-21", "Dec 31, '21"],
+  ...[
+    "July 1, 2021",
+    "1st July 2021",
+    "Thu Jul 1 10:00:00 2021",
+    "Thu Jul 01 10:00:00 UTC 2021",
+    "Jul 2021",
+    "2021 Jul 1",
+  ],
+  ...[
+    "Thu Jul 01 2021 10:00:00 GMT+0200",
+    "Thu, 01 Jul 2021 10:00:00 +0200",
+    "Thu, 01 Jul 2021 10:00:00 GMT",
+    "Jul-01-2021",
+  ],
+  ...[
+    "20210701T1000",
+    "20210701T100000+02",
+    "20210701T100000.5Z",
+    "20210701 100000",
+    "20210701T100000 UTC+2",
+    "2021-182",
+  ],
+  ...[
+    "J2459397",
+    "1625140800",
+    "1625140800.5",
+    "infinity",
+    "epoch",
+    "today",
+    "2021-07-01 10:00:60",
+    "2021-07-01 24:00:00",
+  ],
+  ...["{1,2}", "[1,2)", "{}", '{"a": 1, "a": 2}', "\\\\x00", "3f2504e04f8941d39a0c0305e82c3301"],
+];
+
+Deno.test("what is oddly spelled loads as the type that is chosen for it", async () => {
+  await using db = await freshDatabase();
+  const cells = odd.map((value) => `"${value.replaceAll('"', '""')}"`);
+  const file = `id,proof,${odd.map((_, i) => `v${i}`)}\n1,31/12/2021,${cells}\n`;
+  await assertLoads(db, "f", await printed(db, "f.csv", file), file);
+});
+
 interface Case {
   title: string;
   file: Body;
@@ -112,6 +218,14 @@ interface Case {
   /** Records that do not load. */
   rejected?: number;
 }
+
+const pointOfTwo =
+  "numbers with a point, for thousands or for the fraction: --decimal-comma or --no-decimal-comma says which";
+const commaOfTwo =
+  "numbers with a comma, for thousands or for the fraction: --decimal-comma says that it is the fraction's";
+const noNames = (columns: number) =>
+  "where it should stand is what looks like a record; " +
+  `--header 'NAME,…' names the ${columns} columns, --header '' takes that line for their names`;
 
 const cases: Case[] = [
   {
@@ -164,9 +278,12 @@ const cases: Case[] = [
   },
   {
     title: "days of two digits for the year",
-    file: "id,paid_on\n1,21.04.03\n2,99.12.31\n",
-    table: ["id integer primary key, -- unique in 2 records", "paid_on date not null"],
-    feed: ["'ymd' -- the days in paid_on: 1 of 2 make sense in no other order"],
+    file: "id,paid_on\n1,31/12/21\n2,30/12/2021\n",
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "paid_on text not null -- like days whose year has two digits: 1",
+    ],
+    feed: [],
   },
   {
     title: "days of two meanings: nobody guesses",
@@ -231,16 +348,169 @@ const cases: Case[] = [
       "id integer primary key, -- unique in 2 records",
       "amount numeric not null,",
       "share numeric not null,",
-      "count numeric not null",
+      `count text not null -- ${pointOfTwo}`,
     ],
     feed: ["';', -- splits the lines into 4 fields", "true -- so are 3 numbers written"],
+  },
+  {
+    title: "a decimal comma in one column says nothing of a point, or a comma, before three digits in others",
+    file: "nr;betrag;gewicht;menge\n1;12,50;1.250;1,500\n2;3,00;2.980;2,250\n",
+    table: [
+      "nr integer primary key, -- unique in 2 records",
+      "betrag numeric not null,",
+      `gewicht text not null, -- ${pointOfTwo}`,
+      `menge text not null -- ${commaOfTwo}`,
+    ],
+  },
+  {
+    title: "a point before three digits where others write their fractions with one",
+    file: "id,fare,weight\n1,12.50,1.250\n2,3.00,2.980\n",
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "fare numeric not null,",
+      `weight text not null -- ${pointOfTwo}`,
+    ],
+    feed: [],
+  },
+  {
+    title: "a point before three digits, once --decimal-comma says that it is of thousands",
+    file: "id;weight\n1;1.250\n2;900\n",
+    options: ["--decimal-comma"],
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "weight numeric not null -- three digits behind a point or comma in 1; as said, a comma as the fraction's, a point as that of thousands",
+    ],
+  },
+  {
+    title: "a point before three digits, once --no-decimal-comma says that it is the fraction's",
+    file: "id;weight;other\n1;1.250;1,250\n2;900;2,500\n",
+    options: ["--no-decimal-comma"],
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "weight numeric not null, -- three digits behind a point or comma in 1; as said, a point as the fraction's",
+      "other text not null -- numbers with a comma, for thousands or for the fraction",
+    ],
+    feed: ["false,", "';' -- splits the lines into 3 fields"],
+  },
+  {
+    title: "no decimal comma beside an exponent, which has a point",
+    file: "id;amount;tiny\n1;12,5;1.5e-7\n2;3,25;2\n",
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      `amount text not null, -- ${commaOfTwo}`,
+      "tiny numeric not null",
+    ],
+    feed: ["';' -- splits the lines into 3 fields"],
+  },
+  {
+    title: "JSON: a number has a point for its fraction; a text of digits has two meanings, and no setting for them",
+    file: '[{"id": 1, "w": 1.250, "t": "1.250", "c": "12,50"}, {"id": 2, "w": 2, "t": "2.980", "c": "3,00"}]',
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "w numeric not null,",
+      "t text not null, -- numbers with a point, for thousands or for the fraction",
+      "c text not null -- numbers with a comma, for thousands or for the fraction",
+    ],
+    feed: [],
+  },
+  {
+    title: "JSON: no decimal comma, whatever its texts are",
+    file: '[{"id": 1, "c": "12,50"}, {"id": 2, "c": "3,00"}]',
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "c text not null -- numbers with a comma, for thousands or for the fraction",
+    ],
+    feed: [],
+  },
+  {
+    title: "JSON: a whole number beside an exponent is kept as it is",
+    file: '[{"id": 1, "n": 9007199254740993}, {"id": 2, "n": 1e2}, {"id": 3, "n": 1E400}]',
+    table: ["id integer primary key, -- unique in 3 records", "n numeric not null"],
+  },
+  {
+    title: "JSON: names that are empty, long, or of digits",
+    file: JSON.stringify([{ id: 1, "": 2, ["x".repeat(64)]: 3, "7": 4 }]),
+    table: [
+      // An object of JavaScript has names of digits first.
+      "_7 integer not null,",
+      "id integer primary key, -- unique in 1 record",
+      `${"x".repeat(60)} integer not null`,
+    ],
+  },
+  {
+    title: "a column to mark rows in that the file lacks, where absent is mark",
+    file: "id,absent_since\n1,x\n",
+    options: ["--absent", "mark"],
+    table: [
+      "id integer primary key, -- unique in 1 record",
+      "absent_since_2 text not null,",
+      "absent_since timestamptz -- where absent is mark",
+    ],
+    feed: [`'{"absent_since":"absent_since_2"}',`, "'mark'"],
+  },
+  {
+    title: "no column of one's own for marks where absent rows are deleted",
+    file: "id,absent_since\n1,x\n",
+    options: ["--absent", "delete"],
+    table: ["id integer primary key, -- unique in 1 record", "absent_since text not null"],
+    feed: ["'delete'"],
+  },
+  {
+    title: "no header line",
+    file: "1,ana@example.org,5\n2,bo@example.org,7\n",
+    table: [
+      "column_1 integer primary key, -- unique in 2 records",
+      "column_2 text not null,",
+      "column_3 integer not null",
+    ],
+    feed: [`-- header must be said; ${noNames(3)}`],
+  },
+  {
+    title: "no header line, below other lines",
+    file: "Report of July\n\n1;Ana;5\n2;Bo;7\n",
+    table: [
+      "column_1 integer primary key, -- unique in 2 records",
+      "column_2 text not null,",
+      "column_3 integer not null",
+    ],
+    feed: [
+      "';', -- splits the lines into 3 fields",
+      "2 -- only what follows has 3 fields a line",
+      `-- header must be said; ${noNames(3)}`,
+    ],
+  },
+  {
+    title: "no header line, and a single column",
+    file: "7\n8\n",
+    table: ["column_1 integer primary key -- unique in 2 records"],
+    feed: [`-- header must be said; ${noNames(1)}`],
+  },
+  {
+    title: "what looks like a record, and is the header, as said",
+    file: "town,2021,2022\nx,5,6\ny,7,8\n",
+    options: ["--header", ""],
+    table: ["town text primary key, -- unique in 2 records", "_2021 integer not null,", "_2022 integer not null"],
+    feed: [`'{"2021":"_2021","2022":"_2022"}'`],
+  },
+  {
+    title: "names for what has none",
+    file: "1,ana@example.org\n2,bo@example.org\n",
+    options: ["--header", "id,mail"],
+    table: ["id integer primary key, -- unique in 2 records", "mail text not null"],
+    feed: ["array['id', 'mail']"],
+  },
+  {
+    title: "numbers in the header, and a line above it",
+    file: "Report of July\nid,2021,2022\n1,5,6\n2,7,8",
+    table: ["id integer primary key, -- unique in 2 records", "_2021 integer not null,", "_2022 integer not null"],
+    feed: [`'{"2021":"_2021","2022":"_2022"}',`, "1 -- only what follows has 3 fields a line"],
   },
   {
     title: "no decimal comma where a number has a point",
     file: "id;amount;lat\n1;12,5;40.71\n2;3,25;40.72\n",
     table: [
       "id integer primary key, -- unique in 2 records",
-      "amount text not null, -- numbers with a comma, for thousands or for the fraction",
+      `amount text not null, -- ${commaOfTwo}`,
       "lat numeric not null",
     ],
     feed: ["';' -- splits the lines into 3 fields"],
@@ -249,7 +519,10 @@ const cases: Case[] = [
     title: "a decimal comma that is said reads 1,234 as well",
     file: "id;amount\n1;1,234\n2;5,678\n",
     options: ["--decimal-comma"],
-    table: ["id integer primary key, -- unique in 2 records", "amount numeric not null"],
+    table: [
+      "id integer primary key, -- unique in 2 records",
+      "amount numeric not null -- three digits behind a point or comma in 2; as said, a comma as the fraction's, a point as that of thousands",
+    ],
     feed: ["true,", "';' -- splits the lines into 2 fields"],
   },
   {
@@ -275,6 +548,16 @@ const cases: Case[] = [
       "at_stop text not null,",
       "stop_sequence integer,",
       "primary key (trip_id, stop_sequence) -- unique in 4 records; no column is by itself",
+    ],
+  },
+  {
+    title: "a key of two columns: what counts up before a time",
+    file: "run,at,position\na,10:00,1\na,10:05,2\nb,10:00,1\nb,10:05,2\n",
+    table: [
+      "run text,",
+      "at text not null,",
+      '"position" integer,',
+      'primary key (run, "position") -- unique in 4 records; no column is by itself',
     ],
   },
   {
@@ -317,7 +600,7 @@ const cases: Case[] = [
       "id integer primary key, -- unique in 2 records",
       "zip text not null, -- digits in quotes: 2",
       "at timestamptz not null,",
-      "n double precision not null,",
+      "n numeric not null,",
       "o jsonb not null,",
       "ok boolean not null,",
       "x text, -- empty in every record, so that its type cannot be known",
@@ -462,6 +745,10 @@ const parents = `
   insert into public.stops select 'stop-' || n from generate_series(1, 300) n;
   create table public.shelves (shelf uuid primary key);
   insert into public.shelves select md5(n::text)::uuid from generate_series(1, 300) n;
+  create table public.labels (id text primary key);
+  insert into public.labels select generate_series(1, 300);
+  create table public.smalls (id integer primary key);
+  insert into public.smalls select generate_series(1, 300);
   create table public.empties (id text primary key);
   create table public.pairs (a text, b text, primary key (a, b));
   insert into public.pairs select 'stop-' || n, 'x' from generate_series(1, 300) n;`;
@@ -488,6 +775,18 @@ const references: [title: string, name: string, value: (n: number) => string | n
   ],
   [
     "by its name: what looks like a number takes the type of the text that it refers to",
+    "label_id",
+    (n) => n,
+    "label_id text not null references public.labels (id), -- all 200 are in public.labels",
+  ],
+  [
+    "by its name: a number beyond the key's own type",
+    "small_id",
+    (n) => n === 200 ? 3_000_000_000 : n,
+    "small_id integer not null references public.smalls (id), -- 1 of 200 is not in public.smalls",
+  ],
+  [
+    "by its name: the table is empty",
     "empty_id",
     (n) => n,
     "empty_id integer not null, -- 200 of 200 are not in public.empties, and so no foreign key",
@@ -545,9 +844,11 @@ Deno.test("foreign keys are proposed by inclusion in the tables that are there",
   }
 });
 
+const dialect = { quote: '"', escape: null };
+
 Deno.test("the header line is the first with as many fields as most after it", () => {
   const of = (text: string, isWhole = true, said: string | null = null) => {
-    const found = linesOf(text, isWhole, { delimiter: said, quote: '"', escape: null });
+    const found = linesOf(text, isWhole, { ...dialect, delimiter: said });
     return found && [found.delimiter, found.skip, found.fields];
   };
   const cases: [text: string, expected: [string, number, number] | null][] = [
@@ -568,10 +869,45 @@ Deno.test("the header line is the first with as many fields as most after it", (
     // One record lacks a field.
     ["a,b,c\n1,2\n4,5,6\n7,8,9\n", [",", 0, 3]],
     ["sep=;\na;b\n1,5;2\n", [";", 0, 2]],
+    // A year above numbers is no record where another name stands above numbers, too.
+    ["Report of July\nid,2021,2022\n1,5,6\n2,7,8\n", [",", 1, 3]],
+    ["Report of July\n1,x,5\n2,y,7\n", [",", 1, 3]],
   ];
   for (const [text, expected] of cases) assert.deepEqual(of(text), expected, text);
   assert.deepEqual(of("a,b|c,d\n1,2|3,4\n", true, "|"), ["|", 0, 2], "what is said counts");
   assert.deepEqual(of("a,b\n1,2\n3,4\n5", false), [",", 0, 2], "a line that is cut is no line");
+});
+
+Deno.test("a first line of values, as those below it, is no header", () => {
+  const cases: [text: string, fields: number | null][] = [
+    ["id,mail,n\n1,ana@example.org,5\n", null],
+    ["1,ana@example.org,5\n2,bo@example.org,7\n", 3],
+    ["1,ana@example.org,5\n", 3],
+    ["Ana,Ruiz\nBo,Lee\n", null],
+    ["Ana,active\nBo,active\nCy,gone\n", 2],
+    ["Ana,2021-07-01\nBo,2021-07-02\n", 2],
+    ["Ana,01/07/2021 10:00\nBo,02/07/2021 11:00\n", 2],
+    ["Ana,3f2504e0-4f89-41d3-9a0c-0305e82c3301\nBo,3f2504e0-4f89-41d3-9a0c-0305e82c3302\n", 2],
+    ["Ana,$12.50\nBo,$7\n", 2],
+    ['"1","Ana"\n"2","Bo"\n', 2],
+    ["Ana,N/A,5\nBo,7,N/A\n", 3],
+    ["Ana,,5\nBo,7,\n", 3],
+    // A name above numbers tells that the years beside it are names, too; a year above days, or above words, is one.
+    ["id,2021,2022\n1,5,6\n", null],
+    ["town,2021,2022\nx,5,6\n", 3],
+    ["town,2021\nx,much\ny,little\n", null],
+    ["town,2021-01-01\nx,5\ny,6\n", null],
+    // Lines that are put together, each with its header.
+    ["town,state\nx,NY\ntown,state\ny,NJ\n", null],
+    ["7\n8\n", 1],
+    ["id\n8\n", null],
+    ["sep=,\n1,x\n2,y\n", 2],
+  ];
+  for (const [text, fields] of cases) {
+    assert.equal(headless(text, true, 0, { ...dialect, delimiter: "," }), fields, text);
+    const behind = `Report of "July\r\n${text.replaceAll("\n", "\r\n")}`;
+    assert.equal(headless(behind, true, 1, { ...dialect, delimiter: "," }), fields, behind);
+  }
 });
 
 Deno.test("the sample feeds and the files of a transit feed: looked at, applied, loaded whole", async () => {
@@ -718,6 +1054,16 @@ Deno.test("what the file does not tell must be said before anything is applied",
     "/days.csv": "id,day\n1,03/04/2021\n",
     "/twice.csv": "a\nx\nx\n",
     "/none.csv": "id,name\n",
+    "/stray.csv": 'id,height\n1,6"\n',
+    "/split.csv": "Report of July\n\nid;name;fare\n1;a;2\n",
+    "/arrays.json": "[[1,2],[3,4]]",
+    "/numbers.json": "[1,2]",
+    "/damaged.csv": Uint8Array.from("id,name\n1,\xe9\xe8\xe7\xe0\n", (letter) => letter.charCodeAt(0)),
+    "/nameless.json": '[{}, {"": 1}]',
+    "/nameless.csv": "a,a\nx,y\n",
+    "/wide.json": JSON.stringify([Object.fromEntries(Array.from({ length: 1601 }, (_, i) => [`a${i}`, i]))]),
+    "/comma.json": '[{"id": 1, "n": "1,5"}]',
+    "/line.csv": "1,ana@example.org,5\n2,bo@example.org,7\n",
     "/page.csv": "<html>",
   });
   const before = await snapshot(db);
@@ -725,6 +1071,28 @@ Deno.test("what the file does not tell must be said before anything is applied",
     [["/days.csv", "--apply"], 2, /^error: Cannot apply it: --date-order must be said: .* dmy and as mdy\n/],
     [["/twice.csv", "--apply"], 2, /^error: Cannot apply it: its key must be said, /],
     [["/none.csv"], 1, /^error: Cannot look at none: it has no records to look at\n/],
+    [["/stray.csv"], 1, /^error: .* stray: its only record cannot be read: it has a quote within .*\n.*--quote/],
+    [
+      ["/split.csv", "--skip", "0", "--header", "a,b"],
+      1,
+      /^error: .* split: it has 4 records, and none can be read: the first has 1 field where .*\n.*--skip.*--header/,
+    ],
+    [
+      ["/arrays.json"],
+      1,
+      /^error: .* it has 2 records, and none can be read: the first is no JSON object.*\n.*--records/,
+    ],
+    [
+      ["/numbers.json"],
+      1,
+      /^error: .* it has 2 records, and none can be read: the first is no JSON object.*\n.*--records/,
+    ],
+    [["/damaged.csv"], 1, /^error: .* its only record cannot be read: it is not UTF-8.*\n.*--encoding/],
+    [["/nameless.json"], 1, /^error: .* none of its columns has a name of its own.*\n.*partner/],
+    [["/nameless.csv"], 1, /^error: .* none of its columns has a name of its own.*\n.*--header/],
+    [["/wide.json"], 1, /^error: .* its records have 1601 names; Postgres takes 1600 columns\n/],
+    [["/comma.json", "--decimal-comma"], 1, /^error: .* JSON writes its numbers with a point\n.*--decimal-comma/],
+    [["/line.csv", "--apply"], 2, /^error: Cannot apply it: --header must be said: [^@]*\n[^@]*$/],
     [["/page.csv"], 1, /^error: Cannot look at page: .*web page/],
     [["/gone.csv"], 1, /^error: Cannot look at gone: .* answered 404/],
     [["/days.csv", "--name", "trips"], 2, /^error: Cannot look at trips: there is a table public\.trips\n/],
@@ -743,8 +1111,88 @@ Deno.test("what the file does not tell must be said before anything is applied",
   const open = await feed(db.url, `${web.url}/days.csv`);
   assert.match(open.err, /\nFirst, --date-order must be said: the days in day, 1, make sense as dmy and as mdy\.\n$/);
   await db.query(`begin; ${open.out}; rollback`);
+  const line = await feed(db.url, `${web.url}/line.csv`);
+  assert.ok(!(line.out + line.err).includes("example.org"), "no value is printed");
   const help = await feed(db.url, "--help");
   assert.deepEqual([help.code, help.err], [0, ""]);
+});
+
+/** Pages that link to the next one, in the document or in the header. */
+function pages(bodies: ((next?: string) => string)[], link = false): Record<string, () => Response> {
+  return Object.fromEntries(bodies.map((body, i) => {
+    const next = i + 1 < bodies.length ? `/${i + 2}` : undefined;
+    const headers: HeadersInit = link && next ? { link: `<${next}>; rel="next"` } : {};
+    return [`/${i + 1}`, () => new Response(body(link ? undefined : next), { headers })];
+  }));
+}
+
+const paged = (...rides: [driver: number, ride: number][]) => (next?: string) =>
+  JSON.stringify({ data: rides.map(([driver_id, ride]) => ({ driver_id, ride })), next });
+const lines = (rows: string[]) => () => ["driver_id,ride", ...rows, ""].join("\n");
+const inDocument = [paged([1, 10], [2, 11]), paged([1, 12], [2, 13])];
+
+Deno.test("all pages of a file are looked at, and those are found that nobody has told of", async (t) => {
+  await using db = await freshDatabase();
+  const cases: [title: string, files: ReturnType<typeof pages>, options: string[], next: string][] = [
+    ["a pointer", pages(inDocument), ["--records", "/data", "--next", "/next"], "'/next'"],
+    ["the header Link", pages(inDocument, true), ["--next", "link"], "'link',"],
+    ["CSV", pages([lines(["1,10", "2,11"]), lines(["1,12", "2,13"])], true), ["--next", "link"], "'link'"],
+    ["the header Link, found", pages(inDocument, true), [], "'link' -- the server links to a further page"],
+    ["a pointer, found", pages(inDocument), [], "'/next' -- the document links to a further page"],
+  ];
+  for (const [title, files, options, next] of cases) {
+    await t.step(title, async () => {
+      await using web = serve(files);
+      const url = `${web.url}/1`;
+      const sql = migration(await look(db.url, readOptions([url, "--name", "f", ...options])));
+      assert.match(sql, /^-- The feed f, by the 4 records of its file\.\n/);
+      assert.deepEqual(tableOf(sql), [
+        "driver_id integer not null, -- 4 of 4 are not in public.drivers, and so no foreign key",
+        "ride integer primary key -- unique in 4 records",
+      ]);
+      assert.ok(feedOf(sql).includes(next), sql);
+      await db.query(sql);
+      const { read, inserted } = await db.loadOne("f");
+      assert.deepEqual([read, inserted], [4, 4]);
+      await db.query("drop table public.f; delete from etl.feeds where name = 'f'");
+    });
+  }
+});
+
+Deno.test("pages beyond the first 200,000 records are not asked for", async () => {
+  await using db = await freshDatabase();
+  const many = (from: number) => lines(Array.from({ length: 150_000 }, (_, i) => `${i % 7},${from + i}`));
+  await using web = serve(pages([many(0), many(150_000), many(300_000), many(450_000)], true));
+  const sql = migration(await look(db.url, readOptions([`${web.url}/1`, "--name", "f", "--next", "link"])));
+  const [, records] = /^-- The feed f, by the first ([\d,]+) records of its file\.\n/.exec(sql)!;
+  assert.ok(Number(records.replaceAll(",", "")) >= 200_000, records);
+  assert.deepEqual(web.log, ["GET /1 200", "GET /2 200"]);
+});
+
+Deno.test("a link to another server, or none at all, is not taken for a further page", async () => {
+  await using db = await freshDatabase();
+  const away = (next: string) => JSON.stringify({ data: [{ id: 1 }], next, links: { next } });
+  await using web = serve({
+    "/away": () => new Response(away("https://elsewhere.example/2")),
+    "/cursor": () => new Response(away("dXNlcjpVMDYx")),
+    "/linked": () => new Response(away(""), { headers: { link: '<https://elsewhere.example/2>; rel="next"' } }),
+    "/odd": () => new Response(away(""), { headers: { link: "next, please" } }),
+  });
+  for (const path of Object.keys(web.files)) {
+    const sql = migration(await look(db.url, readOptions([web.url + path, "--name", "f"])));
+    assert.deepEqual(feedOf(sql), ["'/data' -- where the document has objects"], path);
+  }
+});
+
+Deno.test("a feed whose absent rows are to be marked loads, and marks them", async () => {
+  await using db = await freshDatabase();
+  const rows = Array.from({ length: 20 }, (_, i) => `${i},x`);
+  await using web = serve({ "/f.csv": ["id,v", ...rows, ""].join("\n") });
+  await db.query(migration(await look(db.url, readOptions([`${web.url}/f.csv`, "--absent", "mark"]))));
+  assert.equal((await db.loadOne("f")).inserted, 20);
+  web.files["/f.csv"] = ["id,v", ...rows.slice(1), ""].join("\n");
+  assert.equal((await db.loadOne("f")).deleted, 1);
+  assert.deepEqual(await db.query("select id from public.f where absent_since is not null"), [{ id: 0 }]);
 });
 
 Deno.test("a member of an archive is looked at as a run looks at it, and names the feed", async () => {
@@ -768,6 +1216,12 @@ Deno.test("a feed has the name of its file", () => {
     ["https://a.example/trips/", "trips"],
   ];
   for (const [url, name] of names) assert.equal(readOptions([url]).draft.name, name);
+});
+
+Deno.test("a feed may have any name, whatever it means in a regular expression", async () => {
+  await using db = await freshDatabase();
+  const sql = await printed(db, "list.csv", "n,c_code\n1,a\n1,b\n", "--name", "c++", "--target", "public.c");
+  assert.match(sql, /primary key \(c_code\)|c_code text primary key/);
 });
 
 Deno.test("a file behind a key is asked for as a run asks for it", async () => {

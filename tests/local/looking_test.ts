@@ -39,6 +39,7 @@ for (
       const said = args.includes("--json") ? JSON.parse(out).error.code : err;
       assert.match(said, /not_migrated|^error: the database lacks \d+ of the migrations .*\n.*deno task migrate/);
       assert.equal(code, 1, args.join(" "));
+      if (args.includes("--json")) assert.equal(JSON.parse(out).dry_run, args.includes("--dry-run"), args.join(" "));
     }
     assert.deepEqual(await all(db), before);
 

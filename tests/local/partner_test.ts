@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { parse } from "csv-parse/sync";
 import { main, run } from "../support/command.ts";
 import { databaseAndWeb, type Given } from "../support/given.ts";
+import type { Answer } from "../support/web.ts";
 
 const tables = `
   create table public.drivers_of_ours (id int primary key);
@@ -135,9 +136,203 @@ Deno.test("where nothing is rejected the letter says since when, and what it doe
   at.web.files["/payouts.csv"] = "Payout No,Amount\n1,2\n";
   assert.equal((await at.db.loadOne("payouts")).status, "unchanged");
   assert.match(await letterOf(at), /^payouts\.csv: nothing to mend\. Clean since [-\d]+ [\d:]+ UTC\.\n$/);
-  delete at.web.files["/payouts.csv"];
+});
+
+/** What comes of the latest file, the error's code, and what its partner is told of it; null: that the fault may be ours. */
+const refusals: Record<
+  string,
+  { answer?: Answer; columns?: Record<string, unknown>; code: string; told: string | null }
+> = {
+  "a required column is gone": {
+    answer: "Amount,note\n1,x\n",
+    code: "columns",
+    told: "it lacks what we need: Payout No.\nSend it with the names of columns as before.",
+  },
+  "no name is known": {
+    answer: "x,y\n1,2\n",
+    code: "columns",
+    told: "it has no column of a name that we know.\nSend it with the names of columns as before.",
+  },
+  "a column is spelled otherwise": {
+    answer: "Payout No,Note\n1,2\n",
+    code: "columns",
+    told: 'it spells a column otherwise than before: "Note" for note.\nSend it with the names of columns as before.',
+  },
+  "a column comes twice": {
+    answer: "Payout No,Amount,amount\n1,2,3\n",
+    code: "columns",
+    told: "it has more than one column for Amount.\nSend it with the names of columns as before.",
+  },
+  "a blank header": {
+    answer: "  \n1,2\n",
+    code: "header",
+    told: "its header line is blank.\nSend it with one header line, as before.",
+    columns: { format: "csv", header: null, skip: 0 },
+  },
+  "an empty body": { answer: "", code: "empty", told: "it is empty.\nSend it with its records." },
+  "a web page": {
+    answer: "<html>please log in</html>",
+    code: "html",
+    told: "it is a web page, not data.\nMake sure that its address leads to the file, and to no login.",
+  },
+  "another encoding": {
+    answer: new Uint8Array([...new TextEncoder().encode("Payout No,Amount\n1,2\n")].flatMap((byte) => [byte, 0])),
+    columns: { format: "ndjson" },
+    code: "encoding",
+    told: "it holds NULs.\nSend it as text in UTF-8.",
+  },
+  "JSON that ends in the midst": {
+    answer: '[{"Payout No": 1, "Amount": 2},',
+    code: "json",
+    told: "the array is not closed: the file may be cut short.\nSend it as valid JSON, in the shape of before.",
+  },
+  "a PDF": {
+    answer: "%PDF-1.7 …",
+    code: "file_type",
+    told: "it is a PDF document.\nSend it as text: CSV or JSON.",
+  },
+  "no file": {
+    answer: () => new Response("no such thing", { status: 404 }),
+    code: "http_404",
+    told: "your server has no file at its address.\nPut it there, or tell us where it has moved.",
+  },
+  "another key": {
+    answer: () => new Response("no", { status: 403 }),
+    code: "http_403",
+    told: "your server refuses us.\nTell us whether we need another key.",
+  },
+  "a server that fails": {
+    answer: () => new Response("no", { status: 500 }),
+    code: "http_500",
+    told: "your server fails.\nHave it looked at.",
+  },
+  "no server": {
+    columns: { url: "http://127.0.0.1:1/payouts.csv?key=s3cret" },
+    code: "port_refused",
+    told: null,
+  },
+  "a secret of ours that is missing": {
+    columns: { headers: { "x-key": "{secret:OURS}" } },
+    code: "secret",
+    told: null,
+  },
+  "a table of ours that is missing": { columns: { target: "public.gone" }, code: "undefined_table", told: null },
+  "an encoding that we misspell": { columns: { encoding: "utf-9" }, code: "encoding", told: null },
+  "settings of ours that do not fit each other": {
+    answer: '[{"Payout No": 1}]',
+    columns: { records: "/data", format: "ndjson" },
+    code: "records",
+    told: null,
+  },
+};
+
+for (const before of ["clean", "with a reject"]) {
+  Deno.test(`where the latest file could not be loaded the letter says so, since when and why: ${before}`, async (t) => {
+    for (const [name, { answer, columns = {}, code, told }] of Object.entries(refusals)) {
+      await t.step(name, async () => {
+        const rejected = before !== "clean";
+        await using at = await given(`Payout No,Amount\n1,${rejected ? "x" : "1"}\n2,2\n`);
+        await at.db.query("update etl.feeds set url = url || '?key=s3cret' where name = 'payouts'");
+        assert.equal((await at.db.loadOne("payouts")).error, null);
+        const good = await letterOf(at);
+        if (answer !== undefined) at.web.files["/payouts.csv"] = answer;
+        const [{ url }] = await at.db.query("select url from etl.feeds where name = 'payouts'");
+        const mapping = { "Payout No": "id", "Amount": "amount" };
+        await at.db.feed("payouts", { url, columns: mapping, reject_limit: 1, ...columns });
+        assert.equal((await at.db.loadOne("payouts")).error?.code, code);
+        // It has lasted for two days by now.
+        await at.db.query("update etl.runs set finished_at = finished_at - interval '2 days' where status = 'failed'");
+        await at.db.query("update etl.runs set finished_at = finished_at - interval '3 days' where status <> 'failed'");
+        assert.equal((await at.db.loadOne("payouts")).error?.code, code);
+        const [{ since }] = await at.db.query(
+          `select to_char(min(finished_at) at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') as since
+          from etl.runs where status = 'failed'`,
+        );
+        const letter = await letterOf(at);
+        assert.doesNotMatch(letter, /s3cret|public\.|etl\.|127\.0\.0\.1|OURS|Clean since|All else was\.$/);
+        const wrong = told && `the latest payouts.csv could not be loaded, since ${since}: ${told}\n`;
+        if (rejected) {
+          const [subject, , , , ...rest] = good.split("\n");
+          assert.deepEqual(subject, "Subject: payouts.csv: 1 record to mend");
+          assert.ok(
+            letter.startsWith(
+              wrong
+                ? `Subject: payouts.csv: could not be loaded; 1 record to mend\n\nHello,\n\n${wrong}\n`
+                : `${subject}\n\nHello,\n\nwe could not load the latest payouts.csv, since ${since}`,
+            ),
+            letter,
+          );
+          assert.ok(
+            letter.endsWith(
+              `\n\nOf what came before, 1 record could not be loaded. All else was.\n${rest.slice(1).join("\n")}`,
+            ),
+            letter,
+          );
+        } else if (wrong) {
+          assert.equal(letter, `Subject: payouts.csv: could not be loaded\n\nHello,\n\n${wrong}`);
+        } else {
+          assert.ok(letter.startsWith(`payouts.csv: we could not load your latest file, since ${since}`), letter);
+        }
+        if (!told) assert.match(letter, /The fault may be ours\./);
+        // The sheet says the same, in a row of no record.
+        const { out } = await rejects(at, "--csv");
+        const [row, ...others] = parse(out, { columns: true, bom: true }) as Record<string, string>[];
+        assert.equal(others.length, rejected ? 1 : 0);
+        assert.deepEqual([row.feed, row.record_number, row.since], ["payouts", "", since]);
+        assert.ok(row.problem.startsWith("the latest file could not be loaded"), row.problem);
+        if (told) assert.equal(`${row.problem}.\n${row.mend}`, `the latest file could not be loaded: ${told}`);
+        assert.doesNotMatch(out, /s3cret|OURS|etl\.|public\./);
+
+        at.web.files["/payouts.csv"] = "Payout No,Amount\n1,1\n2,2\n";
+        await at.db.feed("payouts", {
+          ...{ url, columns: mapping, format: null, records: null, encoding: "utf-8", headers: {} },
+          ...{ target: "public.payouts" },
+        });
+        assert.equal((await at.db.loadOne("payouts")).error, null);
+        assert.match(await letterOf(at), /^payouts\.csv: nothing to mend\. Clean since [-\d]+ [\d:]+ UTC\.\n$/);
+      });
+    }
+  });
+}
+
+Deno.test("a file above the limit, and after it none that can be read: the letter says both", async () => {
+  await using at = await given("Payout No,Amount\n1,x\n", { reject_limit: 0 });
   await at.db.loadOne("payouts");
-  assert.match(await letterOf(at), /\nThe last attempt known to have failed was at .* UTC, and no record's fault\.\n$/);
+  at.web.files["/payouts.csv"] = "";
+  await at.db.loadOne("payouts");
+  assert.match(
+    await letterOf(at),
+    /^Subject: payouts\.csv: could not be loaded; 1 record to mend\n\nHello,\n\nthe latest payouts\.csv could not be loaded, since [-\d]+ [\d:]+ UTC: it is empty\.\nSend it with its records\.\n\nOf the file before it: nothing of payouts\.csv was loaded\. 1 of its 1 record cannot be used,\n/,
+  );
+});
+
+Deno.test("each error of docs/errors.md is told as its section has it: the file's, the server's, or ours", async () => {
+  await using at = await given("Payout No\n1\n");
+  const sections = (await Deno.readTextFile(new URL("../../docs/errors.md", import.meta.url))).split(/^## /m);
+  const codesOf = (title: string) => {
+    const section = sections.find((text) => text.startsWith(`${title}\n`))!;
+    return [...section.matchAll(/^\| (`\w+`(?:, `\w+`)*)/gm)].flatMap(([, codes]) =>
+      codes.replaceAll("`", "").split(", ")
+    );
+  };
+  const whose = async (code: string) => {
+    const [told] = await at.db.query(
+      `select w.* from etl.feeds f, etl.refusal(f, $1, 'Cannot load payouts: it is wrong') w where f.name = 'payouts'`,
+      [code],
+    );
+    assert.ok(told.mend, code);
+    assert.equal(told.whose === "us" || told.problem !== null, true, code);
+    return told.whose;
+  };
+  for (const code of codesOf("The file")) assert.equal(await whose(code), "file", code);
+  const others = ["The feed's table", "The database", "The run", "The schedule and the function"].flatMap(codesOf);
+  assert.ok(others.length > 30);
+  for (const code of [...others, "42883", "nobody_knows"]) assert.equal(await whose(code), "us", code);
+  const ours = ["url", "headers", "secret", "no_such_host", "port_refused", "unreachable", "too_slow"];
+  for (const code of codesOf("The partner's server")) {
+    const expected = ours.includes(code) ? "us" : code === "too_big" ? "file" : "server";
+    assert.equal(await whose(code), expected, code);
+  }
 });
 
 Deno.test("rows are told where they are known: not of JSON, of pages, or behind a quote that is not closed", async () => {
@@ -307,6 +502,243 @@ Deno.test("each reason has plain words, which name nothing of ours that he canno
       assert.deepEqual(told, { problem, mend });
     });
   }
+});
+
+/** A column as Postgres spells it, its CHECK and a value that breaks it, and the rule as its partner is told it. */
+const rules: [column: string, check: string, value: string, told: string][] = [
+  ['"c++"', '"c++" > 0', "-1", "c++ > 0"],
+  ['"*rate"', '"*rate" > 0', "-1", "*rate > 0"],
+  ['"a(b"', '"a(b" > 0', "-1", "a(b > 0"],
+  ['"[x"', '"[x" > 0', "-1", "[x > 0"],
+  ['"50?"', '"50?" > 0', "-1", "50? > 0"],
+  ['"(5)"', '"(5)" > 5', "-1", "(5) > 5"],
+  [String.raw`"a\1&b"`, String.raw`"a\1&b" > 0`, "-1", String.raw`a\1&b > 0`],
+  ['"q""d"', '"q""d" > 0', "-1", 'q"d > 0'],
+  ['"a::int"', '"a::int" > 0', "-1", "a::int > 0"],
+  [`"has it's"`, `"has it's" > 0`, "-1", "has it's > 0"],
+  ["abs", "abs(abs) > 5", "-1", "(abs(abs) > 5)"],
+  ["kind", "kind::text <> 'kind (5)::int'", "kind (5)::int", "((kind) <> 'kind (5)::int')"],
+  ["mapped", "mapped > 0", "-1", String.raw`Map\1 & co. > 0`],
+];
+
+Deno.test("a CHECK is told under the partner's names, whatever signs a name or a text in it has", async () => {
+  const quoted = (cell: string) => `"${cell.replaceAll('"', '""')}"`;
+  const nameOf = (column: string) => column.startsWith('"') ? column.slice(1, -1).replaceAll('""', '"') : column;
+  const sources = rules.map(([column]) => column === "mapped" ? String.raw`Map\1 & co.` : nameOf(column));
+  const records = rules.map(([, , value], i) =>
+    [i + 1, ...rules.map((_, j) => i === j ? quoted(value) : "")].join(",")
+  );
+  await using at = await databaseAndWeb(
+    `create table public.payouts (
+      id int primary key,
+      ${
+      rules.map(([column, check]) => `${column} ${column === "kind" ? "varchar" : "int"} check (${check})`).join(", ")
+    }
+    )`,
+    {
+      "/payouts.csv": [["id", ...sources.map(quoted)].join(","), ...records, "99" + ",".repeat(rules.length), ""].join(
+        "\n",
+      ),
+    },
+  );
+  await at.db.feed("payouts", {
+    url: `${at.web.url}/payouts.csv`,
+    reject_limit: 1,
+    columns: { [String.raw`Map\1 & co.`]: "mapped" },
+  });
+  const report = await at.db.loadOne("payouts");
+  assert.deepEqual([report.error, report.rejected, report.inserted], [null, rules.length, 1]);
+  const letter = await rejects(at, "payouts", "--letter");
+  assert.deepEqual([letter.code, letter.err], [0, ""]);
+  const sheet = await rejects(at, "--csv");
+  assert.deepEqual([sheet.code, sheet.err], [0, ""]);
+  const rows = parse(sheet.out, { columns: true, bom: true }) as Record<string, string>[];
+  const counts = await at.db.query("select * from etl.page_reject_counts('payouts')");
+  assert.equal(counts.length, rules.length);
+  for (const [i, [column, , , told]] of rules.entries()) {
+    assert.equal(rows[i].mend, `Send what holds: ${told}`, column);
+    assert.ok(letter.out.includes(`* Column "${sources[i]}" breaks a rule (1 record)\n`), column);
+    assert.ok(letter.out.includes(`\n  Send what holds: ${told}\n`), column);
+  }
+});
+
+Deno.test("a rule of several columns is told under his names; so is a table of an unusual one", async () => {
+  await using at = await databaseAndWeb(
+    `create table public."of ours, since: ""21""" (id int primary key);
+    create table public.payouts (
+      id int primary key, low int, high int, ours int references public."of ours, since: ""21""", check (low <= high)
+    )`,
+    { "/payouts.csv": "id,Lowest,Highest,ours\n1,2,1,\n2,,,7\n3,1,2,\n" },
+  );
+  await at.db.feed("payouts", {
+    ...{ url: `${at.web.url}/payouts.csv`, reject_limit: 1, columns: { Lowest: "low", Highest: "high" } },
+  });
+  assert.equal((await at.db.loadOne("payouts")).error, null);
+  const letter = await letterOf(at);
+  assert.match(letter, /\n\* breaks a rule \(1 record\)\n.*\n {2}Send what holds: Lowest <= Highest\n/);
+  assert.match(
+    letter,
+    /\* Column "ours" is not known: there is no such record in "of ours, since: "21"" \(1 record\)\n/,
+  );
+});
+
+/** A URL, and what its partner calls the file; null: as the feed is called. */
+const calledFiles: [url: string, called: string | null][] = [
+  ["https://p.example/export/payouts.csv", "payouts.csv"],
+  ["https://p.example/payouts.csv?key=s3cret&file=/other.csv", "payouts.csv"],
+  ["https://p.example/payouts.csv;jsessionid=s3cret.1", "payouts.csv"],
+  ["https://p.example/July%20payouts%C3%A4.csv", "July payoutsä.csv"],
+  ["https://p.example/100%.csv", "100%.csv"],
+  ["https://p.example/a%FF%00.csv", "a%FF%00.csv"],
+  ["https://p.example/a%0ASubject:%20b.csv", "a Subject: b.csv"],
+  ["https://p.example/a%1B%5B2J.csv", "a␛[2J.csv"],
+  ["https://p.example/gtfs.zip#stops.txt", "stops.txt in gtfs.zip"],
+  ["https://p.example/gtfs.zip?key=s3cret#day%201/stops.txt", "day 1/stops.txt in gtfs.zip"],
+  ["https://p.example/download?id=7#stops.txt", "stops.txt"],
+  ["https://p.example/{day}.zip#stops.txt", "stops.txt"],
+  ["https://p.example/all.zip#{day}.csv", "all.zip"],
+  ["https://u:s3cret@partner.example", null],
+  ["https://u:s3cret@partner.example/", null],
+  ["https://u:s3cret@partner.example/payouts.csv", "payouts.csv"],
+  ["https:///u:s3cret@partner.example", null],
+  ["https:/u:s3cret@partner.example", null],
+  [String.raw`https:\\u:s3cret@partner.example`, null],
+  [String.raw`https://u:s3cret@partner.example\x.csv`, null],
+  ["https://p.example?x=1", null],
+  ["https://p.example?x=/s3cret.csv", null],
+  ["https://p.example", null],
+  ["https://p.example:8080", null],
+  ["https://p.example/v1/payouts", null],
+  ["https://p.example/v1.0/payouts", null],
+  ["https://p.example/payouts.csv/", null],
+  ["https://p.example/payouts-{day}.csv", null],
+  ["https://p.example/{secret:KEY}.csv", null],
+];
+
+Deno.test("a file is called by the last name of its URL's path, and no part of the host, the query or a secret", async (t) => {
+  await using at = await given("Payout No\n1\n");
+  for (const [url, called] of calledFiles) {
+    await t.step(url, async () => {
+      await at.db.query("update etl.feeds set url = $1 where name = 'payouts'", [url]);
+      assert.equal(await letterOf(at), `${called ?? "payouts"}: nothing has been loaded yet.\n`);
+    });
+  }
+});
+
+Deno.test("files of changes: each record is told with when it came, and all the numbers fit", async () => {
+  await using at = await given("Payout No,Amount\n1,bad\n2,2\n", { contents: "changes" });
+  const day = async (days: number) => {
+    for (const table of ["etl.rejects", "etl.attempts"]) {
+      await at.db.query(`update ${table} set since = since - $1 * interval '1 day'`, [days]);
+    }
+  };
+  const ago = async (days: number) =>
+    (await at.db.query(
+      `select to_char((now() - $1 * interval '1 day') at time zone 'UTC', 'YYYY-MM-DD') as day`,
+      [days],
+    ))[0].day as string;
+  await at.db.loadOne("payouts");
+  await day(1);
+  at.web.files["/payouts.csv"] = "Payout No,Amount\n3,worse\n4,4\n";
+  await at.db.loadOne("payouts");
+  await day(1);
+  const two = (await letterOf(at)).replaceAll(/\d\d:\d\d UTC/g, "T");
+  assert.equal(
+    two,
+    `Subject: payouts.csv: 2 records to mend
+
+Hello,
+
+2 records in payouts.csv could not be loaded. All else was.
+
+What is wrong, the most frequent first:
+
+* Column "Amount" is not a number (2 records)
+    record 1 (row 2), came ${await ago(2)} T: bad
+    record 1 (row 2), came ${await ago(1)} T: worse
+  Send a number, as 12.50.
+
+Records are counted from 1 in the order of the file, its header not counted. The row is
+the one that a spreadsheet shows.
+Send these records once more, mended, in one of your next files.
+`,
+  );
+  await at.db.query("update etl.feeds set reject_limit = 0.1 where name = 'payouts'");
+  at.web.files["/payouts.csv"] = "Payout No,Amount\n5,a\n6,b\n7,c\n8,8\n";
+  assert.equal((await at.db.loadOne("payouts")).error?.code, "too_many_rejects");
+  const all = (await letterOf(at)).replaceAll(/\d\d:\d\d UTC/g, "T");
+  assert.equal(
+    all,
+    `Subject: payouts.csv: 5 records to mend
+
+Hello,
+
+nothing of payouts.csv was loaded. 3 of its 4 records cannot be used,
+which is more than we let pass (${await ago(0)} T).
+2 records of files before it could not be loaded either.
+
+What is wrong, the most frequent first:
+
+* Column "Amount" is not a number (5 records)
+    record 1 (row 2), came ${await ago(2)} T: bad
+    record 1 (row 2), came ${await ago(1)} T: worse
+    record 1 (row 2), came ${await ago(0)} T: a
+    and 2 more
+  Send a number, as 12.50.
+
+Records are counted from 1 in the order of the file, its header not counted. The row is
+the one that a spreadsheet shows.
+Once the file of ${await ago(0)} T has them right, it is loaded by itself.
+Send the records of files before it once more, mended, in one of your next files.
+`,
+  );
+});
+
+Deno.test("times are in UTC and say so, whatever the database's zone: in the table as in the CSV", async () => {
+  await using at = await given("Payout No,Amount\n1,x\n");
+  await at.db.admin(`alter database ${at.db.name} set timezone = 'Asia/Tokyo'`);
+  assert.equal((await at.db.loadOne("payouts")).error, null);
+  const [{ since }] = await at.db.query(
+    `select to_char(since at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as since from etl.rejects`,
+  );
+  const [row] = parse((await rejects(at, "--csv")).out, { columns: true, bom: true }) as Record<string, string>[];
+  assert.equal(row.since, `${since} UTC`);
+  assert.match((await rejects(at)).out, new RegExp(`\npayouts +1 +${since} UTC +amount +x `));
+});
+
+Deno.test("a dry run says that it keeps nothing, and advises nothing that rests on what it would have kept", async () => {
+  await using at = await given("Payout No,Amount\n1,x\n2,2\n");
+  const env = { DATABASE_URL: at.db.url };
+  for (const limit of [1, 0]) {
+    await at.db.query("update etl.feeds set reject_limit = $1", [limit]);
+    const dry = await run(["etl", "payouts", "--dry-run", "--force"], { env });
+    assert.match(
+      dry.out,
+      /\nWould be rejected \(a dry run keeps none: run without --dry-run, .*\):\n.*\npayouts +1 +1 +amount /,
+    );
+    assert.doesNotMatch(dry.out + dry.err, /Rejected until|Nothing of this feed was loaded/);
+    if (limit === 0) assert.match(dry.err, /a dry run keeps none of its rejects\. After a run that is none, /);
+    assert.equal((await rejects(at)).out, "There are no rejects.\n");
+    const wet = await run(["etl", "payouts", "--force"], { env });
+    assert.match(wet.out, /\nRejected until mended \(deno task rejects shows each, and with --letter writes/);
+    if (limit === 0) {
+      assert.match(wet.err, /Nothing of this feed was loaded\. deno task rejects payouts --letter writes what /);
+    }
+    assert.match((await rejects(at, "payouts", "--letter")).out, /^Subject: payouts\.csv: 1 record to mend\n/);
+    await at.db.query("delete from etl.rejects");
+    await at.db.query("delete from public.payouts");
+  }
+});
+
+Deno.test("a dry run that withholds rows does not say to approve of it, for there is nothing to approve", async () => {
+  await using at = await given("Payout No,Amount\n1,1\n2,2\n3,3\n", { absent: "delete" });
+  const env = { DATABASE_URL: at.db.url };
+  await at.db.loadOne("payouts");
+  at.web.files["/payouts.csv"] = "Payout No,Amount\n1,1\n";
+  const dry = await run(["etl", "payouts", "--dry-run"], { env });
+  assert.match(dry.out, /\npayouts: 2 rows that the file lacks stay, for /);
+  assert.doesNotMatch(dry.out, /etl\.approve/);
+  assert.match((await run(["etl", "payouts"], { env })).out, /select etl\.approve\('payouts'\)/);
 });
 
 Deno.test("a letter is of one feed, and of one that there is", async () => {

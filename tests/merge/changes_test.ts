@@ -131,6 +131,25 @@ const cases: { name: string; columns?: Record<string, unknown>; steps: Step[] }[
     ],
   },
   {
+    name: "a reject that comes once more, behind an orphan of its key, is the newer of the two from then on",
+    steps: [
+      { file: csv("id,size,parent_id", "1,0,"), counts: [1, 0, 0, 0, 0, 1], waits: [[1, "1", tooSmall]], rows: [] },
+      {
+        file: csv("id,size,parent_id", "1,5,7", "1,0,"),
+        counts: [2, 0, 0, 0, 0, 2],
+        waits: [[1, "1", orphan], [2, "1", tooSmall]],
+        rows: [],
+      },
+      { counts: [2, 0, 0, 0, 0, 2], waits: [[1, "1", orphan], [2, "1", tooSmall]], rows: [] },
+      {
+        sql: "insert into public.parents values (7)",
+        counts: [2, 1, 0, 0, 0, 1],
+        waits: [[2, "1", tooSmall]],
+        rows: ["1 7 size 5"],
+      },
+    ],
+  },
+  {
     name: "an older record never overwrites a newer one, not even once its parent comes",
     steps: [
       { file: csv("id,parent_id", "1,7"), counts: [1, 0, 0, 0, 0, 1], waits: [[1, "1", orphan]], rows: [] },

@@ -48,17 +48,24 @@ Deno.test("where all are refused the search ends at the limit, and the error hol
 });
 
 Deno.test("what is no record's fault fails the feed, at once", async (t) => {
+  // What a function says may hold what it was given: its name alone is told.
+  const fails = /^Cannot load things: public\.fail\(\), a function of the database, failed$/;
   const faults: Record<string, [body: string, code: string, message: RegExp]> = {
     "a lock that is not to be had": ["lock table public.gate; return new", "lock_not_available", /holds a lock/],
     "a deadlock": ["raise exception using errcode = '40P01'", "deadlock_detected", /deadlock/],
-    "a full disk": ["raise exception 'could not extend' using errcode = '53100'", "disk_full", /could not extend/],
-    "a table that is not there": ["insert into public.nowhere values (1); return new", "undefined_table", /nowhere/],
-    "a privilege": ["raise exception 'denied' using errcode = '42501'", "42501", /denied/],
+    "a full disk": ["raise exception 'no % more', new using errcode = '53100'", "disk_full", fails],
+    "a table that is not there": ["insert into public.nowhere values (1); return new", "undefined_table", fails],
+    "a privilege": ["raise exception 'none for %', new using errcode = '42501', hint = new.id", "42501", fails],
+    "what is not to be had": ["raise exception 'no %', new using errcode = '0A000'", "0A000", fails],
+    "SQL that holds a value": ["execute format('select %s from', new); return new", "42601", fails],
+    "an error of another function": ["perform public.other(new); return new", "XX000", /: public\.other\(\), a /],
     "a trigger that drops rows": ["return null", "rows_dropped", /1 of 2 rows were not written/],
   };
   for (const [name, [body, code, message]] of Object.entries(faults)) {
     await t.step(name, async () => {
       await using at = await prepare(`${table} create table public.gate (); ${counting}
+        create function public.other(o public.things) returns void language plpgsql as
+          $$ begin raise exception 'no %', o using errcode = 'XX000'; end $$;
         create function public.fail() returns trigger language plpgsql as
           $$ begin if new.x = 1 then return new; end if; ${body}; end $$;
         create trigger c before insert on public.things for each row execute function public.fail()`);

@@ -377,10 +377,17 @@ Deno.test("after it the feed is disabled, health says why, and its next load is 
     `select status, undoes, read::int, inserted::int, updated::int, deleted::int from etl.runs where status = 'undone'`,
   );
   assert.deepEqual(ledger, { status: "undone", undoes: run, read: 0, inserted: 0, updated: 1, deleted: 1 });
+  // Whoever names it has it loaded, and it stays disabled: no run takes it, and health goes on saying so.
+  const { run: again, feeds: [named] } = await db.load({ feeds: ["things"] });
+  assert.deepEqual([named.status, named.note], ["changed", "it is disabled: no run takes it unless it is named"]);
+  const [{ message: then, ...still }] = await health();
+  assert.deepEqual(still, { verdict, hint });
+  assert.match(then, /^Run .*\. A run that named it has loaded it again, at .*\. Once that is mended: /);
+  await undo(db, again);
   // The same body under the same ETag is loaded all the same.
   await db.query(hint);
-  const { feeds: [again] } = await db.load();
-  assert.deepEqual([again.status, again.inserted, again.updated], ["changed", 1, 1]);
+  const { feeds: [third] } = await db.load();
+  assert.deepEqual([third.status, third.note, third.inserted, third.updated], ["changed", null, 1, 1]);
   assert.equal((await db.load()).status, "unchanged");
   assert.deepEqual((await health()).map(({ verdict }) => verdict), ["ok"]);
   await db.query("update etl.feeds set enabled = false");
@@ -414,6 +421,56 @@ Deno.test("an undo is a run, and can be undone", async () => {
   assert.deepEqual(await rowsOf(db), ["(1,a)", "(2,b)"]);
   await undo(db, (await runs())[0].run);
   assert.deepEqual(await rowsOf(db), after);
+});
+
+Deno.test("undone one after the other, though a trigger marks each write", async (t) => {
+  const touched = `${plain} alter table public.things add column touched int not null default 0;
+    create function public.touch() returns trigger language plpgsql
+    as 'begin new.touched = coalesce(old.touched, 0) + 1; return new; end';
+    create trigger touch before insert or update on public.things for each row execute function public.touch();`;
+  await using given = await databaseAndWeb(touched);
+  const { db, web } = given;
+  await db.feed("things", { url: `${web.url}/things`, history: "1 day", ...absent });
+  const runs: string[] = [];
+  for (
+    const file of [csv("id,x", "1,a", "9,z"), csv("id,x", "1,b", "2,b"), csv("id,x", "1,c", "2,c"), csv("id,x", "1,d")]
+  ) {
+    web.files["/things"] = file;
+    runs.push((await db.load({ feeds: ["things"] })).run);
+  }
+  const values = async () =>
+    (await db.query("select id || x as row from public.things order by id")).map(({ row }) => row);
+  assert.deepEqual(await values(), ["1d"]);
+  await t.step("the latest first, two of them in one transaction", async () => {
+    await db.query("begin");
+    await undo(db, runs[3]);
+    assert.deepEqual(await values(), ["1c", "2c"]);
+    await undo(db, runs[2]);
+    await db.query("commit");
+    assert.deepEqual(await values(), ["1b", "2b"]);
+  });
+  await t.step("what is undone already is as before", async () => {
+    assert.deepEqual(await undo(db, runs[2]), [["as before", 2, "nothing to do", null]]);
+    assert.deepEqual(await values(), ["1b", "2b"]);
+  });
+  await t.step("what somebody changes between is kept", async () => {
+    await db.query("begin; update public.things set x = 'mine' where id = 1");
+    const said = await undo(db, runs[1]);
+    assert.deepEqual(said.slice(0, 3).map(([outcome, , reason]) => [outcome, reason]), [
+      ["deleted", null],
+      ["inserted again", null],
+      ["kept", "somebody changed it since"],
+    ]);
+    await db.query("rollback");
+  });
+  await t.step("the next", async () => {
+    await undo(db, runs[1]);
+    assert.deepEqual(await values(), ["1a", "9z"]);
+  });
+  await t.step("and the first", async () => {
+    await undo(db, runs[0]);
+    assert.deepEqual(await values(), []);
+  });
 });
 
 Deno.test("what cannot be undone at all says so, and changes nothing", async () => {

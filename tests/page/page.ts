@@ -174,6 +174,86 @@ test("trips without charges: counts, money, pages, order and search are those of
   });
 });
 
+test(
+  "a page past the last one: the last there is stands there, in the URL too, and going back leaves it out",
+  async (site, t) => {
+    const page = await site.enter("/?view=feeds");
+    const oldest = uncharged().toSorted((a, b) => a.dropoff < b.dropoff ? 1 : -1).slice(50).map(({ id }) => id);
+    const churned = (await site.db.query("select id from public.churned_drivers('2021-07-11Z')")).length;
+    assert.ok(oldest.length < 50 && churned < 50);
+    const cases: Record<string, [path: string, query: string, rows: number]> = {
+      "of trips": ["/?sort=-dropoff_timestamp&page=101", "?sort=-dropoff_timestamp&page=2", oldest.length],
+      "beyond any number": ["/?page=Infinity", "?page=2", oldest.length],
+      "of one page": [
+        "/?period=own&from=2021-06-05&to=2021-06-06&page=2",
+        "?period=own&from=2021-06-05&to=2021-06-06",
+        NaN,
+      ],
+      "of drivers": ["/?view=churned&as_of=2021-07-11&page=3", "?view=churned&as_of=2021-07-11", churned],
+    };
+    for (const [name, [path, query, rows]] of Object.entries(cases)) {
+      await t.step(name, async () => {
+        await page.goto(site.url + path);
+        await eventually(() => page.evaluate("location.search"), query);
+        await settled(page);
+        const shown = await column(page, name === "of drivers" ? "Id" : "Trip");
+        if (rows > 0) assert.equal(shown.length, rows);
+        assert.ok(shown.length > 0);
+      });
+    }
+    await t.step("of nothing at all: that there is nothing", async () => {
+      await page.goto(`${site.url}/?period=yesterday&page=4`);
+      await page.getByText("No trip without a charge in this period").waitFor();
+      assert.equal(await page.evaluate("location.search"), "?period=yesterday");
+    });
+    await t.step("a page that there is stays, however few another period had", async () => {
+      await page.goto(`${site.url}/?page=2`);
+      await settled(page);
+      await page.getByRole("radio", { name: "Yesterday" }).check({ force: true });
+      await page.getByText("No trip without a charge in this period").waitFor();
+      await page.goBack();
+      await eventually(() => column(page, "Trip"), oldest);
+      assert.equal(await page.evaluate("location.search"), "?page=2");
+    });
+    await t.step("where nobody can tell how many there are, it says so, and leads to the first", async () => {
+      site.instead = (request) =>
+        request.url.includes("without_charges_by_day") ? Response.json({ message: "no" }, { status: 500 }) : undefined;
+      await page.goto(`${site.url}/?page=101`);
+      await page.getByText("There is no page 101.").waitFor();
+      assert.equal(await page.getByText("No trip without a charge").count(), 0);
+      await page.getByRole("link", { name: "Show the first page" }).click();
+      await eventually(() => column(page, "Trip").then(({ length }) => length), 50);
+    });
+  },
+);
+
+test("nothing to list: well only where all that it rests on is", async (site, t) => {
+  const page = await site.enter("/?period=yesterday");
+  const doubt = page.getByText("not all that this rests on was loaded");
+  const empty = ["/?period=yesterday", "/?view=churned&as_of=2021-07-11&window=30", "/?search=nobody-at-all"];
+  const look = async (isDoubted: boolean) => {
+    for (const path of empty) {
+      await t.step(`${path}, ${isDoubted ? "in doubt" : "well"}`, async () => {
+        await page.goto(site.url + path);
+        await page.locator(".empty").waitFor();
+        await settled(page);
+        assert.equal(await doubt.count(), isDoubted ? 1 : 0);
+        assert.equal(await page.locator(".empty.warn").count(), isDoubted ? 1 : 0);
+      });
+    }
+  };
+  await look(false);
+  await t.step("a period that ends before it begins is none", async () => {
+    await page.goto(`${site.url}/?period=own&from=2021-06-02&to=2021-06-01`);
+    await page.locator(".empty").getByText("The last day is before the first one").waitFor();
+    await settled(page);
+    assert.equal(await page.locator(".empty .icon").count(), 0);
+  });
+  site.web.files["/trips.csv"] = () => new Response("gone", { status: 404 });
+  await site.db.load();
+  await look(true);
+});
+
 test("periods: yesterday, last week and last month are those of the reader's own days", async (site, t) => {
   const page = await site.open("/", { timezoneId: "America/New_York" });
   // Wednesday in New York, and Thursday in UTC.
@@ -547,6 +627,197 @@ test("a feed: runs, rejects with what to mend, the letter and a link, changes, u
   });
 });
 
+test("a feed above its reject limit: what the last attempt had, the letter and the link", async (site, t) => {
+  site.web.files["/charges.csv"] = sampleFeeds()["charges.csv"].split("\n")[0] +
+    "\nx1,trip-60,abc\nx2,,1\nx3,trip-120,def\n";
+  await site.db.load();
+  assert.equal((await site.db.query("select from etl.rejects")).length, 0);
+  const page = await site.enter("/?view=feeds");
+  const card = page.locator(".feeds > li", { hasText: "charges" });
+  await card.getByText("3 in a failed attempt").waitFor();
+  await card.getByRole("link", { name: "charges", exact: true }).click();
+  await page.getByText("Of the last attempt, which failed as a whole: nothing of it was loaded.").waitFor();
+  await settled(page);
+  assert.equal(await page.getByText("each record is loaded").count(), 0);
+  const rejects = page.locator(".rejects > li");
+  await t.step("the list, marked, and by kind", async () => {
+    assert.deepEqual(await rejects.locator("strong").allTextContents(), ["Record 1", "Record 2", "Record 3"]);
+    assert.equal(await rejects.getByText("In a failed attempt", { exact: true }).count(), 3);
+    await page.getByRole("link", { name: /amount_cents/ }).click();
+    await eventually(() => rejects.locator("strong").allTextContents(), ["Record 1", "Record 3"]);
+    assert.equal(await page.locator(".reasons [aria-current]").count(), 1);
+  });
+  await t.step("the letter and a link", async () => {
+    await page.getByText("Letter to the partner").click();
+    await page.locator(".letter pre").getByText("nothing of").waitFor();
+    await page.getByRole("button", { name: "Make a link" }).click();
+    await page.getByLabel("Link for the partner").waitFor();
+  });
+  await t.step("of more than are kept, how many", async () => {
+    site.web.files["/charges.csv"] = "id,trip_id,amount_cents\n" +
+      Array.from({ length: 201 }, (_, n) => `x${n},trip-60,abc\n`).join("");
+    await site.db.load();
+    await page.goto(`${site.url}/?view=feed&feed=charges`);
+    await page.getByText("These are 200 of 201 rejects.").waitFor();
+  });
+  await t.step("beside what waits from before; and where a kind is no more, it says so", async () => {
+    await site.db.query("update etl.feeds set reject_limit = 1 where name = 'charges'");
+    site.web.files["/charges.csv"] = sampleFeeds()["charges.csv"] + "x1,trip-60,abc\n";
+    await site.db.load();
+    await site.db.query("update etl.feeds set reject_limit = 0.1 where name = 'charges'");
+    site.web.files["/charges.csv"] = "id,trip_id,amount_cents\nx9,trip-60,abc\n";
+    await site.db.load();
+    await page.goto(`${site.url}/?view=feed&feed=charges`);
+    await page.getByText("Of what was loaded before, and still waits.").waitFor();
+    await settled(page);
+    assert.equal(await rejects.count(), 2);
+    assert.equal(await rejects.getByText("In a failed attempt", { exact: true }).count(), 1);
+    for (const [nth, marked] of [1, 0].entries()) {
+      await page.locator(".kinds").nth(nth).getByRole("link", { name: /amount_cents/ }).click();
+      await eventually(() => rejects.count(), 1);
+      await eventually(() => rejects.getByText("In a failed attempt", { exact: true }).count(), marked);
+      assert.equal(await page.locator(".reasons [aria-current]").count(), 1);
+    }
+    site.web.files["/charges.csv"] = () => new Response("gone", { status: 404 });
+    await site.db.load();
+    await page.goto(`${site.url}/?view=feed&feed=charges`);
+    await page.getByText("Of an earlier attempt, which failed as a whole: nothing of it was loaded.").waitFor();
+    await page.getByText("Whether the newest file has rejects is not known").waitFor();
+    await page.goto(`${site.url}/?view=feed&feed=charges&reason=is+forgotten&source=id`);
+    await page.getByText("No record is rejected for this any more.").waitFor();
+  });
+});
+
+test("a feed that is not loaded is not said to have nothing that waits", async (site, t) => {
+  const page = await site.enter("/?view=feeds");
+  const look = async (feed: string, said: string[], unsaid: string[]) => {
+    await page.goto(`${site.url}/?view=feed&feed=${feed}`);
+    const rejects = page.getByRole("region", { name: "Rejects" });
+    for (const text of said) await rejects.getByText(text).waitFor();
+    for (const text of unsaid) assert.equal(await rejects.getByText(text).count(), 0, text);
+    return rejects;
+  };
+  const well = "Nothing waits: each record is loaded.", open = "Whether the newest file has rejects is not known";
+  await t.step("one that is well is", async () => {
+    await look("trips", [well], [open, "Letter to the partner"]);
+  });
+  site.web.files["/trips.csv"] = () => new Response("gone", { status: 404 });
+  await site.db.query("update etl.feeds set reject_limit = 1 where name = 'charges'");
+  site.web.files["/charges.csv"] = sampleFeeds()["charges.csv"] + "x1,trip-60,abc\n";
+  await site.db.load();
+  await t.step("one whose file is not there", async () => {
+    const said = ["No record waits of what was loaded last", open, "Letter to the partner"];
+    const rejects = await look("trips", said, [well]);
+    assert.equal(await rejects.locator(".empty.warn").count(), 1);
+  });
+  site.web.files["/charges.csv"] = () => new Response("gone", { status: 404 });
+  await site.db.load();
+  await t.step("one of which records wait", async () => {
+    await look("charges", [open, "The whole record", "Letter to the partner"], [well]);
+  });
+  await site.db.query("update etl.feeds set enabled = false where name = 'drivers'");
+  await t.step("one that is switched off; and it is not counted among those that are fine", async () => {
+    await look("drivers", [open], [well]);
+    site.web.files["/trips.csv"] = sampleFeeds()["trips.csv"];
+    site.web.files["/charges.csv"] = sampleFeeds()["charges.csv"];
+    await site.db.load({ force: true });
+    await page.goto(`${site.url}/?view=feeds`);
+    await page.getByText("2 feeds are fine. 1 feed is switched off.").waitFor();
+    await site.db.query("update etl.feeds set enabled = false");
+    await page.reload();
+    await page.getByText("3 feeds are switched off, and no other is there.").waitFor();
+  });
+  await site.db.feed("new", { url: `${site.web.url}/none.csv`, target: "public.charges" });
+  await site.db.load();
+  await t.step("one that was never loaded", async () => {
+    await look("new", ["Nothing was loaded yet.", open], [well]);
+  });
+});
+
+test("rejects of one reason are those of the column that was chosen", async (site) => {
+  await site.db.query("update etl.feeds set reject_limit = 1 where name = 'trips'");
+  const day = "2021-06-05T00:00:00Z";
+  site.web.files["/trips.csv"] = sampleFeeds()["trips.csv"] +
+    `b1,driver-1,,,${day},x,1\nb2,driver-1,,,${day},y,1\nb3,driver-1,,,${day},1,z\n`;
+  await site.db.load();
+  const page = await site.enter("/?view=feed&feed=trips");
+  const faults = page.locator(".rejects .faults li");
+  await eventually(() => faults.count(), 3);
+  for (
+    const [name, values] of [["gratuity is not a number 1", ["z"]], ["base_fare is not a number 2", [
+      "x",
+      "y",
+    ]]] as const
+  ) {
+    await page.getByRole("link", { name }).click();
+    await eventually(() => faults.locator("q").allTextContents(), [...values]);
+    const current = page.locator(".reasons [aria-current]");
+    assert.deepEqual((await current.allTextContents()).map((text) => text.trim()), [name]);
+  }
+  await page.reload();
+  await eventually(() => faults.locator("q").allTextContents(), ["x", "y"]);
+  await page.getByRole("link", { name: "All 3" }).click();
+  await eventually(() => faults.count(), 3);
+});
+
+test(
+  "a link to a run that is not among the latest shows what it changed; one without changes says so",
+  async (site, t) => {
+    await site.db.query("update etl.feeds set reject_limit = 1, history = '1 day' where name = 'trips'");
+    site.web.files["/trips.csv"] = sampleFeeds()["trips.csv"] + "trip-new,driver-1,,,,,\n";
+    await site.db.load();
+    const [{ run, at }] = await site.db.query(
+      "select c.run, r.started_at as at from etl.changes c join etl.runs r using (run, feed) limit 1",
+    );
+    await site.db.query(`
+    insert into etl.runs (run, feed, status, started_at, finished_at, bytes, read, inserted, updated, deleted, unchanged,
+      duplicate, rejected, ignored_columns)
+    select gen_random_uuid(), 'trips', 'changed', now() + n * interval '1 second', now() + n * interval '1 second', 0, 0, 0,
+      0, 0, 0, 0, 0, '{}'
+    from generate_series(1, 25) n`);
+    const [{ other }] = await site.db.query("select run as other from etl.runs order by started_at desc limit 1");
+    const page = await site.enter("/?view=feeds");
+    const open = async (run: string) => {
+      await page.goto(`${site.url}/?view=feed&feed=trips&run=${run}`);
+      await settled(page);
+    };
+    const heading = (at: Date) =>
+      `What the run of ${
+        at.toLocaleString("en-US", { dateStyle: "medium", timeStyle: "short", timeZone: "UTC" })
+      } changed`;
+    await t.step("an older run", async () => {
+      await open(run);
+      assert.equal((await column(page, "Outcome")).length, 20);
+      await page.getByRole("heading", { name: heading(at) }).waitFor();
+      await page.locator(".changes li").getByText("trip-new").first().waitFor();
+      await page.getByRole("button", { name: "Undo this run" }).waitFor();
+      await page.getByRole("button", { name: "Close" }).click();
+      await eventually(() => page.locator(".changes").count(), 0);
+      assert.doesNotMatch(page.url(), /run=/);
+    });
+    const none = page.getByText("No changes of this run are kept");
+    for (
+      const [name, run] of Object.entries({
+        "one among the latest, without changes": other,
+        "one that there is not": crypto.randomUUID(),
+        "what is no run": "yesterday's",
+      })
+    ) {
+      await t.step(name, async () => {
+        await open(run);
+        await none.waitFor();
+        assert.equal(await page.getByRole("alert").filter({ hasText: /./ }).count(), 0);
+      });
+    }
+    await t.step("one that the ledger has forgotten", async () => {
+      await site.db.query("delete from etl.runs where feed = 'trips'");
+      await open(run);
+      await page.getByRole("heading", { name: "What a run changed" }).waitFor();
+      await page.locator(".changes li").getByText("trip-new").first().waitFor();
+    });
+  },
+);
+
 test("names and values are text, whatever they hold", async (site) => {
   const evil = `<img src=x onerror="window.hacked=1">`;
   await site.db.query("insert into public.drivers (id, first_name, last_name) values ($1, $1, $1)", [evil]);
@@ -635,6 +906,7 @@ test("axe finds nothing to mend: each view, light and dark, narrow and wide", as
   site.web.files["/trips.csv"] = sampleFeeds()["trips.csv"] + "trip-new,driver-1,,,,,\nbad,driver-1,,,soon,x,1\n";
   await site.db.load();
   site.web.files["/drivers.json"] = () => new Response("gone", { status: 404 });
+  site.web.files["/charges.csv"] = "id,trip_id,amount_cents\nx1,trip-60,abc\n";
   await site.db.load();
   await site.signUp("bo@partner.example");
   const [{ run }] = await site.db.query("select run from etl.changes where feed = 'trips' limit 1");
@@ -645,6 +917,8 @@ test("axe finds nothing to mend: each view, light and dark, narrow and wide", as
     "/?view=churned&as_of=2021-07-11",
     "/?view=feeds",
     "/?view=feed&feed=drivers",
+    "/?view=feed&feed=charges",
+    `/?view=feed&feed=charges&run=${run}`,
     `/?view=feed&feed=trips&run=${run}`,
   ];
   const check = async (page: Page, what: string) => {
@@ -718,7 +992,8 @@ test("by the keyboard alone: in, to another view, through a table's pages", asyn
   await tabTo(/Feeds/);
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "Feeds", level: 1 }).waitFor();
-  assert.equal(await page.evaluate("document.activeElement.id"), "content", "another view takes the focus");
+  // Another view takes the focus.
+  await eventually(() => page.evaluate("document.activeElement.id"), "content");
 });
 
 test("in the reader's language and zone: days, numbers and money", async (site) => {

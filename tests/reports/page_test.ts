@@ -176,6 +176,9 @@ Deno.test("feeds: health, runs, rejects, changes, undo", async (t) => {
     assert.deepEqual(await runs({ at_most: 1 }), [latest]);
     assert.deepEqual(await runs({ before: latest.started_at }), [first]);
     assert.deepEqual(await runs({ of_feed: "none" }), []);
+    assert.deepEqual(await runs({ of_run: first.run, at_most: 1 }), [first]);
+    assert.deepEqual(await runs({ of_run: crypto.randomUUID() }), []);
+    assert.deepEqual(await runs({ of_run: first.run, of_feed: "drivers" }).then(([{ run }]) => run), first.run);
   });
   await t.step("feed_reject_counts and feed_rejects: by reason, page by page, each once", async () => {
     const { data: counts } = await staff.rpc("feed_reject_counts", { of_feed: "trips" });
@@ -185,11 +188,12 @@ Deno.test("feeds: health, runs, rejects, changes, undo", async (t) => {
     assert.ok(counts.length >= 2);
     const words = Object.fromEntries(counts.map((row: Record<string, string>) => [row.source, row.problem]));
     assert.deepEqual(words, { base_fare: "is not a number", dropoff_timestamp: "is not a date and time" });
-    for (const reason of [null, counts[0].reason as string]) {
+    for (const { reason, source } of [{ reason: null, source: null }, counts[0]]) {
       const seen: number[] = [];
       let after = {};
       while (true) {
-        const { data } = await staff.rpc("feed_rejects", { of_feed: "trips", of_reason: reason, at_most: 7, ...after });
+        const kind = { of_reason: reason, of_source: source };
+        const { data } = await staff.rpc("feed_rejects", { of_feed: "trips", ...kind, at_most: 7, ...after });
         if (data.length === 0) break;
         seen.push(...data.map((row: Record<string, unknown>) => row.record_number));
         after = { after_number: data.at(-1).record_number, after_id: data.at(-1).id };
@@ -266,6 +270,161 @@ Deno.test("feeds: health, runs, rejects, changes, undo", async (t) => {
   });
 });
 
+/** A reject as its place: which file it is of, and its number there. */
+const placed = (rows: Record<string, unknown>[]) => rows.map((row) => `${row.attempted} ${row.record_number}`);
+
+Deno.test("rejects are counted and listed by column and reason, those of the last attempt too", async (t) => {
+  await using at = await project();
+  const staff = at.user as unknown as SupabaseClient;
+  const header = "id,driver_id,dropoff_timestamp,Fare,gratuity";
+  let body = "";
+  await using web = serveText(() => `${header}\n${body}`);
+  await at.db.query(
+    `update etl.feeds set url = $1, contents = 'changes', columns = '{"Fare": "base_fare"}' where name = 'trips'`,
+    [web.url],
+  );
+  await at.db.query("alter table public.trips add check (base_fare < 1000), add check (base_fare >= 0)");
+  await at.db.query(`create function public.refuse() returns trigger language plpgsql as
+    $$begin raise 'never trip %', new.id; end$$;
+    create trigger refuse before insert on public.trips for each row when (new.id like 'no-%')
+      execute function public.refuse()`);
+  const limit = (share: number) => at.db.query("update etl.feeds set reject_limit = $1 where name = 'trips'", [share]);
+  const counts = async () => (await staff.rpc("feed_reject_counts", { of_feed: "trips" })).data;
+  const list = async (args: Record<string, unknown> = {}) => {
+    const { data, error } = await staff.rpc("feed_rejects", { of_feed: "trips", ...args });
+    assert.equal(error, null);
+    return data;
+  };
+  const told = (rows: Record<string, unknown>[]) =>
+    rows.map(({ attempted, source, problem, rejects }) => [attempted, source, problem, rejects]);
+  const kindOf = ({ reason, source, attempted }: Record<string, unknown>) => ({
+    of_reason: reason,
+    of_source: source,
+    of_attempt: attempted,
+  });
+
+  await t.step(
+    "each row of the counts is the list of its own, for one reason may be that of many columns",
+    async () => {
+      await limit(1);
+      const day = "2021-07-01T00:00:00Z";
+      body = [
+        `a,driver-1,${day},many,1`,
+        `b,driver-1,${day},more,1`,
+        `c,driver-1,${day},1,much`,
+        `d,driver-1,${day},2000,1`,
+        `e,driver-1,${day},-2000,1`,
+        `no-1,driver-1,${day},1,1`,
+        `no-2,driver-1,${day},1,1`,
+        `no-3,driver-1,${day},1,1`,
+      ].join("\n") + "\n";
+      assert.equal((await at.db.loadOne("trips")).rejected, 8);
+      const found = await counts();
+      assert.deepEqual(
+        told(found).sort(),
+        [
+          [false, "Fare", "breaks a rule", 1],
+          [false, "Fare", "breaks a rule", 1],
+          [false, "Fare", "is not a number", 2],
+          [false, "gratuity", "is not a number", 1],
+          [false, null, "cannot be stored", 3],
+        ].sort(),
+      );
+      const lists: Record<string, string[]> = {};
+      for (const count of found) {
+        const rows = await list(kindOf(count));
+        assert.equal(rows.length, count.rejects);
+        lists[`${count.source} ${count.problem}: ${count.mend}`] = placed(rows);
+      }
+      assert.deepEqual(lists, {
+        "Fare is not a number: Send a number, as 12.50.": ["false 1", "false 2"],
+        "gratuity is not a number: Send a number, as 12.50.": ["false 3"],
+        "Fare breaks a rule: Send what holds: Fare < 1000": ["false 4"],
+        "Fare breaks a rule: Send what holds: Fare >= 0": ["false 5"],
+        "null cannot be stored: Ask us: we know more.": ["false 6", "false 7", "false 8"],
+      });
+      for (const other of [{ of_source: "base_fare" }, { of_source: null }, { of_attempt: true }]) {
+        const fare = found.find(({ source, rejects }: Record<string, unknown>) => source === "Fare" && rejects === 2);
+        assert.deepEqual(await list({ ...kindOf(fare), ...other }), []);
+      }
+    },
+  );
+  const health = async () => {
+    const { data } = await staff.rpc("feed_health");
+    const { verdict, open_rejects, attempted_rejects, attempted_is_least, attempt_is_latest, has_letter } = data.find(
+      (row: Record<string, unknown>) => row.feed === "trips",
+    );
+    const { data: letter } = await staff.rpc("feed_letter", { of_feed: "trips" });
+    assert.equal(has_letter, /^Subject: .*(to mend|could not be loaded)/.test(letter), letter);
+    return [verdict, open_rejects, attempted_rejects, attempted_is_least, attempt_is_latest];
+  };
+  assert.deepEqual((await health()).slice(1), [8, null, null, null]);
+  await t.step("above the limit: what the last attempt had, before what waits", async () => {
+    await limit(0.1);
+    body = Array.from({ length: 300 }, (_, n) => `f${n},driver-1,,1,${n === 299 ? "x" : "much"}\n`).join("") +
+      "g,driver-1,,many,1\n";
+    assert.equal((await at.db.loadOne("trips")).error?.code, "too_many_rejects");
+    assert.deepEqual(told(await counts()).slice(0, 2), [
+      [true, "gratuity", "is not a number", 199],
+      [true, "Fare", "is not a number", 1],
+    ]);
+    assert.deepEqual(told(await counts()).slice(2).length, 5);
+    assert.deepEqual(await health(), ["failing", 8, 301, false, true]);
+    const [attempted] = await counts();
+    assert.deepEqual(placed(await list({ ...kindOf(attempted), at_most: 3 })), ["true 1", "true 2", "true 3"]);
+    const [{ record, faults }] = await list();
+    assert.deepEqual([record.id, faults], ["f0", [{
+      ...{ source: "gratuity", value: "much", problem: "is not a number", mend: "Send a number, as 12.50." },
+    }]]);
+  });
+  await t.step("page by page, each once", async () => {
+    const all = await list({ at_most: 1000 });
+    assert.deepEqual(placed(all).slice(198, 202), ["true 199", "true 301", "false 1", "false 2"]);
+    assert.equal(all.length, 208);
+    const seen = [];
+    let after = {};
+    while (true) {
+      const rows = await list({ ...after, at_most: 7 });
+      if (rows.length === 0) break;
+      seen.push(...rows);
+      const { attempted: after_attempted, record_number: after_number, id: after_id } = rows.at(-1);
+      after = { after_attempted, after_number, after_id };
+    }
+    assert.deepEqual(seen, all);
+  });
+  await t.step("a failure of another kind since is told from it", async () => {
+    await at.db.query("update etl.feeds set url = $1 where name = 'trips'", [web.url.replace(/:\d+/, ":1")]);
+    assert.equal((await at.db.loadOne("trips")).status, "failed");
+    assert.deepEqual(await health(), ["failing", 8, 301, false, false]);
+    await at.db.query("update etl.feeds set url = $1 where name = 'trips'", [web.url]);
+  });
+  await t.step("once the feed is loaded nothing of the attempt is left", async () => {
+    body = "h,driver-1,,1,1\n";
+    await at.db.loadOne("trips");
+    assert.ok((await counts()).every(({ attempted }: Record<string, unknown>) => attempted === false));
+    assert.deepEqual((await health()).slice(2), [null, null, null]);
+  });
+  await t.step(
+    "the letter has something to mend where the file or a record is at fault, and not where we are",
+    async () => {
+      await at.db.query("delete from etl.rejects");
+      await health();
+      const urls = [web.url.replace(/:\d+/, ":1"), web.url.replace("trips.csv", "gone"), web.url];
+      for (const [nth, has] of [false, true, false].entries()) {
+        await at.db.query("update etl.feeds set url = $1 where name = 'trips'", [urls[nth]]);
+        await at.db.loadOne("trips", { force: true });
+        const { data } = await staff.rpc("feed_health");
+        const row = data.find((row: Record<string, unknown>) => row.feed === "trips");
+        assert.equal(row.has_letter, has, urls[nth]);
+        await health();
+      }
+      await at.db.query(`insert into etl.rejects (feed, as_json, reason, sqlstate, first_run, last_run)
+      values ('trips', false, 'gives up what a row refers to in x', '23503', gen_random_uuid(), gen_random_uuid())`);
+      assert.equal((await health())[1], 1);
+    },
+  );
+});
+
 Deno.test("whoever is not staff is refused each of them, and told whom to ask", async (t) => {
   await using at = await project();
   const stranger = await at.signUp("bo@partner.example");
@@ -296,7 +455,10 @@ Deno.test("whoever is not staff is refused each of them, and told whom to ask", 
 });
 
 function serveText(text: () => string) {
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => new Response(text()));
+  const server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    ({ url }) => url.endsWith("/gone") ? new Response("", { status: 404 }) : new Response(text()),
+  );
   return {
     url: `http://127.0.0.1:${server.addr.port}/trips.csv`,
     [Symbol.asyncDispose]: () => server.shutdown(),

@@ -30,6 +30,7 @@ Deno.test("the error above the limit has a summary, and the rejects are kept bes
   const feed = report.feeds.find(({ feed }) => feed === "things")!;
   assert.equal(feed.error?.code, "too_many_rejects");
   assert.deepEqual(feed.rejects, summary);
+  assert.match(feed.error!.hint!, /^Nothing of this feed was loaded\. deno task rejects things --letter writes /);
   assert.equal(feed.rejected, 0, "the counts are of what was done");
   assert.doesNotMatch(JSON.stringify(report), /s3cret|few|later/, "no value");
   assert.doesNotMatch(JSON.stringify(await at.db.query("select * from etl.runs")), /s3cret|few/);
@@ -61,6 +62,11 @@ Deno.test("a dry run has the summary, of what would be rejected and of what is t
     const feed = await at.db.loadOne("things", { dryRun: true });
     assert.deepEqual([feed.status, feed.rejects], [limit === 0.8 ? "changed" : "failed", summary]);
     assert.deepEqual(await snapshot(at.db), before, "nothing was written");
+    const hint = feed.error?.hint ?? "";
+    assert.equal(
+      /^Nothing of this feed would be loaded, and a dry run keeps none of its rejects\./.test(hint),
+      limit === 0.1,
+    );
   }
 });
 
@@ -148,6 +154,7 @@ Deno.test("where a merge is called by itself the error has no value, and nothing
   await assert.rejects(merge, (error: Error & { code: string; detail: string }) => {
     assert.equal(error.code, "ETL06");
     assert.doesNotMatch(JSON.stringify({ ...error }) + error.message, /s3cret/);
+    assert.match((error as unknown as { hint: string }).hint, /^Nothing of this feed was loaded: have it mended, or /);
     assert.deepEqual(JSON.parse(error.detail).rejects[0].count, 1);
     return true;
   });

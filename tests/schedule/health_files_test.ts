@@ -97,6 +97,24 @@ const renamed = mapping('"fare_amount": "base_fare"');
 
 const drift: Case[] = [
   [
+    "a column without a name is new, and holds something",
+    async ({ publish }) => {
+      await publish("id,note,base_fare\n1,a,7\n2,b,7\n");
+      await publish("id,note,\n1,a,z\n2,b,\n");
+    },
+    "drifted",
+    [/ The file lacks base_fare: .* It has "column 3", and public\.rides has no such column\. If the file is right/],
+    approve,
+  ],
+  [
+    "a column without a name was there from the first, or holds nothing",
+    async ({ publish }) => {
+      await publish("id,,note\n1,0,a\n2,1,b\n");
+      await publish("id,,note,\n1,0,a,\n2,1,c,\n");
+    },
+    "ok",
+  ],
+  [
     "a nullable column was renamed",
     async ({ publish }) => {
       await publish(csv("base_fare,note"));

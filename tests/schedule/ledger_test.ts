@@ -51,15 +51,23 @@ Deno.test("a plan reads none of the rejects that are not tried again", async () 
 Deno.test("etl.purge() keeps 90 days of the ledger, and what health needs of before", async () => {
   await using db = await longLedger();
   await db.query("delete from etl.runs where feed = 'drivers' and finished_at > now() - interval '200 days'");
-  const verdicts = "select feed, verdict, message, last_change, last_failure, last_error from etl.health()";
+  await db.query(
+    "delete from etl.runs where feed = 'trips' and status = 'changed' and finished_at > now() - interval '150 days'",
+  );
+  const verdicts =
+    "select feed, verdict, message, since, failing_since, last_change, last_failure, last_error from etl.health()";
   const before = await db.query(verdicts);
   const [{ purged }] = await db.query("select etl.purge()::int as purged");
   assert.ok(purged > 2 * (days - 100) * perDay, `${purged} rows`);
   assert.deepEqual(await db.query(verdicts), before);
+  assert.ok(before.find(({ feed }) => feed === "trips").failing_since < Date.now() - 149 * 86_400_000);
   const kept = await db.query(
     "select feed, count(*)::int as old from etl.runs where finished_at < now() - interval '91 days' group by 1 order by 1",
   );
-  assert.deepEqual(kept, [{ feed: "drivers", old: 2 }], "the latest change and the latest failure of a feed");
+  assert.deepEqual(kept, [
+    { feed: "drivers", old: 2 }, // the latest change and the latest failure
+    { feed: "trips", old: 2 }, // the latest change, and the failure since which it fails
+  ]);
   assert.deepEqual(await db.query("select etl.purge('10 days')::int > 0 as more"), [{ more: true }]);
   assert.deepEqual(await db.query("select etl.purge('10 days')::int as more"), [{ more: 0 }]);
 });

@@ -31,6 +31,9 @@ const isOf = (table: Table, target: string) => target === `public.${table}`;
 
 export const misleads = (feeds: Feed[] | undefined) => feeds?.some(({ verdict }) => lookOf(verdict) !== "ok") ?? false;
 
+/** Whether all that a report rests on is as it should be; undefined until it is known. */
+export const isWell = (feeds: Feed[] | undefined) => feeds && feeds.length > 0 && !misleads(feeds);
+
 export function Freshness({ feeds }: { feeds: Feed[] }) {
   const bad = feeds.filter(({ verdict }) => lookOf(verdict) !== "ok");
   return (

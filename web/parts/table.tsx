@@ -95,10 +95,11 @@ export function Table<Row>({ caption, columns, rows, sort, sortable, idOf }: {
 }
 
 export const pageSize = 50;
-export const pageOf = (route: Route) => Math.max(1, Math.floor(Number(route.page)) || 1);
+export const pageOf = (route: Route) => Math.min(1e9, Math.max(1, Math.floor(Number(route.page)) || 1));
+export const lastPage = (count: number) => Math.max(1, Math.ceil(count / pageSize));
 
 export function Pager({ route, count }: { route: Route; count: number }) {
-  const page = pageOf(route), last = Math.max(1, Math.ceil(count / pageSize));
+  const page = pageOf(route), last = lastPage(count);
   if (count === 0) return null;
   const to = (page: number) => ({ ...route, page: page === 1 ? "" : `${page}` });
   return (

@@ -4,36 +4,54 @@ import { ask, type RowOf } from "../api.ts";
 import { moment } from "../format.ts";
 import { useLoaded } from "../load.ts";
 import { Growing } from "../parts/growing.tsx";
+import { Shown } from "../parts/states.tsx";
 import { Project } from "../project.ts";
 import { words } from "../words.ts";
 
 const said = words.changes;
 type Change = RowOf<"feed_changes">;
-type Run = RowOf<"feed_runs">;
 type Row = Record<string, string | null>;
 
-export function RunChanges({ feed, run, close, undone }: {
+interface Opened {
   feed: string;
-  run: Run;
+  run: string;
   close: () => void;
   undone: () => void;
-}) {
+}
+
+/** Of a run that is not among those that are loaded: an older one, one that the ledger has forgotten, or none. */
+export function OtherRunChanges(opened: Opened) {
+  const api = useContext(Project)!;
+  const { feed, run } = opened;
+  // The database takes nothing else for a run.
+  const isRun = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(run);
+  const found = useLoaded(
+    `${feed} ${run}`,
+    async (signal) =>
+      isRun ? await ask(api.rest.rpc("feed_runs", { of_feed: feed, of_run: run }).abortSignal(signal)) : [],
+  );
+  if (!isRun) return <p class="empty">{said.none}</p>;
+  return <Shown of={found} lines={6}>{([row]) => <RunChanges {...opened} began={row?.started_at} />}</Shown>;
+}
+
+/** `began`: undefined where the ledger has forgotten it. */
+export function RunChanges({ feed, run, began, close, undone }: Opened & { began: string | undefined }) {
   const api = useContext(Project)!;
   const [asking, setAsking] = useState(false);
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => heading.current!.focus(), [run.run]);
+  useEffect(() => heading.current!.focus(), [run]);
   return (
     <section class="changes" aria-labelledby="changes">
       <div class="top">
-        <h3 id="changes" tabIndex={-1} ref={heading}>{said.heading(moment(run.started_at))}</h3>
+        <h3 id="changes" tabIndex={-1} ref={heading}>{began ? said.heading(moment(began)) : said.headingOfUnknown}</h3>
         <button type="button" onClick={close}>{said.close}</button>
       </div>
       <Growing<Change>
-        of={run.run}
+        of={run}
         size={50}
         lines={6}
         next={(last, at_most, signal) => {
-          const args = { of_run: run.run, of_feed: feed, after_number: last?.number ?? 0, at_most };
+          const args = { of_run: run, of_feed: feed, after_number: last?.number ?? 0, at_most };
           return ask(api.rest.rpc("feed_changes", args).abortSignal(signal));
         }}
       >
@@ -53,7 +71,7 @@ export function RunChanges({ feed, run, close, undone }: {
             </>
           )}
       </Growing>
-      {asking && <Undo feed={feed} run={run.run} close={() => setAsking(false)} undone={undone} />}
+      {asking && <Undo feed={feed} run={run} close={() => setAsking(false)} undone={undone} />}
     </section>
   );
 }

@@ -5,7 +5,7 @@ import { after, isDay, range, startOf } from "../days.ts";
 import { ago, day, exactMoment, moment, name, number, tick, zone } from "../format.ts";
 import { useLoaded } from "../load.ts";
 import { Chart } from "../parts/chart.tsx";
-import { Freshness, misleads, useFreshness } from "../parts/freshness.tsx";
+import { Freshness, isWell, misleads, useFreshness } from "../parts/freshness.tsx";
 import { Icon } from "../parts/icons.tsx";
 import { Listing } from "../parts/listing.tsx";
 import { Shown } from "../parts/states.tsx";
@@ -114,7 +114,9 @@ export function ChurnedDrivers({ route }: { route: Route }) {
         columns={columns}
         sort={sort}
         empty={<p>{search ? said.emptySearch : said.empty}</p>}
+        isWell={isWell(freshness.data)}
         count={weeks.data && count}
+        isCounted={weeks.isCurrent}
         route={route}
         file={{ file: said.file, columns: exported, pages: (signal) => allDrivers(api, of, count, signal) }}
       />

@@ -11,8 +11,8 @@ import { type Column, Table } from "../parts/table.tsx";
 import { Project } from "../project.ts";
 import { change, link, type Route } from "../route.ts";
 import { words } from "../words.ts";
-import { Changes as Spoken, Facts, messageOf, Standing, useHealth } from "./feeds.tsx";
-import { RunChanges } from "./changes.tsx";
+import { Changes as Spoken, Facts, type Health, messageOf, Standing, useHealth } from "./feeds.tsx";
+import { OtherRunChanges, RunChanges } from "./changes.tsx";
 
 const said = words.feed;
 type Run = RowOf<"feed_runs">;
@@ -24,7 +24,9 @@ export function Feed({ route }: { route: Route }) {
   const own = health.data?.filter((row) => row.feed === feed);
   const state = own?.[0];
   // What a run has changed is seen once health is another.
-  const version = state ? `${state.verdict} ${state.last_change} ${state.last_failure} ${state.open_rejects}` : "";
+  const version = state
+    ? [state.verdict, state.last_change, state.last_failure, state.open_rejects, state.attempt_is_latest].join(" ")
+    : "";
   return (
     <>
       <div class="heading">
@@ -53,7 +55,7 @@ export function Feed({ route }: { route: Route }) {
             : <p class="card empty">{said.unknown}</p>}
       </Shown>
       {state && <Runs feed={feed} version={version} route={route} />}
-      {state && <Rejects feed={feed} version={version} route={route} />}
+      {state && <Rejects state={state} version={version} route={route} />}
     </>
   );
 }
@@ -103,7 +105,6 @@ function Runs({ feed, version, route }: { feed: string; version: string; route: 
       <Shown of={runs} lines={8}>
         {(all) => {
           const rows = all.slice(0, most);
-          if (rows.length === 0) return <p class="empty">{said.noRuns}</p>;
           const kinds = ["inserted", "updated", "deleted", "rejected"] as const;
           const bars = rows.toReversed().map((run) => ({
             tick: new Date(run.started_at).toLocaleDateString(undefined, { month: "short", day: "numeric" }),
@@ -113,17 +114,25 @@ function Runs({ feed, version, route }: { feed: string; version: string; route: 
             ].join(", "),
             parts: kinds.map((kind) => run[kind]),
           }));
-          const open = rows.find(({ run }) => run === route.run);
+          const { run } = route;
+          const open = rows.find((row) => row.run === run);
+          const opened = { feed, run, close: () => change({ run: "" }), undone: runs.reload };
           return (
             <>
-              <Chart caption={said.chart} bars={bars} kinds={kinds.map((kind) => said.parts[kind])} />
-              <Table caption={said.runs} columns={columns} rows={rows} idOf={({ run }) => run} />
+              {rows.length === 0 ? <p class="empty">{said.noRuns}</p> : (
+                <>
+                  <Chart caption={said.chart} bars={bars} kinds={kinds.map((kind) => said.parts[kind])} />
+                  <Table caption={said.runs} columns={columns} rows={rows} idOf={({ run }) => run} />
+                </>
+              )}
               {all.length > most && (
                 <p class="foot">
                   <button type="button" onClick={() => setMost(most + 20)}>{words.table.more}</button>
                 </p>
               )}
-              {open && <RunChanges feed={feed} run={open} close={() => change({ run: "" })} undone={runs.reload} />}
+              {open
+                ? <RunChanges {...opened} began={open.started_at} />
+                : run && <OtherRunChanges key={run} {...opened} />}
             </>
           );
         }}
@@ -132,8 +141,13 @@ function Runs({ feed, version, route }: { feed: string; version: string; route: 
   );
 }
 
-function Rejects({ feed, version, route }: { feed: string; version: string; route: Route }) {
+/** Verdicts of a feed whose newest file is loaded. */
+const loaded = ["ok", "stale", "shrunk", "drifted"];
+
+function Rejects({ state, version, route }: { state: Health; version: string; route: Route }) {
   const api = useContext(Project)!;
+  const { feed } = state;
+  const letter = state.has_letter && <Letter feed={feed} version={version} />;
   const counts = useLoaded(
     `${feed} ${version}`,
     (signal) => ask(api.rest.rpc("feed_reject_counts", { of_feed: feed }).abortSignal(signal)),
@@ -142,41 +156,94 @@ function Rejects({ feed, version, route }: { feed: string; version: string; rout
     <section class="card" aria-labelledby="rejects">
       <h2 id="rejects">{said.rejects}</h2>
       <Shown of={counts} lines={5}>
-        {(counts) =>
-          counts.length === 0
-            ? (
-              <p class="empty">
-                <Icon name="ok" />
-                {said.noRejects}
-              </p>
-            )
-            : (
+        {(counts) => {
+          const attempted = counts.filter((count) => count.attempted), waiting = counts.filter((c) => !c.attempted);
+          const isKnown = attempted.length > 0 ? state.attempt_is_latest : loaded.includes(state.verdict);
+          const isLoaded = state.last_change !== null || state.records !== null;
+          if (counts.length === 0) {
+            return (
               <>
-                <ul class="reasons">
-                  <li>
-                    <a {...link({ ...route, reason: "" })} aria-current={!route.reason ? "true" : undefined}>
-                      <span>{said.allReasons}</span>{" "}
-                      <b>{number(counts.reduce((sum, { rejects }) => sum + rejects, 0))}</b>
-                    </a>
-                  </li>
-                  {counts.map(({ reason, source, problem, rejects }) => (
-                    <li key={`${source} ${reason}`}>
-                      <a {...link({ ...route, reason })} aria-current={route.reason === reason ? "true" : undefined}>
-                        <span>{said.fault(source, problem)}</span> <b>{number(rejects)}</b>
-                      </a>
-                    </li>
-                  ))}
-                </ul>
-                <Letter feed={feed} />
-                <RejectList key={`${feed} ${route.reason}`} feed={feed} reason={route.reason} version={version} />
+                <div class={isKnown ? "empty" : "empty warn"}>
+                  <Icon name={isKnown ? "ok" : "warn"} />
+                  <p>{isKnown ? said.noRejects : isLoaded ? said.noneWaits : said.neverLoaded}</p>
+                  {!isKnown && <p>{said.notKnown}</p>}
+                </div>
+                {letter}
               </>
-            )}
+            );
+          }
+          const kept = total(attempted), { attempted_rejects: all, attempted_is_least: isLeast } = state;
+          const kind = kindOf(route);
+          return (
+            <>
+              {!isKnown && <p>{said.notKnown}</p>}
+              <ul class="reasons">
+                <li>
+                  <a {...link({ ...route, ...noKind })} aria-current={kind ? undefined : "true"}>
+                    <span>{said.allReasons}</span> <b>{number(total(counts))}</b>
+                  </a>
+                </li>
+              </ul>
+              {attempted.length > 0 && (
+                <div class="kinds">
+                  <p>
+                    {state.attempt_is_latest ? said.attempt : said.earlierAttempt}
+                    {all !== null && (all > kept || isLeast) && ` ${said.sample(kept, all, isLeast)}`}
+                  </p>
+                  <Kinds counts={attempted} route={route} />
+                </div>
+              )}
+              {waiting.length > 0 && (
+                <div class="kinds">
+                  {attempted.length > 0 && <p>{said.before}</p>}
+                  <Kinds counts={waiting} route={route} />
+                </div>
+              )}
+              {letter}
+              <RejectList key={JSON.stringify([feed, kind])} feed={feed} kind={kind} version={version} />
+            </>
+          );
+        }}
       </Shown>
     </section>
   );
 }
 
-function RejectList({ feed, reason, version }: { feed: string; reason?: string; version: string }) {
+type Count = RowOf<"feed_reject_counts">;
+const total = (counts: Count[]) => counts.reduce((sum, { rejects }) => sum + rejects, 0);
+
+/** What a row of the counts is of, as a call names it, and in the URL. */
+interface Kind {
+  of_reason: string;
+  of_source?: string;
+  of_attempt: boolean;
+}
+
+const noKind = { reason: "", source: "", attempt: "" };
+const kindOf = ({ reason, source, attempt }: Route): Kind | undefined =>
+  reason ? { of_reason: reason, ...(source && { of_source: source }), of_attempt: attempt === "yes" } : undefined;
+
+function Kinds({ counts, route }: { counts: Count[]; route: Route }) {
+  const chosen = JSON.stringify(kindOf(route));
+  return (
+    <ul class="reasons">
+      {counts.map(({ attempted, reason, source, problem, mend, rejects }) => {
+        const of = { ...route, reason, source: source ?? "", attempt: attempted ? "yes" : "" };
+        // Two rules of one column are told apart by what they ask for.
+        const isTwice = counts.filter((other) => other.source === source && other.problem === problem).length > 1;
+        return (
+          <li key={`${source} ${reason}`}>
+            <a {...link(of)} aria-current={JSON.stringify(kindOf(of)) === chosen ? "true" : undefined}>
+              <span>{said.fault(source, problem)}{isTwice && `. ${mend}`}</span> <b>{number(rejects)}</b>
+            </a>
+          </li>
+        );
+      })}
+    </ul>
+  );
+}
+
+function RejectList({ feed, kind, version }: { feed: string; kind: Kind | undefined; version: string }) {
   const api = useContext(Project)!;
   return (
     <Growing<Reject>
@@ -184,20 +251,21 @@ function RejectList({ feed, reason, version }: { feed: string; reason?: string; 
       size={20}
       lines={8}
       next={(last, at_most, signal) => {
-        const after = last && { after_number: last.record_number, after_id: last.id };
-        const args = { of_feed: feed, ...(reason && { of_reason: reason }), ...after, at_most };
-        return ask(api.rest.rpc("feed_rejects", args).abortSignal(signal));
+        const after = last &&
+          { after_attempted: last.attempted, after_number: last.record_number, after_id: last.id };
+        return ask(api.rest.rpc("feed_rejects", { of_feed: feed, ...kind, ...after, at_most }).abortSignal(signal));
       }}
     >
-      {(rejects) => (
-        <ol class="rejects">
-          {rejects.map((reject) => (
-            <li key={reject.id}>
-              <RejectedRecord reject={reject} />
-            </li>
-          ))}
-        </ol>
-      )}
+      {(rejects) =>
+        rejects.length === 0 ? <p class="empty">{said.noneSuch}</p> : (
+          <ol class="rejects">
+            {rejects.map((reject) => (
+              <li key={`${reject.attempted} ${reject.id}`}>
+                <RejectedRecord reject={reject} />
+              </li>
+            ))}
+          </ol>
+        )}
     </Growing>
   );
 }
@@ -209,12 +277,18 @@ interface Fault {
   mend: string;
 }
 
-function RejectedRecord({ reject: { record_number, since, faults, record, raw } }: { reject: Reject }) {
+function RejectedRecord({ reject: { attempted, record_number, since, faults, record, raw } }: { reject: Reject }) {
   return (
     <article>
       <p>
         <strong>{said.record(record_number)}</strong>{" "}
         <time class="faint" dateTime={since} title={exactMoment(since)}>{said.since(moment(since))}</time>
+        {attempted && (
+          <>
+            {" "}
+            <span class="tag bad">{said.attempted}</span>
+          </>
+        )}
       </p>
       <ul class="faults">
         {(faults as unknown as Fault[]).map(({ source, value, problem, mend }) => (
@@ -238,22 +312,25 @@ function RejectedRecord({ reject: { record_number, since, faults, record, raw } 
 }
 
 /** What to write to the partner, and a link for them to look for themselves. Neither is made before somebody asks. */
-function Letter({ feed }: { feed: string }) {
+function Letter({ feed, version }: { feed: string; version: string }) {
   const [open, setOpen] = useState(false);
   return (
     <details class="letter" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>{said.letter}</summary>
-      {open && <LetterText feed={feed} />}
+      {open && <LetterText feed={feed} version={version} />}
     </details>
   );
 }
 
-function LetterText({ feed }: { feed: string }) {
+function LetterText({ feed, version }: { feed: string; version: string }) {
   const api = useContext(Project)!;
   const [copied, setCopied] = useState("");
   const [shared, setShared] = useState<string>();
   const [error, setError] = useState("");
-  const letter = useLoaded(feed, (signal) => ask(api.rest.rpc("feed_letter", { of_feed: feed }).abortSignal(signal)));
+  const letter = useLoaded(
+    `${feed} ${version}`,
+    (signal) => ask(api.rest.rpc("feed_letter", { of_feed: feed }).abortSignal(signal)),
+  );
   const copy = async (text: string) => {
     await navigator.clipboard.writeText(text);
     setCopied(said.copied);

@@ -62,12 +62,15 @@ export function Changes({ feeds }: { feeds: Health[] | undefined }) {
 }
 
 function List({ feeds }: { feeds: Health[] }) {
-  const bad = feeds.filter(({ verdict }) => !["ok", "off"].includes(lookOf(verdict)));
+  const off = feeds.filter(({ verdict }) => lookOf(verdict) === "off").length;
+  const well = feeds.filter(({ verdict }) => lookOf(verdict) === "ok").length;
+  const bad = feeds.length - off - well;
+  const sign = bad > 0 ? "warn" : well === 0 ? "off" : "ok";
   return (
     <>
-      <p class={bad.length > 0 ? "sum warn" : "sum"}>
-        <Icon name={bad.length > 0 ? "warn" : "ok"} />
-        {bad.length > 0 ? said.needCare(bad.length) : said.allWell(feeds.length)}
+      <p class={`sum ${sign}`}>
+        <Icon name={sign} />
+        {bad > 0 ? said.needCare(bad) : off > 0 ? said.restWell(well, off) : said.allWell(well)}
       </p>
       <ul class="feeds">
         {feeds.map((feed) => (
@@ -124,7 +127,12 @@ export function Facts({ feed }: { feed: Health }) {
       </div>
       <div>
         <dt>{said.rejects}</dt>
-        <dd class={feed.open_rejects > 0 ? "some" : undefined}>{number(feed.open_rejects)}</dd>
+        <dd class={feed.open_rejects > 0 ? "some" : undefined}>
+          {number(feed.open_rejects)}
+          {feed.attempted_rejects !== null && (
+            <span class="some">{said.attempted(feed.attempted_rejects, feed.attempted_is_least)}</span>
+          )}
+        </dd>
       </div>
     </dl>
   );

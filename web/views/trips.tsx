@@ -5,7 +5,7 @@ import { after, boundsOf, isDay, type Period, periods, range, startOf, type Unit
 import { amount, barName, exactMoment, moment, name, number, tick, zone } from "../format.ts";
 import { useLoaded } from "../load.ts";
 import { Chart } from "../parts/chart.tsx";
-import { Freshness, misleads, useFreshness, whereRejected } from "../parts/freshness.tsx";
+import { Freshness, isWell, misleads, useFreshness, whereRejected } from "../parts/freshness.tsx";
 import { Icon } from "../parts/icons.tsx";
 import { Listing } from "../parts/listing.tsx";
 import { Shown } from "../parts/states.tsx";
@@ -55,6 +55,7 @@ export function Trips({ route }: { route: Route }) {
   const sort = sortOf(route.sort, sortable, { key: "dropoff_timestamp", descending: true });
   const { search = "" } = route;
   const bounds = boundsOf(period, route);
+  const isBackwards = bounds.from !== null && bounds.before !== null && bounds.from >= bounds.before;
   const of: Question = { ...bounds, search };
   const key = JSON.stringify(of);
   const freshness = useFreshness("trips", "charges");
@@ -96,11 +97,13 @@ export function Trips({ route }: { route: Route }) {
         sort={sort}
         empty={
           <>
-            <p>{search ? said.emptySearch : said.empty}</p>
+            <p>{isBackwards ? said.backwards : search ? said.emptySearch : said.empty}</p>
             {period !== "all" && <a class="button" {...link({ ...route, period: "all", page: "" })}>{said.showAll}</a>}
           </>
         }
+        isWell={isBackwards ? undefined : isWell(freshness.data)}
         count={days.data && count}
+        isCounted={days.isCurrent}
         route={route}
         file={{ file: said.file, columns: exported, pages: (signal) => allTrips(api, of, signal) }}
       />

@@ -25,8 +25,7 @@ const ladder: [type: string, classes: RegExp][] = [
   ["boolean", /^boolean$/],
   ["integer", /^(integer|compact)$/],
   ["bigint", /^(integer|compact|bigint)$/],
-  ["numeric", /^(integer|compact|bigint|decimal|grouped)$/],
-  ["double precision", /^(integer|compact|bigint|decimal|grouped|exponent)$/],
+  ["numeric", /^(integer|compact|bigint|decimal|grouped|exponent)$/],
   ["date", /^day/],
   ["timestamptz", /^(day|time)/],
   ["uuid", /^uuid$/],
@@ -36,16 +35,17 @@ const ladder: [type: string, classes: RegExp][] = [
 const withComma: typeof ladder = ladder.map(([type, classes]) =>
   type === "numeric" ? [type, /^(integer|compact|bigint|grouped|thousands|comma)$/] : [type, classes]
 );
-const orders = ["dmy", "mdy", "ymd"];
+const orders = ["dmy", "mdy"];
 
 /** Decides what the feed's options are, then the columns' types. */
 export function choose(staged: Staged, facts: Facts[], names: Name[]): Column[] {
-  const { draft, found } = staged;
-  draft.decimal_comma ??= findComma(facts, found);
-  const rungs = draft.decimal_comma ? withComma : ladder;
+  const { draft, found, asJson } = staged;
+  const isSaid = draft.decimal_comma !== null;
+  draft.decimal_comma ??= !asJson && findComma(facts, found);
+  const numbers: Numbers = { comma: draft.decimal_comma, isSaid, asJson };
   const columns = facts.flatMap((fact, i) => {
     const { name, sql } = names[i];
-    return name === null ? [] : [typed({ ...fact, source: staged.names[i], name, nameSql: sql }, rungs, staged.asJson)];
+    return name === null ? [] : [typed({ ...fact, source: staged.names[i], name, nameSql: sql }, numbers)];
   });
   findNulls(columns, staged);
   findOrder(columns, staged);
@@ -59,7 +59,7 @@ export function choose(staged: Staged, facts: Facts[], names: Name[]): Column[] 
 }
 
 /** Records that have a value. */
-export function present({ classes, words }: Facts, nulls: string[]): number {
+function present({ classes, words }: Facts, nulls: string[]): number {
   const values = [...words].filter(([word]) => !nulls.includes(word));
   return sum([...classes.values(), ...values.map(([, records]) => records)]);
 }
@@ -75,7 +75,8 @@ function fits({ classes }: Facts, pattern: RegExp): boolean {
 function findComma(facts: Facts[], found: Staged["found"]): boolean {
   const [, numbers] = withComma.find(([type]) => type === "numeric")!;
   const withOne = facts.filter((fact) => fact.classes.has("comma") && fits(fact, numbers));
-  const withPoint = facts.filter((fact) => fact.classes.has("decimal") && fits(fact, /^(?!day|time|text|code)/));
+  const hasPoint = ({ classes }: Facts) => classes.has("decimal") || classes.has("exponent");
+  const withPoint = facts.filter((fact) => hasPoint(fact) && fits(fact, /^(?!day|time|text|code|short)/));
   if (withOne.length === 0 || withPoint.length > 0) return false;
   found.set(
     "decimal_comma",
@@ -86,19 +87,48 @@ function findComma(facts: Facts[], found: Staged["found"]): boolean {
 
 type Named = Omit<Column, "type" | "isRequired" | "evidence">;
 
-function typed(named: Named, rungs: typeof ladder, asJson: boolean): Column {
+/** How the file's numbers are read, and whether somebody has said so. */
+interface Numbers {
+  comma: boolean;
+  isSaid: boolean;
+  asJson: boolean;
+}
+
+/** Three digits may be a fraction or thousands. Each column must tell for itself: exports mix the two. */
+const ofTwoMeanings = /^(grouped|thousands)$/;
+
+function typed(named: Named, numbers: Numbers): Column {
+  const { comma, isSaid, asJson } = numbers;
   const of = (type: string, ...evidence: string[]) => ({ ...named, type, isRequired: false, evidence });
   const { classes, name } = named;
   if (asJson && classes.has("json")) return of("jsonb");
   if (fits(named, /^compact$/) && /date|day/i.test(name)) return of("date", "eight digits, and each of them a day");
-  const [type] = rungs.find(([, pattern]) => fits(named, pattern)) ?? ["text"];
+  const [type] = (comma ? withComma : ladder).find(([, pattern]) => fits(named, pattern)) ?? ["text"];
+  const unclear = recordsOf(classes, (name) => ofTwoMeanings.test(name));
+  if (type === "numeric" && unclear > 0) {
+    const read = comma ? "a comma as the fraction's, a point as that of thousands" : "a point as the fraction's";
+    if (isSaid) return of(type, `three digits behind a point or comma in ${count(unclear)}; as said, ${read}`);
+    const proof = comma ? /^comma$/ : /^(decimal|exponent)$/;
+    if (recordsOf(classes, (name) => proof.test(name)) === 0) return of("text", twoMeanings(named, numbers));
+  }
   if (type !== "text") return of(type);
   if (fits(named, /^(integer|compact|bigint|decimal|grouped|thousands|comma)$/)) {
-    return of(type, "numbers with a comma, for thousands or for the fraction");
+    return of(type, twoMeanings(named, numbers));
   }
+  const short = classes.get("short year") ?? 0;
+  if (short > 0) return of(type, `like days whose year has two digits: ${count(short)}`);
   const codes = classes.get("code") ?? 0;
   const why = asJson ? "digits in quotes" : "digits behind a zero or a plus, or too many for a number";
   return codes > 0 ? of(type, `${why}: ${count(codes)}`) : of(type);
+}
+
+function twoMeanings({ classes }: Facts, { isSaid, asJson }: Numbers): string {
+  const isPoint = !classes.has("comma") && !classes.has("thousands");
+  const way = isPoint
+    ? ": --decimal-comma or --no-decimal-comma says which"
+    : ": --decimal-comma says that it is the fraction's";
+  const what = `numbers with a ${isPoint ? "point" : "comma"}, for thousands or for the fraction`;
+  return isSaid || asJson ? what : what + way;
 }
 
 /** Words mean null where all else is a number, a day or the like. */

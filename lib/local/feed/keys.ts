@@ -1,11 +1,12 @@
 /** The primary key by uniqueness, and foreign keys by inclusion. */
 import type { Client } from "../../database/connect.ts";
 import type { Column } from "./choose.ts";
+import { columnNames } from "./names.ts";
 import { count, fill, literal } from "./sql.ts";
 
 /** Columns that may be a key, by how likely their names are one, then as the file has them. */
 function candidates(columns: Column[], feed: string): Column[] {
-  const own = new RegExp(`^${singular(feed)}_(id|uuid|key|code|no|number)$`);
+  const own = new RegExp(`^${singular(columnNames([feed])[0]!)}_(id|uuid|key|code|no|number)$`);
   const ranks = [/^(id|uuid)$/, own, /(^|_)(id|uuid)$/, /(^|_)(key|code|no|number)$/];
   const rank = ({ name, type }: Column) => {
     const found = ranks.findIndex((pattern) => pattern.test(name));
@@ -22,13 +23,16 @@ export async function findKey(client: Client, columns: Column[], feed: string, r
   return one ? [one] : await findPair(client, able, records);
 }
 
-/** What counts up or is a day within the other column comes before what merely is not there twice. */
-const second = /(^|_)(sequence|seq|line|position|index|no|nr|number|date|day|time|at|on|month|year|version)$/;
+/** What counts up within the other column comes before days and ids, and these before what merely is not there twice. */
+const pairRanks = [
+  /(^|_)(sequence|seq|line|position|index|no|nr|number|version)$/,
+  /(^|_)(id|uuid|code|key|date|day|on|at|time|month|year)$/,
+];
 const mostCandidates = 14;
 
 async function findPair(client: Client, able: Column[], records: number): Promise<Column[]> {
   const likely = able.slice(0, mostCandidates);
-  const rank = ({ name }: Column) => second.test(name) ? 0 : /(^|_)(id|uuid|code|key)$/.test(name) ? 1 : 2;
+  const rank = ({ name }: Column) => [...pairRanks, /^/].findIndex((pattern) => pattern.test(name));
   const pairs = likely.flatMap((a, i) => likely.slice(i + 1).map((b) => [a, b]))
     .filter(([a, b]) => a.distinct * b.distinct >= records)
     .sort((one, other) => rank(one[0]) + rank(one[1]) - rank(other[0]) - rank(other[1]));
@@ -160,7 +164,9 @@ async function inclusion(
   isNamed: boolean,
   nulls: string[],
 ): Promise<{ missing: number; records: number } | null> {
-  const places = { table, key: keySql, type, place: String(place), nulls: literal(nulls) };
+  // A number may be beyond the key's own type.
+  const comparable = integers.includes(type) ? "bigint" : type;
+  const places = { table, key: keySql, type: comparable, place: String(place), nulls: literal(nulls) };
   const missing = fill(
     `select
       coalesce(sum(v.records) filter (where p.{key} is null), 0)::bigint as missing, sum(v.records)::bigint as records

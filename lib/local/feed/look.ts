@@ -1,6 +1,5 @@
 /** A partner's file -> what its table and its feed should be. Nothing of it stays in the database. */
-import { connect } from "../../database/connect.ts";
-import type { Client } from "../../database/connect.ts";
+import { type Client, connect } from "../../database/connect.ts";
 import { begin, end } from "../../database/transaction.ts";
 import { asEtlError, EtlError } from "../../errors.ts";
 import { allowance } from "../../limits.ts";
@@ -9,8 +8,9 @@ import { findForeignKeys, findKey } from "./keys.ts";
 import { columnNames } from "./names.ts";
 import type { Options } from "./options.ts";
 import { profile } from "./profile.ts";
-import { stage } from "./stage.ts";
-import type { Finding, Target } from "./write.ts";
+import { records as recordsOf } from "./sql.ts";
+import { noObject, stage, type Staged } from "./stage.ts";
+import { type Finding, markColumn, type Target } from "./write.ts";
 
 export async function look(databaseUrl: string, options: Options): Promise<Finding> {
   await using client = await connect(databaseUrl);
@@ -25,15 +25,50 @@ export async function look(databaseUrl: string, options: Options): Promise<Findi
 async function find(client: Client, options: Options): Promise<Finding> {
   const target = await freeTarget(client, options);
   const staged = await stage(client, options.draft);
-  const { names: sources, asJson, records } = staged;
-  if (records === 0) {
-    throw new EtlError("empty", "it has no records to look at", "Ask the partner for a file that has.");
+  const { names: sources, asJson, records, draft } = staged;
+  if (records === 0) throw nothingIn(staged);
+  if (asJson && draft.decimal_comma) {
+    throw new EtlError("setting", "JSON writes its numbers with a point", "Leave out --decimal-comma.");
   }
-  const facts = await profile(client, sources.length, asJson, options.draft.nulls);
-  const columns = choose(staged, facts, await namesIn(client, sources));
-  const key = await findKey(client, columns, options.draft.name, records);
-  const foreignKeys = await findForeignKeys(client, columns, staged.draft.nulls);
+  const names = await namesIn(client, sources, options.said.get("absent") === "mark" ? [markColumn] : []);
+  if (names.every(({ name }) => name === null)) throw withoutNames(staged);
+  const facts = await profile(client, sources.length, asJson, draft.nulls);
+  const columns = choose(staged, facts, names);
+  const key = await findKey(client, columns, draft.name, records);
+  const foreignKeys = await findForeignKeys(client, columns, draft.nulls);
   return { options, target, staged, columns, key, foreignKeys };
+}
+
+function nothingIn({ unread, asJson }: Staged): EtlError {
+  const reasons = Object.entries(unread);
+  if (reasons.length === 0) {
+    return new EtlError("empty", "it has no records to look at", "Ask the partner for a file that has.");
+  }
+  const [[first]] = reasons;
+  const all = reasons.reduce((sum, [, number]) => sum + number, 0);
+  const [, hint] = ways.find(([pattern]) => pattern.test(first))!;
+  const message = all === 1
+    ? `its only record cannot be read: it ${first}`
+    : `it has ${recordsOf(all)}, and none can be read: the first ${first}`;
+  const where = asJson ? " --records says where in a document the records are." : "";
+  return new EtlError("unreadable", message, hint + where);
+}
+
+/** Why a record cannot be read -> what to try. */
+const ways: [reason: RegExp, hint: string][] = [
+  [
+    /fields? where the header/,
+    "Try --skip for lines above the header, --delimiter, or --header 'A,B' where it has none.",
+  ],
+  [/quote/, "Try --quote, --escape or --delimiter, or ask the partner to mend the file."],
+  [/UTF-8|NUL/, "Try --encoding."],
+  [new RegExp(`^${noObject}`), "Ask the partner for an array of objects."],
+  [/^/, "Try --format, or ask the partner to mend the file."],
+];
+
+function withoutNames({ asJson }: Staged): EtlError {
+  const hint = asJson ? "Ask the partner for records with names." : "Try --header 'A,B', with a name for each column.";
+  return new EtlError("columns", "none of its columns has a name of its own: they are blank, or there twice", hint);
 }
 
 /** The table that is to be made, where there is none of its name, nor a feed. */
@@ -62,9 +97,9 @@ async function freeTarget(client: Client, { target, draft }: Options): Promise<T
   return { schema, table, name };
 }
 
-async function namesIn(client: Client, sources: string[]): Promise<Name[]> {
+async function namesIn(client: Client, sources: string[], others: string[]): Promise<Name[]> {
   const { rows } = await client.query("select name, quote_ident(name) as sql from unnest($1::text[]) name", [
-    columnNames(sources),
+    columnNames(sources, others),
   ]);
   return rows;
 }

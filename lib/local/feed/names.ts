@@ -3,9 +3,12 @@
 /** A table has these of its own. */
 const taken = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
 
-/** Distinct names in snake_case and ASCII; null for a column without a name, or with that of another, which no run loads. */
-export function columnNames(sources: string[]): (string | null)[] {
-  const names = new Set<string>(taken);
+/**
+ * Distinct names in snake_case and ASCII; null for a column without a name, or with that of another, which no run loads.
+ * `others`: names that the table has besides.
+ */
+export function columnNames(sources: string[], others: string[] = []): (string | null)[] {
+  const names = new Set<string>([...taken, ...others]);
   return sources.map((source, i) => {
     if (source.trim() === "" || sources.some((other, j) => other === source && j !== i)) return null;
     const wanted = snakeCase(source) || `column_${i + 1}`;

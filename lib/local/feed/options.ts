@@ -18,6 +18,7 @@ How the file is written is found out where it can be. These say it, each as the 
   --format --encoding --time-zone --headers JSON --records --next --delimiter --quote --escape --skip
   --header 'A,B' --nulls 'N/A,-' --date-order --decimal-comma --contents --absent --absent-limit --fresh-within
   --shrink-limit --reject-limit
+--header '' says that the first line is the header; --no-decimal-comma, that the point is the fraction's.
 
 The tables for its foreign keys are those of DATABASE_URL, or of the embedded Postgres.`;
 
@@ -31,6 +32,7 @@ export interface Draft {
   next: string | null;
   time_zone: string;
   skip: number | null;
+  /** Empty: somebody says that the file's first line is the header. */
   header: string[] | null;
   delimiter: string | null;
   quote: string;
@@ -45,7 +47,7 @@ export interface Options {
   draft: Draft;
   target: string;
   apply: boolean;
-  /** The columns of etl.feeds that were said. */
+  /** The columns of etl.feeds that were said, and are to be set. */
   said: Map<string, Value>;
 }
 
@@ -65,10 +67,11 @@ const columns: Record<string, (text: string) => Value> = {
   quote: asItIs,
   escape: asItIs,
   skip: number,
-  header: list,
+  // Nothing: the first line is the header.
+  header: (text) => text === "" ? [] : list(text),
   nulls: list,
   date_order: (text) => orders.includes(text) ? text : wrong(`one of ${orders.join(", ")}`),
-  decimal_comma: () => true,
+  decimal_comma: (text) => text === "true",
   contents: asItIs,
   absent: asItIs,
   absent_limit: number,
@@ -108,6 +111,7 @@ export function readOptions(args: string[]): Options {
         ...{ name: { type: "string" }, target: { type: "string" }, apply: { type: "boolean" } },
       },
       allowPositionals: true,
+      allowNegative: true,
     });
     if (!url || others.length > 0) throw new Error("it takes one URL");
     if (!/^https?:\/\//i.test(url)) throw new Error("it takes a partner's URL, which begins with https:// or http://");
@@ -125,6 +129,7 @@ export function readOptions(args: string[]): Options {
       ...{ decimal_comma: null },
       ...Object.fromEntries(said),
     };
+    if (draft.header?.length === 0) said.delete("header");
     return { draft, target, apply, said };
   } catch (cause) {
     throw wrongUsage(cause, "deno task feed --help");

@@ -23,6 +23,9 @@ export interface Finding {
   foreignKeys: ForeignKey[];
 }
 
+/** Where the loader marks a row that the file lacks, with absent = mark. */
+export const markColumn = "absent_since";
+
 export function migration(finding: Finding): string {
   const { target: { schema, table } } = finding;
   const target = `${schema}.${table}`;
@@ -73,7 +76,7 @@ function headOf({ options: { draft }, staged, columns }: Finding): string[] {
   ];
 }
 
-function columnsOf({ columns, key, foreignKeys, staged }: Finding): Line[] {
+function columnsOf({ columns, key, foreignKeys, staged, options: { said } }: Finding): Line[] {
   const lines = columns.map((column): Line => {
     const parent = foreignKeys.find((one) => one.column === column)?.parent;
     const isKey = key.length === 1 && key[0] === column;
@@ -85,6 +88,7 @@ function columnsOf({ columns, key, foreignKeys, staged }: Finding): Line[] {
     const unique = isKey ? [`unique in ${records(staged.records)}`] : [];
     return { sql: parts.filter(Boolean).join(" "), why: [...unique, ...column.evidence] };
   });
+  if (said.get("absent") === "mark") lines.push({ sql: `${markColumn} timestamptz`, why: ["where absent is mark"] });
   const together = `unique in ${records(staged.records)}; no column is by itself`;
   if (key.length === 2) lines.push({ sql: `primary key (${key.map(nameOf).join(", ")})`, why: [together] });
   if (key.length === 0) lines.push({ sql: null, why: [`primary key (…): ${noKey(columns, staged)}`] });
@@ -115,13 +119,16 @@ function indexesOf({ foreignKeys, key, target: { name } }: Finding, target: stri
   });
 }
 
-function commentsOf({ options: { draft }, columns }: Finding, target: string): string[] {
+function commentsOf({ options: { draft, said }, columns }: Finding, target: string): string[] {
   const renamed = columns.filter(({ name, source }) => name !== source);
   return [
     `comment on table ${target} is ${quoted(`Source: the feed ${draft.name}.`)};`,
     ...renamed.map((column) =>
       `comment on column ${target}.${nameOf(column)} is ${quoted(`In the file: ${column.source}`)};`
     ),
+    ...(said.get("absent") === "mark"
+      ? [`comment on column ${target}.${markColumn} is 'Since when the file lacks the row.';`]
+      : []),
   ];
 }
 

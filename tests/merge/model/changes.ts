@@ -108,7 +108,8 @@ export function loadChanges(
   const counted = waiting.filter((one) => one.at > 0 || isTried(one)).length;
   return {
     rows,
-    waiting: waiting.map(({ at: _, ...one }) => one),
+    // What has come once more is as new as what has come beside it.
+    waiting: waiting.toSorted((a, b) => isNewer(a, b) ? 1 : -1).map(({ at: _, ...one }) => one),
     counts: [read, inserted, updated, unchanged, duplicate, counted],
   };
 }

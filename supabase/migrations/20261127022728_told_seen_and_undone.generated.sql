@@ -777,8 +777,15 @@ begin
       detail = jsonb_build_object('read', read, 'rejected', rejected, 'is_least', is_least, 'rejects', summary)
         || case when records is null then '{}' else jsonb_build_object('records', records) end,
       hint = format(
-        'Nothing of this feed was loaded. deno task rejects %s --letter writes what its partner must mend; or raise '
-          'etl.feeds.reject_limit.',
+        case
+          when current_setting('etl.attempt', true) is distinct from 'kept'
+            then 'Nothing of this feed was loaded: have it mended, or raise etl.feeds.reject_limit.'
+          when current_setting('etl.dry_run', true) = 'on'
+            then 'Nothing of this feed would be loaded, and a dry run keeps none of its rejects. After a run that is '
+              'none, deno task rejects %s --letter writes what its partner must mend; or raise etl.feeds.reject_limit.'
+          else 'Nothing of this feed was loaded. deno task rejects %s --letter writes what its partner must mend; or '
+            'raise etl.feeds.reject_limit.'
+        end,
         feed.name
       );
 end
@@ -786,7 +793,7 @@ $$;
 comment on function etl.raise_limit(etl.feeds, bigint, bigint, boolean, text, boolean) is
   'Raises ETL06: so many of the records read are rejected (is_least: or more), with a summary as the detail. listed: SQL
 text, a query for them, whose faults are known or not. Within etl.merge_within_limit() alone, which catches it, the
-detail holds records, too.';
+detail holds records, too, and the hint says who lists them: in a dry run (the setting etl.dry_run) nobody.';
 
 create or replace function etl.summary_of(listed text)
 returns jsonb
@@ -2080,7 +2087,7 @@ as $$
     j.error,
     j.rejects,
     j.good,
-    c.next_run,
+    case when j.verdict <> 'undone' then c.next_run end,
     failing.since,
     case when j.verdict = j.unusual then j.hint end,
     (j.state).records,
@@ -2586,29 +2593,40 @@ set search_path = ''
 as $$
 declare
   feed etl.feeds := etl.feed_named(feed_name);
+  called text := etl.called(feed);
   attempt etl.attempts := (select a from etl.attempts a where a.feed = feed_name);
-  called text := etl.visible(etl.called(feed));
+  refusal record;
   list text := '';
   part record;
+  waiting bigint;
+  amount bigint;
 begin
+  select * into refusal from etl.refusals(feed_name);
   for part in
-    select k.*, sum(k.rejects) over () as rejected, count(*) over () as kinds, bool_or(k.has_row) over () as has_rows
+    select
+      k.*, sum(k.rejects) over () as rejected, sum(k.of_before) over () as waiting, count(*) over () as kinds,
+      bool_or(k.has_row) over () as has_rows
     from (
       select
         s.source, s.problem, s.mend, count(*) as records, count(*) filter (where s.nth = 1) as rejects,
+        count(*) filter (where s.nth = 1 and not s.attempted) as of_before,
         min(s.record_number) as first, bool_or(s.row_number is not null) as has_row,
         string_agg(
           format(
-            e'\n    record %s%s%s', s.record_number, ' (row ' || s.row_number || ')',
-            ': ' || etl.short(coalesce(s.value, s.raw))
+            e'\n    record %s%s%s%s', s.record_number, ' (row ' || s.row_number || ')',
+            ', came ' || etl.moment(s.came), ': ' || etl.short(coalesce(s.value, s.raw))
           ),
           '' order by s.place
         ) filter (where s.place <= 3) as examples
       from (
         select
-          s.*,
-          row_number() over (partition by s.source, s.problem, s.mend order by s.record_number, s.record_id) as place
+          s.*, c.came,
+          row_number() over (
+            partition by s.source, s.problem, s.mend order by c.came, s.record_number, s.record_id
+          ) as place
         from etl.faults_for_partner(feed_name) s
+        -- Each file of changes counts its own records.
+        cross join lateral (select case when feed.contents = 'changes' then s.since end as came) c
       ) s
       group by s.source, s.problem, s.mend
     ) k
@@ -2621,49 +2639,85 @@ begin
       case when part.records > 3 then format(e'\n    and %s more', part.records - 3) end, e'\n  ', part.mend
     );
   end loop;
-  if list = '' and attempt is null then
+  waiting := coalesce(part.waiting, 0);
+  amount := waiting + coalesce(attempt.rejected, 0);
+  if amount = 0 and coalesce(refusal.whose, 'us') = 'us' then
     return etl.clean_since(feed_name) || e'\n';
   end if;
   return concat_ws(
     e'\n',
-    format('Subject: %s: %s to mend', called, etl.counted(coalesce(attempt.rejected, part.rejected::bigint), 'record')),
+    format('Subject: %s: ', called) || concat_ws(
+      '; ',
+      case when refusal.whose <> 'us' then 'could not be loaded' end,
+      case
+        when amount > 0
+          then concat(case when attempt.is_least then 'at least ' end, etl.counted(amount, 'record'), ' to mend')
+      end
+    ),
     '',
     'Hello,',
     '',
     case
-      when attempt is null
-        then format('%s in %s could not be loaded. All else was.', etl.counted(part.rejected::bigint, 'record'), called)
+      when refusal.whose is null then null
+      when refusal.whose = 'us' then concat(
+        format('we could not load the latest %s, since %s', called, etl.moment(refusal.since)), ': ' || refusal.problem,
+        '. ', refusal.mend
+      )
       else format(
-        e'nothing of %s was loaded. %s%s of its %s cannot be used,\nwhich is more than we let pass (%s).',
-        called, case when attempt.is_least then 'At least ' else '' end, attempt.rejected,
+        e'the latest %s could not be loaded, since %s: %s.\n%s', called, etl.moment(refusal.since), refusal.problem,
+        refusal.mend
+      )
+    end || case when amount > 0 then e'\n' else '' end,
+    case
+      when attempt is not null then format(
+        e'%s of %s was loaded. %s%s of its %s cannot be used,\nwhich is more than we let pass (%s).',
+        case when refusal.whose is null then 'nothing' else 'Of the file before it: nothing' end, called,
+        case when attempt.is_least then 'At least ' else '' end, attempt.rejected,
         etl.counted(attempt.read, 'record'), etl.moment(attempt.since)
       )
     end,
-    '',
-    'What is wrong, the most frequent first' || case
-      when part.rejected < attempt.rejected then format(', as seen in %s of them:', part.rejected)
-      else ':'
-    end || list,
-    '',
-    case when part.kinds > 20 then format(e'There are %s more kinds of faults.\n', part.kinds - 20) end,
-    'Records are counted from 1 in the order of the file' || case
-      when part.has_rows
-        then e', its header not counted. The row is\nthe one that a spreadsheet shows.'
-      else '.'
+    case
+      when waiting = 0 then null
+      when attempt is not null
+        then format('%s of files before it could not be loaded either.', etl.counted(waiting, 'record'))
+      when refusal.whose is not null
+        then format('Of what came before, %s could not be loaded. All else was.', etl.counted(waiting, 'record'))
+      else format('%s in %s could not be loaded. All else was.', etl.counted(waiting, 'record'), called)
     end,
     case
-      when attempt is null and feed.contents = 'changes'
-        then 'Send these records once more, mended, in one of your next files.'
-      else 'Once your file has them right, they are loaded by themselves.'
+      when amount > 0 then concat(
+        e'\nWhat is wrong, the most frequent first',
+        case when part.rejected < amount then format(', as seen in %s of them', part.rejected) end, ':', list, e'\n'
+      )
+    end,
+    case when part.kinds > 20 then format(e'There are %s more kinds of faults.\n', part.kinds - 20) end,
+    case
+      when amount > 0 then 'Records are counted from 1 in the order of the file' || case
+        when part.has_rows
+          then e', its header not counted. The row is\nthe one that a spreadsheet shows.'
+        else '.'
+      end
+    end,
+    case
+      when attempt is not null and feed.contents = 'changes'
+        then format('Once the file of %s has them right, it is loaded by itself.', etl.moment(attempt.since))
+      when attempt is not null or (waiting > 0 and feed.contents = 'all')
+        then 'Once your file has them right, they are loaded by themselves.'
+    end,
+    case
+      when waiting > 0 and feed.contents = 'changes' then format(
+        'Send %s once more, mended, in one of your next files.',
+        case when attempt is null then 'these records' else 'the records of files before it' end
+      )
     end,
     ''
   );
 end
 $$;
 comment on function etl.letter(text) is
-  'A plain text to send to the feed''s partner: what is wrong with his records, by kind, at most 20 of them, with three
-examples each, and what to mend; or, where nothing is wrong, since when. It holds values. Raises ETL01 for a feed that
-is not in etl.feeds.';
+  'A plain text to send to the feed''s partner: why his latest file could not be loaded, where it could not; what is
+wrong with his records, by kind, at most 20 of them, with three examples each, and what to mend; or, where nothing is
+wrong, since when. It holds values. Raises ETL01 for a feed that is not in etl.feeds.';
 
 create or replace function etl.clean_since(feed_name text)
 returns text
@@ -2671,11 +2725,19 @@ language plpgsql stable
 set search_path = ''
 as $$
 declare
-  called text := etl.visible(etl.called(etl.feed_named(feed_name)));
+  definition etl.feeds := etl.feed_named(feed_name);
+  called text := etl.called(definition);
+  refusal record;
+  last_status text := (
+    select r.status from etl.runs r where r.feed = feed_name order by r.finished_at desc limit 1
+  );
   last_bad timestamptz := (
-    select max(r.finished_at)
+    select r.finished_at
     from etl.runs r
-    where r.feed = feed_name and (r.rejected > 0 or r.error_code = 'too_many_rejects')
+    where r.feed = feed_name
+      and (r.rejected > 0 or r.status = 'failed' and (etl.refusal(definition, r.error_code, r.error)).whose = 'file')
+    order by r.finished_at desc
+    limit 1
   );
   clean timestamptz := (
     select min(r.finished_at)
@@ -2683,26 +2745,24 @@ declare
     where r.feed = feed_name and r.status in ('changed', 'unchanged') and r.rejected = 0
       and r.finished_at > coalesce(last_bad, '-infinity')
   );
-  failed timestamptz := (
-    select max(r.finished_at)
-    from etl.runs r
-    where r.feed = feed_name and r.status = 'failed' and not exists (
-      select from etl.runs later
-      where later.feed = r.feed and later.status in ('changed', 'unchanged') and later.finished_at > r.finished_at
-    )
-  );
 begin
-  return case
-    when clean is not null then format('%s: nothing to mend. Clean since %s.', called, etl.moment(clean))
-    when last_bad is not null then called || ': nothing to mend any more.'
-    else called || ': nothing has been loaded yet.'
-  end || coalesce(
-    e'\nThe last attempt known to have failed was at ' || etl.moment(failed) || ', and no record''s fault.', ''
-  );
+  select * into refusal from etl.refusals(feed_name);
+  return format('%s: ', called) || case
+    when refusal.whose is not null then concat(
+      'we could not load your latest file, since ', etl.moment(refusal.since), ': ' || refusal.problem, '. ',
+      refusal.mend, ' We know of nothing else that you could mend.'
+    )
+    when last_status in ('changed', 'unchanged') and clean is not null
+      then format('nothing to mend. Clean since %s.', etl.moment(clean))
+    when last_bad is not null then 'nothing to mend any more.'
+    when exists (select from etl.feed_state s where s.feed = feed_name) then 'nothing to mend.'
+    else 'nothing has been loaded yet.'
+  end;
 end
 $$;
 comment on function etl.clean_since(text) is
-  'What a partner is told where none of his records is rejected: since when, as far as the ledger tells.';
+  'What a partner is told where he has nothing to mend: since when, as far as the ledger tells; or that we could not
+load his latest file.';
 
 create or replace function etl.sheet(feed_name text default null)
 returns table (
@@ -2712,25 +2772,36 @@ returns table (
 language sql stable
 set search_path = ''
 as $$
-  -- A call for each cell would cost more than all else: most need none.
-  select
-    s.feed, s.record_number::text, s.row_number::text,
-    case when s.source ~ c.care then etl.safe_cell(s.source) else s.source end,
-    case when s.value ~ c.care then etl.safe_cell(s.value) else s.value end, s.problem, s.mend,
-    case when t.whole ~ c.care then etl.safe_cell(t.whole) else t.whole end,
-    to_char(s.since at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), c.now
-  from etl.faults_for_partner(feed_name) s
-  cross join lateral (select case when s.nth = 1 then coalesce(s.raw, s.record::text) end as whole) t
-  cross join (
+  select l.*, (select etl.moment(now()))
+  from (
     select
-      '^\s*[=+@＝＋－＠-]|^[\t\r\n]|[\x01-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]' as care,
-      etl.moment(now()) as now
-  ) c
-  order by s.feed, s.record_number, s.since, s.record_id, s.nth
+      r.feed, null as record_number, null as "row", null as "column", null as value,
+      'the latest file could not be loaded' || coalesce(': ' || r.problem, '') as problem, r.mend, null as record,
+      etl.moment(r.since) as since
+    from etl.refusals(feed_name) r
+    union all
+    (
+      -- A call for each cell would cost more than all else: most need none.
+      select
+        s.feed, s.record_number::text, s.row_number::text,
+        case when s.source ~ c.care then etl.safe_cell(s.source) else s.source end,
+        case when s.value ~ c.care then etl.safe_cell(s.value) else s.value end, s.problem, s.mend,
+        case when t.whole ~ c.care then etl.safe_cell(t.whole) else t.whole end,
+        to_char(s.since at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
+      from etl.faults_for_partner(feed_name) s
+      cross join lateral (select case when s.nth = 1 then coalesce(s.raw, s.record::text) end as whole) t
+      cross join (
+        select
+          '^\s*[=+@＝＋－＠-]|^[\t\r\n]|[\x01-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]' as care
+      ) c
+      order by s.feed, s.record_number, s.since, s.record_id, s.nth
+    )
+  ) l
 $$;
 comment on function etl.sheet(text) is
-  'The rejects of a feed, or of all, for a spreadsheet: a row for each fault, the whole record in the first of each. No
-cell is taken for a formula, or moves a terminal.';
+  'The rejects of a feed, or of all, for a spreadsheet: a row for each fault, the whole record in the first of each; and
+before them one without a record for each feed whose latest file could not be loaded. No cell is taken for a formula, or
+moves a terminal.';
 
 create or replace function etl.sheet_csv(feed_name text, most int)
 returns text
@@ -2759,7 +2830,7 @@ comment on function etl.sheet_csv(text, int) is
 create or replace function etl.faults_for_partner(feed_name text default null)
 returns table (
   feed text, record_id uuid, record_number bigint, row_number bigint, since timestamptz, record jsonb, raw text,
-  nth bigint, source text, value text, problem text, mend text
+  nth bigint, source text, value text, problem text, mend text, attempted boolean
 )
 language sql stable
 set search_path = ''
@@ -2789,13 +2860,13 @@ as $$
   )
   select
     t.feed, t.record_id, t.record_number, t.row_number, t.since, t.record, t.raw, t.nth, w.source, t.value, w.problem,
-    w.mend
+    w.mend, t.attempted
   from told t
   join words w on w.of_words = t.of_words
 $$;
 comment on function etl.faults_for_partner(text) is
   'The faults of what a partner has sent, of one feed or all, under his own names and in plain words: those of the last
-attempt where that failed for them, else of what is rejected now.';
+attempt where that failed for them (attempted), else of what is rejected now; of files of changes both.';
 
 create or replace function etl.faults(feed_name text default null)
 returns table (
@@ -2862,7 +2933,8 @@ declare
   amounts text[] := regexp_match(type, '\((\d+)(?:,(\d+))?\)');
   wanted text := etl.plain_type(base);
   rule text := etl.plain_rule(substring(reason from '^breaks the rule (.*)$'));
-  known text := regexp_replace(substring(reason from '^is in no row of ([^,: ]+)'), '^.*\.', '');
+  -- A name in quotes may hold what ends another one.
+  known text[] := parse_ident(substring(reason from '^is in no row of ((?:"(?:[^"]|"")*"|[^",: ])+)'));
   example text := case wanted
     when 'a whole number' then '42'
     when 'a number' then case when feed.decimal_comma then '12,50' else '12.50' end
@@ -2881,7 +2953,9 @@ begin
     when reason like 'breaks a rule of %' then 'is not allowed'
     when reason = 'is missing' then 'is missing'
     when rule is not null then 'breaks a rule'
-    when known is not null then format('is not known: there is no such record in "%s"', known)
+    when known is not null then format(
+      'is not known: there is no such record in "%s"', known[cardinality(known)]
+    )
     when reason like 'is another row''s already%' then 'is taken: another record has it already'
     when reason like 'is another row''s still%' then 'is taken: another record has it still'
     when reason = 'conflicts with another row' then 'conflicts with another record'
@@ -2906,10 +2980,14 @@ begin
     when reason like 'is too long for %' then format('Send at most %s characters.', coalesce(amounts[1], 'as many'))
     when reason like 'breaks a rule of %' then 'Send what holds: ' || coalesce(etl.domain_rule(base), 'ask us which.')
     when reason = 'is missing' then 'Send a value: it must not be empty.'
-    when rule is not null then 'Send what holds: ' || case
-      when source is null then rule
-      else regexp_replace(rule, '\m' || column_name || '\M', replace(source, '\', '\\'), 'g')
-    end
+    when rule is not null then 'Send what holds: ' || etl.under_names(
+      rule,
+      etl.names_of_columns(feed)
+        || case
+          when source is null or column_name is null then '{}'
+          else jsonb_build_object(quote_ident(column_name), source)
+        end
+    )
     when known is not null then 'Correct it, or send the record that it refers to first.'
     when reason like 'is another row''s still%' then 'Nothing: it is loaded once the other record has given it up.'
     when reason like 'is another row''s already%' or reason = 'conflicts with another row'
@@ -2977,25 +3055,73 @@ comment on function etl.plain_type(text) is 'A type, without its length, as peop
 
 create or replace function etl.plain_rule(definition text)
 returns text
-language sql immutable
+language plpgsql immutable
 set search_path = ''
 as $$
-  select regexp_replace(
-    regexp_replace(
-      regexp_replace(
-        regexp_replace(
-          definition,
-          '::("[^"]+"|[a-z_.0-9]+( varying| precision| with(out)? time zone)?)(\([\d,]+\))?(\[\])?', '', 'g'
-        ),
-        '\((-?[\d.]+|''[^'']*'')\)', '\1', 'g'
-      ),
-      '^CHECK \((.*)\)( NOT VALID)?$', '\1'
-    ),
-    '^\(([^()]*)\)$', '\1'
+declare
+  -- Names and texts in quotes may look like anything: each is a number between two signs while the rest is rewritten.
+  quoted constant text := '"(?:[^"]|"")*"|''(?:[^'']|'''')*''';
+  place constant text := '\u0001\d+\u0002';
+  pieces text[] := array(select m[1] from regexp_matches(definition, '(' || quoted || ')', 'g') m);
+  bare text;
+begin
+  select string_agg(
+    part || case when n <= cardinality(pieces) then format(e'\u0001%s\u0002', n) else '' end, '' order by n
   )
+  into bare
+  from regexp_split_to_table(definition, quoted) with ordinality s(part, n);
+  bare := regexp_replace(
+    bare,
+    format(
+      '::(%1$s|[a-z_.0-9]+)(\.(%1$s|[a-z_.0-9]+))*(\([\d,]+\))?( varying| precision| with(out)? time zone)?'
+        '(\([\d,]+\))?(\[\])*',
+      place
+    ),
+    '', 'g'
+  );
+  bare := regexp_replace(bare, format('(?<![\w\u0002])\((-?[\d.]+|%s)\)', place), '\1', 'g');
+  bare := regexp_replace(bare, '^CHECK \((.*)\)( NO INHERIT)?( NOT VALID)?$', '\1');
+  bare := regexp_replace(bare, '^\(([^()]*)\)$', '\1');
+  return (
+    select string_agg(part || coalesce(pieces[left_over.numbers[n]], ''), '' order by n)
+    from (
+      select array(select m[1]::int from regexp_matches(bare, '\u0001(\d+)\u0002', 'g') m) as numbers
+    ) left_over
+    cross join regexp_split_to_table(bare, place) with ordinality s(part, n)
+  );
+end
 $$;
 comment on function etl.plain_rule(text) is
   'A CHECK as people write it: without casts, and parentheses that say nothing.';
+
+create or replace function etl.under_names(rule text, names jsonb)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select string_agg(coalesce(names ->> w.match[1], w.match[1]), '' order by w.place)
+  from regexp_matches(
+    rule,
+    -- A text and a name in quotes, a word, or that of a function with its parenthesis, and whatever is between them.
+    '(''(?:[^'']|'''')*''|"(?:[^"]|"")*"|\w+\(?|[^\w''"]+|.)', 'g'
+  ) with ordinality w(match, place)
+$$;
+comment on function etl.under_names(text, jsonb) is
+  'SQL text with other names for its columns, of which names has those of now, as quote_ident() spells them. What stands
+in a text of it stays.';
+
+create or replace function etl.names_of_columns(feed etl.feeds)
+returns jsonb
+language sql immutable
+set search_path = ''
+as $$
+  -- Of several the last of an object stays.
+  select coalesce(jsonb_object_agg(quote_ident(m.value), m.key order by m.key desc), '{}')
+  from jsonb_each_text(feed.columns) m
+  where m.value is not null
+$$;
+comment on function etl.names_of_columns(etl.feeds) is
+  'The partner''s names of the columns that etl.feeds.columns maps, by ours as quote_ident() spells them.';
 
 create or replace function etl.domain_rule(type text)
 returns text
@@ -3013,10 +3139,45 @@ returns text
 language sql immutable
 set search_path = ''
 as $$
-  select coalesce(substring(feed.url from '^[^?#]*/([^/?#{}]+\.[^/?#{}]+)(?:\?.*)?$'), feed.name)
+  -- On one line: it is in a subject.
+  select regexp_replace(
+    etl.visible(coalesce(
+      nullif(concat_ws(' in ', etl.unescaped(substring(feed.url from '#([^{}]+)$')), etl.unescaped(file.name)), ''),
+      feed.name
+    )),
+    '\s+', ' ', 'g'
+  )
+  from (
+    -- What stands before the path is a host, and may be a password. What follows a ; is no part of the name.
+    select substring(
+      feed.url from '^\s*\w+://[^/?#\\]+/(?:[^?#]*/)?([^/?#;{}\\]+\.[^/?#;{}\\]+)(?:;[^/?#]*)?(?:[?#]|\s*$)'
+    ) as name
+  ) file
 $$;
 comment on function etl.called(etl.feeds) is
-  'What a partner calls his file: its name in the URL, where that is one; else the feed''s.';
+  'What a partner calls his file: its name in the URL, where that is one, and of what archive; else the feed''s.';
+
+create or replace function etl.unescaped(part text)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+begin
+  return (
+    select convert_from(
+      string_agg(
+        case when m[1] is null then convert_to(m[2], 'UTF8') else decode(m[1], 'hex') end, '' order by place
+      ),
+      'UTF8'
+    )
+    from regexp_matches(part, '%([0-9A-Fa-f]{2})|([^%]+|%)', 'g') with ordinality t(m, place)
+  );
+exception when character_not_in_repertoire then
+  return part;
+end
+$$;
+comment on function etl.unescaped(text) is
+  'A part of a URL without its escapes, as %20; as it is where they are no text in UTF-8.';
 
 create or replace function etl.moment(at timestamptz)
 returns text
@@ -3136,6 +3297,7 @@ begin
     end if;
     select m.* into inserted, updated, unchanged, duplicate
     from etl.merge_staged(feed, target, run, new_records, has_limit => true) m;
+    perform etl.empty_unnamed();
     sources := array(select c.source from pg_temp.etl_columns c order by c.position);
     ignored_columns := etl.ignored_columns();
     if rejects_wait then
@@ -3528,7 +3690,11 @@ returns table (
   open_rejects bigint,
   records bigint,
   usual_records bigint,
-  keeps_history boolean
+  keeps_history boolean,
+  attempted_rejects bigint,
+  attempted_is_least boolean,
+  attempt_is_latest boolean,
+  has_letter boolean
 )
 language sql stable security invoker
 set search_path = ''
@@ -3539,7 +3705,9 @@ as $$
 $$;
 comment on function public.feed_health() is
   'etl.health() for staff, and the feeds that are disabled. keeps_history: what its runs change is kept, and can be
-undone.';
+undone. attempted_rejects: where the last attempt failed as a whole for its rejects, how many it had (at least, where
+attempted_is_least), until the feed is loaded; open_rejects does not count them. attempt_is_latest: it has not failed
+for another reason since, as a file that is not there. has_letter: public.feed_letter() has something to mend.';
 
 create or replace function etl.page_health()
 returns table (
@@ -3554,7 +3722,11 @@ returns table (
   open_rejects bigint,
   records bigint,
   usual_records bigint,
-  keeps_history boolean
+  keeps_history boolean,
+  attempted_rejects bigint,
+  attempted_is_least boolean,
+  attempt_is_latest boolean,
+  has_letter boolean
 )
 language plpgsql stable security definer
 set search_path = ''
@@ -3564,15 +3736,26 @@ begin
   return query
   select
     h.feed, h.verdict, h.message, h.hint, h.since, h.last_change, h.last_failure, h.next_run, h.open_rejects, h.records,
-    h.usual_records, f.history is not null
+    h.usual_records, f.history is not null, a.rejected, a.is_least,
+    case when a.feed is not null then u.feed is null end,
+    a.feed is not null or coalesce(u.whose <> 'us', false)
+      -- What the file lacks, its partner has not sent.
+      or exists (select from etl.rejects r where r.feed = h.feed and r.record_number is not null)
   from etl.health_of_all() h
   join etl.feeds f on f.name = h.feed
+  left join etl.attempts a on a.feed = h.feed
+  left join etl.refusals() u on u.feed = h.feed
   order by h.feed;
 end
 $$;
 comment on function etl.page_health() is 'For public.feed_health(), with the owner''s rights.';
 
-create or replace function public.feed_runs(of_feed text, before timestamptz default 'infinity', at_most int default 50)
+create or replace function public.feed_runs(
+  of_feed text,
+  before timestamptz default 'infinity',
+  at_most int default 50,
+  of_run uuid default null
+)
 returns table (
   run uuid,
   status text,
@@ -3595,13 +3778,13 @@ set search_path = ''
 set timezone = 'UTC'
 set statement_timeout = '30s'
 as $$
-  select * from etl.page_runs(of_feed, before, at_most)
+  select * from etl.page_runs(of_feed, before, at_most, of_run)
 $$;
-comment on function public.feed_runs(text, timestamptz, int) is
-  'What etl.runs has of a feed, the latest first: those that began before a time, at most 1,000 of them. changes_kept:
-public.feed_changes() has what it changed.';
+comment on function public.feed_runs(text, timestamptz, int, uuid) is
+  'What etl.runs has of a feed, the latest first: those that began before a time, at most 1,000 of them; or this run
+alone. changes_kept: public.feed_changes() has what it changed.';
 
-create or replace function etl.page_runs(of_feed text, before timestamptz, at_most int)
+create or replace function etl.page_runs(of_feed text, before timestamptz, at_most int, of_run uuid)
 returns table (
   run uuid,
   status text,
@@ -3630,15 +3813,23 @@ begin
     r.rejected, r.ignored_columns, r.error, r.undoes,
     r.run in (select k.run from etl.runs_kept(of_feed) k)
   from etl.runs r
-  where r.feed = of_feed and r.started_at < before
+  where r.feed = of_feed and r.started_at < before and (of_run is null or r.run = of_run)
   order by r.started_at desc
   limit least(at_most, 1000);
 end
 $$;
-comment on function etl.page_runs(text, timestamptz, int) is 'For public.feed_runs(), with the owner''s rights.';
+comment on function etl.page_runs(text, timestamptz, int, uuid) is 'For public.feed_runs(), with the owner''s rights.';
 
 create or replace function public.feed_reject_counts(of_feed text)
-returns table (reason text, source text, problem text, rejects bigint, oldest timestamptz)
+returns table (
+  attempted boolean,
+  reason text,
+  source text,
+  problem text,
+  mend text,
+  rejects bigint,
+  oldest timestamptz
+)
 language sql stable security invoker
 set search_path = ''
 set timezone = 'UTC'
@@ -3647,11 +3838,20 @@ as $$
   select * from etl.page_reject_counts(of_feed)
 $$;
 comment on function public.feed_reject_counts(text) is
-  'The rejects of a feed by what is wrong with them, the most frequent first, and since when the oldest is there.
-problem: the reason in plain words, of the partner''s column source.';
+  'The rejects of a feed by what is wrong with them, the most frequent first, and since when the oldest is there. Before
+these, those of the last attempt (attempted), where it failed as a whole: the at most 200 of them that are kept.
+problem: the reason in plain words, of the partner''s column source; mend: what to do about it.';
 
 create or replace function etl.page_reject_counts(of_feed text)
-returns table (reason text, source text, problem text, rejects bigint, oldest timestamptz)
+returns table (
+  attempted boolean,
+  reason text,
+  source text,
+  problem text,
+  mend text,
+  rejects bigint,
+  oldest timestamptz
+)
 language plpgsql stable security definer
 set search_path = ''
 as $$
@@ -3660,35 +3860,64 @@ declare
 begin
   perform etl.require_staff();
   return query
-  select c.reason, n.source, w.problem, c.rejects, c.oldest
-  from (
-    select r.reason, r.column_name, count(*) as rejects, min(r.since) as oldest
+  with counted as (
+    select false as attempted, r.reason, r.column_name, count(*) as rejects, min(r.since) as oldest
     from etl.rejects r
     where r.feed = of_feed
     group by r.reason, r.column_name
-  ) c
-  cross join lateral (
-    select coalesce(
-      (
-        select m.key from jsonb_each_text(definition.columns) m where m.value = c.column_name order by m.key limit 1
-      ),
-      c.column_name
-    ) as source
-  ) n
-  cross join lateral etl.in_plain_words(definition, c.reason, c.column_name, n.source) w
-  order by c.rejects desc, c.reason, c.column_name;
+    union all
+    select true, r.reason, r.column_name, count(*), min(a.since)
+    from etl.attempt_rejects r
+    join etl.attempts a on a.feed = r.feed
+    where r.feed = of_feed
+    group by r.reason, r.column_name
+  ), told as (
+    -- There may be as many reasons as rejects; few are left.
+    select
+      c.attempted, etl.told(c.reason) as reason, c.column_name, sum(c.rejects) as rejects, min(c.oldest) as oldest
+    from counted c
+    group by 1, 2, 3
+  )
+  select k.attempted, k.reason, k.source, w.problem, w.mend, k.rejects, k.oldest
+  from (
+    select
+      t.attempted, t.reason, etl.source_of(definition, t.column_name) as source, min(t.column_name) as column_name,
+      sum(t.rejects)::bigint as rejects, min(t.oldest) as oldest
+    from told t
+    group by 1, 2, 3
+  ) k
+  cross join lateral etl.in_plain_words(definition, k.reason, k.column_name, k.source) w
+  order by k.attempted desc, k.rejects desc, k.reason, k.source;
 end
 $$;
 comment on function etl.page_reject_counts(text) is 'For public.feed_reject_counts(), with the owner''s rights.';
 
+create or replace function etl.source_of(feed etl.feeds, column_name text)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return coalesce(
+    (select m.key from jsonb_each_text(feed.columns) m where m.value = column_name order by m.key limit 1), column_name
+  );
+end
+$$;
+comment on function etl.source_of(etl.feeds, text) is
+  'What the partner calls a column, where the record itself does not tell; null where it is no column''s.';
+
 create or replace function public.feed_rejects(
   of_feed text,
   of_reason text default null,
-  after_number bigint default -1,
+  of_source text default null,
+  of_attempt boolean default false,
+  after_attempted boolean default false,
+  after_number bigint default null,
   after_id uuid default null,
   at_most int default 50
 )
 returns table (
+  attempted boolean,
   id uuid,
   record_number bigint,
   since timestamptz,
@@ -3701,17 +3930,22 @@ set search_path = ''
 set timezone = 'UTC'
 set statement_timeout = '30s'
 as $$
-  select * from etl.page_rejects(of_feed, of_reason, after_number, after_id, at_most)
+  select *
+  from etl.page_rejects(of_feed, of_reason, of_source, of_attempt, after_attempted, after_number, after_id, at_most)
 $$;
-comment on function public.feed_rejects(text, text, bigint, uuid, int) is
-  'The rejects of a feed in the order of its file, at most 1,000: for one reason or all, and those after the record with
-this number and id. Of a record that the file lacks the number is null; it comes last. faults: all that is wrong with
-it, each with source (the partner''s name of the column), value, problem and what to mend, in plain words.';
+comment on function public.feed_rejects(text, text, text, boolean, boolean, bigint, uuid, int) is
+  'The rejects of a feed, those of the last attempt first where it failed as a whole (attempted), and each in the order
+of its file, at most 1,000: all; or, where of_reason is given, those that a row of public.feed_reject_counts() counts:
+with its reason, its source (none: null) and its attempted. after_…: those after the reject with this attempted, number
+and id. Of a record that the file lacks the number is null; it comes last. faults: all that is wrong with it, each with
+source (the partner''s name of the column), value, problem and what to mend, in plain words.';
 
 create or replace function etl.page_rejects(
-  of_feed text, of_reason text, after_number bigint, after_id uuid, at_most int
+  of_feed text, of_reason text, of_source text, of_attempt boolean, after_attempted boolean, after_number bigint,
+  after_id uuid, at_most int
 )
 returns table (
+  attempted boolean,
   id uuid,
   record_number bigint,
   since timestamptz,
@@ -3725,11 +3959,16 @@ as $$
 declare
   last constant bigint := 9223372036854775807;
   definition etl.feeds := (select f from etl.feeds f where f.name = of_feed);
+  named constant text[] := array(
+    select c.name
+    from (select m.value from jsonb_each_text(definition.columns) m union select of_source) c(name)
+    where etl.source_of(definition, c.name) = of_source
+  );
 begin
   perform etl.require_staff();
   return query
   select
-    r.id, r.record_number, r.since,
+    r.attempted, r.id, r.record_number, r.since,
     (
       select jsonb_agg(
         jsonb_build_object('source', n.source, 'value', x.fault ->> 'value', 'problem', w.problem, 'mend', w.mend)
@@ -3739,34 +3978,42 @@ begin
         'column', r.column_name, 'value', r.value, 'reason', r.reason
       )))) with ordinality x(fault, place)
       cross join lateral (
-        select coalesce(
-          x.fault ->> 'source',
-          (
-            select m.key
-            from jsonb_each_text(definition.columns) m
-            where m.value = x.fault ->> 'column'
-            order by m.key
-            limit 1
-          ),
-          x.fault ->> 'column'
-        ) as source
+        select coalesce(x.fault ->> 'source', etl.source_of(definition, x.fault ->> 'column')) as source
       ) n
       cross join lateral etl.in_plain_words(
         definition, x.fault ->> 'reason', x.fault ->> 'column', n.source
       ) w
     ),
     r.record, r.raw
-  from etl.rejects r
-  where r.feed = of_feed and (of_reason is null or r.reason = of_reason)
-    and (
-      coalesce(r.record_number, last) > coalesce(after_number, last)
-      or coalesce(r.record_number, last) = coalesce(after_number, last) and r.id > after_id
+  from (
+    select
+      false as attempted, w.id, w.record_number, w.since, w.faults, w.record, w.raw, w.column_name, w.value, w.reason
+    from etl.rejects w
+    where w.feed = of_feed
+    union all
+    -- As etl.faults() names them.
+    select
+      true, md5(t.feed || t.record_number)::uuid, t.record_number, a.since, t.faults, t.record, t.raw, t.column_name,
+      t.value, t.reason
+    from etl.attempt_rejects t
+    join etl.attempts a on a.feed = t.feed
+    where t.feed = of_feed
+  ) r
+  where (
+      of_reason is null
+      or r.attempted = of_attempt and (r.column_name = any (named) or num_nulls(r.column_name, of_source) = 2)
+        and of_reason in (r.reason, etl.told(r.reason))
     )
-  order by coalesce(r.record_number, last), r.id
+    and (
+      after_id is null
+      or row(not r.attempted, coalesce(r.record_number, last), r.id)
+        > row(not after_attempted, coalesce(after_number, last), after_id)
+    )
+  order by not r.attempted, coalesce(r.record_number, last), r.id
   limit least(at_most, 1000);
 end
 $$;
-comment on function etl.page_rejects(text, text, bigint, uuid, int) is
+comment on function etl.page_rejects(text, text, text, boolean, boolean, bigint, uuid, int) is
   'For public.feed_rejects(), with the owner''s rights.';
 
 create or replace function public.feed_letter(of_feed text)
@@ -4178,8 +4425,11 @@ begin
     state, to_regclass(present.target), as_json and (records < 10 or records < before.usual_records / 10)
   );
   state := etl.note_records(state, present, records);
-  state.undone_run := null;
-  state.undone_at := null;
+  -- Who names a disabled feed has it loaded once; no run takes it for all that.
+  if present.enabled then
+    state.undone_run := null;
+    state.undone_at := null;
+  end if;
   -- ON CONFLICT alone would lock the row, which is a write, too.
   if state is not distinct from before then
     return;
@@ -4285,6 +4535,144 @@ $$;
 comment on function etl.definition_hash(etl.feeds) is
   'MD5 of everything but the body that decides what a load does: the feed''s row, the day in its URL, the target''s
 columns, constraints, indexes.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/refusals.sql
+-- Why the latest file of a feed could not be loaded, in the words of whoever sent it. Our own errors stand in etl.runs.
+
+create or replace function etl.refusals(feed_name text default null)
+returns table (feed text, since timestamptz, whose text, problem text, mend text)
+language sql stable
+set search_path = ''
+as $$
+  select f.name, lasting.since, told.whose, told.problem, told.mend
+  from etl.feeds f
+  cross join lateral (
+    select latest.status, latest.error_code, latest.error
+    from (values ('changed'), ('failed'), ('unchanged'), ('undone')) s(status)
+    cross join lateral (
+      select r.status, r.finished_at, r.error_code, r.error
+      from etl.runs r
+      where r.feed = f.name and r.status = s.status
+      order by r.finished_at desc
+      limit 1
+    ) latest
+    order by latest.finished_at desc
+    limit 1
+  ) last
+  cross join lateral etl.refusal(f, last.error_code, last.error) told
+  cross join lateral (
+    select min(r.finished_at) as since
+    from etl.runs r
+    where r.feed = f.name and r.status = 'failed' and r.finished_at > coalesce(
+      (
+        select max(other.finished_at)
+        from etl.runs other
+        where other.feed = f.name and other.error_code is distinct from last.error_code
+      ),
+      '-infinity'
+    )
+  ) lasting
+  where (feed_name is null or f.name = feed_name) and last.status = 'failed'
+    -- Of such a file the attempt tells more.
+    and not (last.error_code = 'too_many_rejects' and exists (select from etl.attempts a where a.feed = f.name))
+$$;
+comment on function etl.refusals(text) is
+  'The feeds, or the one of this name, whose latest file could not be loaded as a whole, since when for this reason, and
+what etl.refusal() says of it. No row for a feed whose last run succeeded, or whose file had too many rejects: that is
+in etl.attempts.';
+
+create or replace function etl.refusal(
+  feed etl.feeds, code text, error text, out whose text, out problem text, out mend text
+)
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  doing text := format('Cannot load %s: ', feed.name);
+  said text := case when starts_with(error, doing) then substr(error, length(doing) + 1) end;
+begin
+  select t.whose, coalesce(t.problem, said, 'it cannot be read'), t.mend into whose, problem, mend
+  from (
+    values
+      ('html', 'file', 'it is a web page, not data', 'Make sure that its address leads to the file, and to no login.'),
+      ('empty', 'file', 'it is empty', 'Send it with its records.'),
+      ('gzip', 'file', null, 'Send it again, whole.'),
+      ('gzip_bomb', 'file', null, 'Send it again, packed as is usual.'),
+      ('zip', 'file', null, 'Send it again, whole, without a password, and packed as is usual.'),
+      ('zip_member', 'file', null, 'Send the archive with the same files as before, under the same names.'),
+      ('zip_bomb', 'file', null, 'Send it again, packed as is usual.'),
+      ('packing', 'file', null, 'Send it plain, as gzip, or in a zip archive.'),
+      ('file_type', 'file', null, 'Send it as text: CSV or JSON.'),
+      ('encoding', 'file', null, format('Send it as text in %s.', upper(feed.encoding))),
+      ('header', 'file', null, 'Send it with one header line, as before.'),
+      ('columns', 'file', etl.columns_in_plain_words(feed, said), 'Send it with the names of columns as before.'),
+      ('json', 'file', null, 'Send it as valid JSON, in the shape of before.'),
+      ('records', 'file', null, 'Send it in the shape of before.'),
+      ('next', 'file', 'its link to the next page cannot be followed', 'Mend the links from page to page.'),
+      ('unreadable', 'file', null, 'Send it in the format of before.'),
+      ('record_too_long', 'file', null, 'Look for a quote or a bracket in it that is not closed.'),
+      ('too_big', 'file', null, 'Send it in parts, or what has changed alone.'),
+      ('too_many_rejects', 'file', 'too many of its records cannot be used', 'Ask us which.'),
+      ('http_401', 'server', 'your server refuses us', 'Tell us whether we need another key.'),
+      ('http_403', 'server', 'your server refuses us', 'Tell us whether we need another key.'),
+      ('http_404', 'server', 'your server has no file at its address', 'Put it there, or tell us where it has moved.'),
+      ('http_410', 'server', 'your server has no file at its address', 'Put it there, or tell us where it has moved.'),
+      ('http_429', 'server', 'your server has us stay away', 'Tell us how often we may ask.'),
+      ('http_5', 'server', 'your server fails', 'Have it looked at.'),
+      ('http_', 'server', 'your server does not send the whole file', 'Have it looked at.'),
+      ('cut_short', 'server', 'your server broke off before its end', 'Have it looked at, if this lasts.'),
+      ('stalled', 'server', 'your server has stopped in the midst of it', 'Have it looked at, if this lasts.'),
+      ('redirect_loop', 'server', 'your server redirects in a circle', 'Tell us its address, or have that mended.'),
+      ('redirects', 'server', 'your server redirects to where we cannot follow', 'Tell us its address.'),
+      ('bad_answer', 'server', 'what your server answers is not valid HTTP', 'Have it looked at.'),
+      ('content_encoding', 'server', 'your server packs it otherwise than as gzip', 'Have it sent plain, or as gzip.'),
+      ('certificate', 'server', 'the certificate of your server cannot be trusted', 'Has it expired?'),
+      ('no_tls', 'server', 'your server speaks no TLS 1.2 or 1.3', 'Have it looked at.'),
+      ('no_such_host', 'us', 'your server cannot be found', 'The fault may be ours. Has it moved?'),
+      ('port_refused', 'us', 'your server cannot be reached', 'The fault may be ours. Is it up?'),
+      ('unreachable', 'us', 'your server cannot be reached', 'The fault may be ours. Is it up?'),
+      ('too_slow', 'us', 'it did not come in the time that there is', 'The fault may be ours.')
+  ) t(code, whose, problem, mend)
+  where t.code = refusal.code or (t.code like 'http\_%' and starts_with(refusal.code, t.code))
+  order by length(t.code) desc
+  limit 1;
+  -- What speaks of our settings is for us to mend.
+  if whose is null or problem ~ '\metl\.feeds\M|^there is no encoding|^its table was ' then
+    whose := 'us';
+    problem := null;
+    mend := 'The fault may be ours.';
+  end if;
+  problem := left(etl.visible(problem), 1000);
+end
+$$;
+comment on function etl.refusal(etl.feeds, text, text) is
+  'An error_code of etl.runs and its error as the partner is told them. whose: file or server, where the fault is in his
+file or with his server; us, where it may be ours: then problem says nothing of our own, or is null. mend: what he is to
+do. What is neither in docs/errors.md as the file''s nor the server''s is ours.';
+
+create or replace function etl.columns_in_plain_words(feed etl.feeds, said text)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select case
+    when said ~ '^none of its \d+ names is a column of ' then 'it has no column of a name that we know'
+    when said ~ '^it lacks the key or required column .*?; it has '
+      then 'it lacks what we need: ' || etl.under_names(
+        substring(said from '^it lacks the key or required column (.*?); it has '), etl.names_of_columns(feed)
+      )
+    when said like 'it names a column twice: %'
+      then 'it has more than one column for '
+        || etl.under_names(substr(said, length('it names a column twice: ') + 1), etl.names_of_columns(feed))
+    when said like 'it spells a column otherwise than its table does: %'
+      then replace(said, 'otherwise than its table does', 'otherwise than before')
+    else said
+  end
+$$;
+comment on function etl.columns_in_plain_words(etl.feeds, text) is
+  'What etl.check_columns() raises as the partner is told it: under his names for the columns, and without our table.';
 
 revoke all on all functions in schema etl from public;
 
@@ -5162,7 +5550,7 @@ $$;
 comment on function etl.empty_retries() is
   'Makes etl_retries, once a run, or empties it for the next feed. id: of the row in etl.rejects, null for a new one;
 etl$staged: where the new file has the record; sources: the names that the target has a column for; fate: null while it
-waits, loaded, or superseded by a newer record.';
+waits, loaded, superseded by a newer record, or renewed: what waited waits anew.';
 
 create or replace function etl.shape_keys(target regclass)
 returns void
@@ -5389,10 +5777,47 @@ begin
   end if;
   perform etl.supersede_loaded(target);
   perform etl.supersede(target);
+  perform etl.renew_retries(target);
 end
 $$;
 comment on function etl.add_retries(etl.feeds, regclass, boolean) is
   'Adds what is rejected of the new file to etl_retries, and finds out which of all that waits is superseded.';
+
+create or replace function etl.renew_retries(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  execute etl.fill(
+    $sql$
+    insert into pg_temp.etl_retries (place, id, record_number, fate)
+    select
+      row_number() over () + (select max(place) from pg_temp.etl_retries), w.id, n.record_number, 'renewed'
+    from (select ctid, row_number() over (order by ctid) as record_number from pg_temp.etl_staging) n
+    join pg_temp.etl_retries w on w.etl$staged = n.ctid
+    where w.id is not null and w.fate is null
+      and exists (
+        select
+        from pg_temp.etl_keys k
+        join pg_temp.etl_keys o on {same_key}
+        join pg_temp.etl_retries older on older.place = o.etl$place
+        where k.etl$place = w.place and older.fate is null
+          and coalesce(older.etl$staged, '(0,0)') < w.etl$staged
+          and (older.id is null or older.place > w.place)
+      )
+    $sql$,
+    jsonb_build_object('same_key', etl.same_key(target, 'k', 'o'))
+  );
+  update pg_temp.etl_retries w
+  set id = null, record_number = renewed.record_number
+  from pg_temp.etl_retries renewed
+  where renewed.fate = 'renewed' and w.id = renewed.id and w.fate is null;
+end
+$$;
+comment on function etl.renew_retries(regclass) is
+  'Has a reject that comes once more, and now behind another one of its key, wait anew, as the newer of the two: else
+the next run would take it for the older.';
 
 create or replace function etl.exact(record text, raw text)
 returns jsonb
@@ -5776,7 +6201,15 @@ begin
     and exists (
       select from etl.runs later
       where later.feed = r.feed and later.status = r.status and later.finished_at > r.finished_at
-    );
+    )
+    -- And by the first failure since it was well, since when it fails.
+    and (r.status <> 'failed' or r.finished_at is distinct from (
+      select min(f.finished_at)
+      from etl.runs f
+      where f.feed = r.feed and f.status = 'failed' and f.finished_at > coalesce((
+        select max(w.finished_at) from etl.runs w where w.feed = r.feed and w.status in ('changed', 'unchanged')
+      ), '-infinity')
+    ));
   get diagnostics purged = row_count;
   if etl.can_read('cron.job_run_details') then
     delete from cron.job_run_details d
@@ -5795,8 +6228,8 @@ end
 $$;
 comment on function etl.purge(interval) is
   'Deletes the rows of the ledger that are older, and what pg_cron remembers of our runs that ended more than two
-days ago, but for the latest of each feed, status and job, and what the looks have seen; and of etl.changes what is
-older than etl.feeds.history. Returns how many rows that is.';
+days ago, but for the latest of each feed, status and job, the failure since which a feed fails, and what the looks
+have seen; and of etl.changes what is older than etl.feeds.history. Returns how many rows that is.';
 
 revoke all on all functions in schema etl from public;
 
@@ -6354,6 +6787,37 @@ $$;
 comment on function etl.source_names() is
   'The feed''s columns under distinct names: one that has no name, or that of another, is named by its place.';
 
+create or replace function etl.unplaced_columns()
+returns text[]
+language sql stable
+set search_path = ''
+as $$
+  select array(
+    select n.name
+    from etl.source_names() n
+    join pg_temp.etl_columns c on c.position = n.place
+    where c.name is null and c.source is not null
+    order by n.place
+  )
+$$;
+comment on function etl.unplaced_columns() is
+  'The feed''s columns that the target does not have; one without a name only where it holds something.';
+
+create or replace function etl.empty_unnamed()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update pg_temp.etl_columns c
+  set source = null
+  where c.name is null and btrim(c.source, etl.blanks()) = '' and not etl.is_filled(c.position);
+end
+$$;
+comment on function etl.empty_unnamed() is
+  'Makes null the source of each column that has no name and in which no record has anything, as of one delimiter too
+many.';
+
 create or replace function etl.ignored_columns()
 returns text[]
 language plpgsql
@@ -6361,14 +6825,7 @@ set search_path = ''
 as $$
 declare
   most constant int := 100;
-  ignored text[] := array(
-    select left(n.name, 100)
-    from etl.source_names() n
-    join pg_temp.etl_columns c on c.position = n.place
-    where c.name is null
-      and (btrim(c.source, etl.blanks()) <> '' or etl.is_filled(c.position))
-    order by n.place
-  );
+  ignored text[] := array(select left(u.name, 100) from unnest(etl.unplaced_columns()) u(name));
 begin
   if cardinality(ignored) > most then
     return ignored[:most] || format('… and %s more', cardinality(ignored) - most);
@@ -6377,8 +6834,7 @@ begin
 end
 $$;
 comment on function etl.ignored_columns() is
-  'The feed''s columns that the target does not have, a hundred at most; one without a name only where it holds
-something.';
+  'etl.unplaced_columns() for a report: a hundred at most, each of a hundred characters.';
 
 create or replace function etl.is_filled(place bigint)
 returns boolean
@@ -6413,6 +6869,12 @@ declare
   target regclass := etl.target_of(feed);
   fault text;
   mapping jsonb;
+  total int;
+  known int;
+  names text;
+  -- Whether they are names: where the file has no header line, one value may be a column's name by chance.
+  may_tell boolean;
+  advice text;
 begin
   select string_agg(quote_ident(twice.name), ', ') into fault
   from (
@@ -6443,18 +6905,20 @@ begin
       );
   end if;
 
-  if exists (select from pg_temp.etl_columns) and not exists (
-    select from pg_temp.etl_columns c where c.name is not null
-  ) then
-    raise exception 'none of its % names is a column of %', (select count(*) from pg_temp.etl_columns), feed.target
-      using errcode = 'ETL03', hint = case
-        when etl.unmatched_columns(feed) is not null then etl.unmatched_told(feed, may_guess => false)
-        when as_json then
-          'If its records stand deeper in it, say where in etl.feeds.records; else map its names in etl.feeds.columns.'
-        when feed.header is not null then 'Correct the names in etl.feeds.header.'
-        else 'If its first line is a record, name the columns in etl.feeds.header; if other lines stand above its '
-          || 'header, say how many in etl.feeds.skip; else map its names in etl.feeds.columns.'
-      end;
+  select count(*), count(c.name), string_agg(quote_ident(c.source), ', ' order by c.position) into total, known, names
+  from pg_temp.etl_columns c;
+  may_tell := known > 0 and known * 2 >= total;
+  advice := case
+    when may_tell then 'Where the feed spells a name differently, say so in etl.feeds.columns.'
+    when as_json then
+      'If its records stand deeper in it, say where in etl.feeds.records; else map its names in etl.feeds.columns.'
+    when feed.header is not null then 'Correct the names in etl.feeds.header.'
+    else 'If its first line is a record, name the columns in etl.feeds.header; if other lines stand above its '
+      || 'header, say how many in etl.feeds.skip; else map its names in etl.feeds.columns.'
+  end;
+  if total > 0 and known = 0 then
+    raise exception 'none of its % names is a column of %', total, feed.target
+      using errcode = 'ETL03', hint = coalesce(etl.unmatched_told(feed, may_guess => false), advice);
   end if;
 
   select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into fault
@@ -6467,13 +6931,11 @@ begin
     )
     and not exists (select from pg_temp.etl_columns c where c.name = a.attname);
   if fault is not null then
-    raise exception 'it lacks the key or required column %; it has %', fault, (
-        select left(string_agg(quote_ident(c.source), ', ' order by c.position), 500) from pg_temp.etl_columns c
-      )
-      using errcode = 'ETL03', hint = coalesce(
-        etl.unmatched_told(feed, may_guess => true),
-        'Where the feed spells a name differently, say so in etl.feeds.columns.'
-      );
+    raise exception 'it lacks the key or required column %; it has %', fault, case
+        when may_tell then left(names, 500)
+        else format('%s names, and the table %s of them', total, known)
+      end
+      using errcode = 'ETL03', hint = coalesce(etl.unmatched_told(feed, may_guess => may_tell), advice);
   end if;
 end
 $$;
@@ -6786,12 +7248,42 @@ begin
       'typed', etl.typed_image(target, 'c.key', key), 'same_key', etl.same_key(target, 'o', 'c')
     )
   ) using feed.name, etl.time_of_changes(feed.name, of_run), of_run;
+  -- What an undo has put back is as it was but for what triggers made of it, as a column updated_at.
+  if exists (select from etl.runs r where r.feed = find_undoable.feed.name and r.undoes is not null) then
+    execute etl.fill(
+      $sql$
+      update pg_temp.etl_undo u
+      set etl$fate = case when l.etl$undoes = $3 then 'as before' else 'open' end,
+        etl$reason = case when l.etl$undoes = $3 then 'as before' end
+      from (
+        select distinct on (k.etl$number)
+          k.etl$number, k.etl$key, {places}, own.after as etl$after, c.after as etl$last, r.undoes as etl$undoes
+        from pg_temp.etl_undo k
+        join etl.changes own on own.feed = $1 and own.at = $2 and own.run = $3 and own.number = k.etl$number
+        join etl.changes c on c.feed = $1 and c.at >= $2 and c.key = k.etl$key
+        left join etl.runs r on r.feed = c.feed and r.run = c.run
+        where k.etl$fate = 'kept' and k.etl$reason <> 'a trigger gave it another key'
+        order by k.etl$number, c.at desc, r.started_at desc, c.number desc
+      ) l
+      join {target} o on {same_key}
+      left join etl.changes t on t.feed = $1 and t.run = l.etl$undoes and t.key = l.etl$key
+      where u.etl$number = l.etl$number and l.etl$undoes is not null
+        and {image} @> (l.etl$last{generated})
+        and (l.etl$undoes = $3 or t.before @> (l.etl$after{generated}))
+      $sql$,
+      jsonb_build_object(
+        'target', target, 'generated', generated, 'places', etl.each(key, 'k.{column}'),
+        'same_key', etl.same_key(target, 'o', 'l'), 'image', etl.image_of(target, 'o', etl.columns_of(target))
+      )
+    ) using feed.name, etl.time_of_changes(feed.name, of_run), of_run;
+  end if;
   analyze pg_temp.etl_undo;
 end
 $$;
 comment on function etl.find_undoable(etl.feeds, regclass, uuid) is
   'Fills etl_undo with what the run changed. etl$step: what is to be done to take it back, delete, update or insert;
-etl$fate: open, done, as before (nothing is to be done) or kept; etl$reason: why it is as it is.';
+etl$fate: open, done, as before (nothing is to be done) or kept; etl$reason: why it is as it is. A row whose last change
+is an undo counts as what that has put back.';
 
 create or replace function etl.time_of_changes(of_feed text, of_run uuid)
 returns timestamptz
@@ -6966,11 +7458,7 @@ as $$
 declare
   carried text[] := etl.carried_columns();
   known text[] := state.carried_columns || state.gone_columns;
-  present text[] := array(
-    select c.source from pg_temp.etl_columns c
-    where c.name is null and btrim(c.source, etl.blanks()) <> ''
-    order by c.position
-  );
+  present text[] := etl.unplaced_columns();
 begin
   state.ignored_columns := coalesce(state.ignored_columns, present);
   state.unplaced_columns := array(select p.n from unnest(present) p(n) where p.n <> all (state.ignored_columns));
@@ -7053,10 +7541,14 @@ begin
   if not feed.enabled then
     verdict := 'undone';
     hint := format('update etl.feeds set enabled = true where name = %L;', feed.name);
-    message := format(
-      'Run %s was undone at %s, and the feed is disabled, for its file would bring the same back. Once that is mended: '
-        || '%s If it is to stay disabled: select etl.approve(%L)',
-      state.undone_run, state.undone_at, hint, feed.name
+    message := concat_ws(
+      '. ',
+      format(
+        'Run %s was undone at %s, and the feed is disabled, for its file would bring the same back',
+        state.undone_run, state.undone_at
+      ),
+      'A run that named it has loaded it again, at ' || case when changed > state.undone_at then changed end,
+      format('Once that is mended: %s If it is to stay disabled: select etl.approve(%L)', hint, feed.name)
     );
     return;
   end if;
@@ -7127,7 +7619,8 @@ as $$
     from (
       select true as is_gone, g.name from unnest(gone[:100]) g(name)
       union all
-      select false, u.name from unnest(unplaced[:100]) u(name)
+      -- What has no name of its own cannot be mapped.
+      select false, u.name from unnest(unplaced[:100]) u(name) where u.name !~ '^column [0-9]+( \(unnamed\))?$'
     ) n
     cross join lateral regexp_replace(lower(n.name), '[^[:alnum:]]', '', 'g') plain(name)
   ), compared as (
