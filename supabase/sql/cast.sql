@@ -156,32 +156,30 @@ begin
       'values', string_agg(
         etl.fill(
           case
-            when with_length or c.refused is null then '{spelled}::{type} as {column}'
-            when c.kind = 'day' then $sql$
-              case
-                when cells.{column} collate "C" like '2___-__-__%' or cells.{column} collate "C" like '1___-__-__%'
-                  then {plain}
-                when cells.{column} !~* {refused} then {spelled}
-                else etl.no_value({spelled})
-              end::{type} as {column}
-            $sql$
+            when with_length or c.refused = 'false' then '{spelled}::{type} as {column}'
             else $sql$
-              case when cells.{column} !~* {refused} then {spelled} else etl.no_value({spelled}) end::{type} as {column}
+              case when {usual} then {plain} when {refused} then etl.no_value({spelled}) else {spelled} end::{type}
+                as {column}
             $sql$
           end,
           jsonb_build_object(
             'column', quote_ident(c.name), 'type', case when with_length then c.type else c.base_type end,
-            -- What begins like that is not empty.
-            'spelled', c.spelled, 'plain', case when c.nulls = '{}' then format('cells.%I', c.name) else c.spelled end,
-            'refused', quote_literal(c.refused)
+            -- What is usual is not empty.
+            'spelled', c.spelled, 'plain', case when c.nulls = '{}' then c.cell else c.spelled end,
+            'usual', coalesce(c.usual, 'false'), 'refused', c.refused
           )
         ),
         ', ' order by c.position
       )
     ))
     from (
-      select c.*, etl.spelled(format('cells.%I', c.name), c.kind, c.nulls, c.decimal_comma, c.lenient) as spelled
+      select
+        c.position, c.name, c.type, c.base_type, c.nulls, x.cell,
+        etl.spelled(x.cell, c.kind, c.nulls, c.decimal_comma, c.lenient) as spelled,
+        etl.usual_form(x.cell, c.kind, c.decimal_comma, c.lenient) as usual,
+        etl.refused_cell(x.cell, c.kind, c.refused, c.forms, c.decimal_comma, c.lenient) as refused
       from pg_temp.etl_columns c
+      cross join format('cells.%I', c.name) as x(cell)
       where c.name is not null
     ) c
   );
@@ -190,7 +188,7 @@ $$;
 comment on function etl.typed_cells(boolean, boolean) is
   'SQL text: the query that casts the cells, to the columns'' types with their length, or without: a cast to
 varchar(3) cuts what is longer, where the assignment to such a column raises. With it, for cells that were cast before;
-without it, it raises 22007 for a cell that matches etl_columns.refused. of_rejected: as in etl.cells().';
+without it, it raises 22007 for a cell that is refused. of_rejected: as in etl.cells().';
 
 create or replace function etl.drop_assigned(target regclass)
 returns bigint
@@ -269,10 +267,10 @@ begin
   select
     string_agg(
       etl.fill(
-        'when not (' || is_valid || ') or ({value} is not null and {name} ~* {refused}) then {literal}',
+        'when ({value}) is not null and ({refused}) or not (' || is_valid || ') then {literal}',
         jsonb_build_object(
-          'value', c.spelled, 'type', quote_literal(c.type), 'name', quote_ident(c.name),
-          'literal', quote_literal(c.name), 'refused', quote_nullable(c.refused)
+          'value', c.spelled, 'type', quote_literal(c.type), 'literal', quote_literal(c.name),
+          'refused', etl.refused_cell(quote_ident(c.name), c.kind, c.refused, c.forms, c.decimal_comma, c.lenient)
         )
       ),
       ' ' order by c.attnum
@@ -303,8 +301,13 @@ begin
       where fault.name is not null
     ) bad
     join pg_temp.etl_columns c on c.name = bad.name
-    -- What Postgres takes, and we do not, has no SQLSTATE.
-    cross join lateral (select coalesce({error}, '22007') as sqlstate) why
+    -- Of what is refused Postgres may have read another value than its text says, as 125 in 12.5 with a decimal comma.
+    cross join lateral (
+      select case
+        when bad.value ~* c.refused or bad.value !~* all (c.forms) then etl.refused_state(c.kind)
+        else {error}
+      end as sqlstate
+    ) why
     $sql$,
     jsonb_build_object(
       'first_fault', first_fault, 'spelled', spelled, 'cells', etl.cells(),
@@ -319,18 +322,24 @@ for one that is not.';
 
 create or replace function etl.reason_of(value text, type text, state text, needs_order boolean)
 returns text
-language sql immutable
+language plpgsql stable
 set search_path = ''
 as $$
-  select case
-    when needs_order and state in ('22007', '22008')
-      and (value ~* etl.unordered_date() or value ~ '(?<!\d)\d{1,2}[-/. ]\d{1,2}[-/. ]\d{3,4}(?!\d)')
+begin
+  return case
+    when state = '22007' and value ~* etl.signed_zone()
+      then 'has a zone of letters and a sign, which some read the other way round: +02 is sure'
+    when needs_order and state = '22007'
+      and (value ~* etl.unordered_date() or value ~ '(?<![-/.\d])\d{1,2}[-/. ]\d{1,2}[-/. ]\d{3,4}(?!\d)')
       then 'is a date in an order that etl.feeds.date_order must name'
+    when state = '22P02' and value ~ etl.thousands_or_not() and etl.plain_type(type) = 'a whole number'
+      then 'has three zeros behind a point, which may be thousands'
     when state in ('22003', '22008') then 'is out of the range of ' || type
     when state = '22001' then 'is too long for ' || type
     when state = '23514' then 'breaks a rule of ' || type
     else 'is no ' || type
-  end
+  end;
+end
 $$;
 comment on function etl.reason_of(text, text, text, boolean) is
   'Why a text is no value of a type, in words, by the SQLSTATE of its input; needs_order: whether only a date that

@@ -102,7 +102,8 @@ begin
             cross join lateral (
               select case
                 when b.is_missing then '23502'
-                else coalesce((pg_input_error_info(b.spelled, c.type)).sql_error_code, '22007')
+                when b.value ~* c.refused or b.value !~* all (c.forms) then etl.refused_state(c.kind)
+                else (pg_input_error_info(b.spelled, c.type)).sql_error_code
               end as state
             ) why
             )$sql$,
@@ -154,7 +155,7 @@ as $$
         etl.fill(
           $sql$(
             {name}, {attnum}::smallint, c.{column}, {spelled},
-            not pg_input_is_valid({spelled}, {type}) or (({spelled}) is not null and c.{column} ~* {refused}),
+            not pg_input_is_valid({spelled}, {type}) or (({spelled}) is not null and ({refused})),
             {is_required} and ({spelled}) is null
           )$sql$,
           places.of_column
@@ -174,8 +175,10 @@ as $$
   cross join lateral (
     select jsonb_build_object(
       'name', quote_literal(c.name), 'column', quote_ident(c.name), 'attnum', c.attnum,
-      'type', quote_literal(c.type), 'type_name', c.type || c.collate_clause, 'refused', quote_nullable(c.refused),
-      'is_required', a.attnotnull,
+      'type', quote_literal(c.type), 'type_name', c.type || c.collate_clause, 'is_required', a.attnotnull,
+      'refused', etl.refused_cell(
+        format('c.%I', c.name), c.kind, c.refused, c.forms, c.decimal_comma, c.lenient
+      ),
       'spelled', etl.spelled(format('c.%I', c.name), c.kind, c.nulls, c.decimal_comma, c.lenient)
     ) as of_column
   ) places

@@ -20,8 +20,10 @@ begin
   return case
     when type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) then 'integer'
     when type in ('numeric'::regtype, 'real'::regtype, 'double precision'::regtype) then 'number'
+    when type = 'money'::regtype then 'money'
     when type in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) then 'day'
-    when type in ('time'::regtype, 'timetz'::regtype, 'interval'::regtype) then 'time'
+    when type in ('time'::regtype, 'timetz'::regtype) then 'time'
+    when type = 'interval'::regtype then 'span'
     else (
       with recursive held as (
         select type as oid
@@ -40,42 +42,206 @@ begin
           from pg_catalog.pg_attribute a
           where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
         ) part(oid)
+      ), found as (
+        select
+          bool_or(t.typtype = 'c') as composites,
+          bool_or(t.oid in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)) as days,
+          bool_or(t.oid in ('time'::regtype, 'timetz'::regtype)) as times,
+          bool_or(t.oid = 'interval'::regtype) as spans,
+          bool_or(t.oid in (
+            'smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'numeric'::regtype, 'real'::regtype,
+            'double precision'::regtype
+          )) as numbers
+        from held h
+        join pg_catalog.pg_type t on t.oid = h.oid
       )
       select case
-        when bool_or(h.oid in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)) then 'days'
-        when bool_or(h.oid in ('time'::regtype, 'timetz'::regtype, 'interval'::regtype)) then 'times'
+        when f.days and f.composites then 'parts'
+        when f.days then 'days'
+        when f.spans or f.times and f.composites then 'spans'
+        when f.times then 'times'
+        when f.numbers and not f.composites then 'numbers'
         else 'other'
       end
-      from held h
+      from found f
     )
   end;
 end
 $$;
 comment on function etl.kind_of(oid) is
-  'What there is to know of a type, no domain, for the spelling of its values: integer, number, day (a date, with a
-time or without), time, days and times for what holds such (arrays, ranges, composites), other.';
+  'What there is to know of a type, no domain, for the spelling of its values: integer, number, money, day (a date, with
+a time or without), time, span (an interval); numbers, days and times for arrays and ranges of such; parts for what
+holds days and composites, spans for what else holds a time or an interval; other.';
 
 create or replace function etl.refused_of(kind text, feed etl.feeds)
 returns text
-language sql immutable
+language sql stable
 set search_path = ''
 as $$
   select string_agg(pattern, '|')
   from (
-    select '\m(?:now|today|tomorrow|yesterday|epoch|infinity)\M' where kind in ('day', 'days', 'time', 'times')
+    -- A word such as now means another time at each run.
+    select '\m(?:now|today|tomorrow|yesterday|epoch|infinity)\M' where kind in ('span', 'spans', 'parts')
     union all
-    select '^\D*$' where kind in ('day', 'time')
+    select etl.signed_zone() where kind in ('spans', 'parts')
     union all
-    select etl.unordered_date() where kind in ('day', 'days') and feed.date_order is null
+    select etl.unordered_date() where kind = 'parts' and feed.date_order is null
     union all
-    select '^(?!\s*[-+]?(\d{1,3}(\.\d{3})+|\d+)?(,\d*)?(e[-+]?\d+)?\s*$)'
-    where kind in ('integer', 'number') and feed.decimal_comma
+    -- Postgres takes 1,5 hours for a day and five hours, 1h30 for an hour and 30 seconds, 2-3 days for two years.
+    select '^\D*$|\d,\d|[a-z]\s*[-+]?\d+(?:\.\d+)?\s*$|\d\s*-\s*\d+\s*[a-su-z]' where kind = 'span'
+    union all
+    -- Literals of SQL: 1_000, 0x0C.
+    select '_|0[xob]' where kind in ('integer', 'number', 'numbers')
+    union all
+    select etl.thousands_or_not() where kind = 'integer' and not feed.decimal_comma
+    union all
+    -- Between the elements of an array no comma can be one of a fraction.
+    select '\.' where kind = 'numbers' and feed.decimal_comma
+    union all
+    -- A locale in which the point groups thousands, or there are no cents.
+    select '[.,]' where kind = 'money' and '1.23'::money::numeric <> 1.23
   ) refused(pattern)
 $$;
 comment on function etl.refused_of(text, etl.feeds) is
-  'A regular expression for what the input of a type would take, and a load does not; null where that is nothing. A word
-such as now means another time at each run; a year of two digits may be a day; with a decimal comma a point stands
-between thousands.';
+  'A regular expression for what the input of a type would take, and a load does not; null where that is nothing.';
+
+create or replace function etl.forms_of(kind text, feed etl.feeds)
+returns text[]
+language sql stable
+set search_path = ''
+as $$
+  select case
+    when kind = 'day' then etl.alone(etl.day_forms(feed.date_order))
+    when kind = 'time' then etl.alone(etl.time_forms())
+    when kind = 'days' then array[etl.in_brackets(etl.day_forms(feed.date_order))]
+    when kind = 'times' then array[etl.in_brackets(etl.time_forms())]
+    when kind in ('integer', 'number') and feed.decimal_comma
+      then etl.alone(array['[-+]?(\d{1,3}(\.\d{3})+|\d+)?(,\d*)?(e[-+]?\d+)?'])
+    when kind = 'money' then (
+      select etl.alone(array['[-+]?\s*\$?\s*' || amount, '\$\s*[-+]?\s*' || amount, '\(\s*\$?\s*' || amount || '\s*\)'])
+      from (
+        select case when feed.decimal_comma
+          then '(\d{1,3}(\.\d{3})+|\d+)(,\d*)?' else '(\d{1,3}(,\d{3})+|\d+)(\.\d*)?'
+        end as amount
+      ) m
+    )
+  end
+$$;
+comment on function etl.forms_of(text, etl.feeds) is
+  'Regular expressions for what is read of a kind, where the input of its types takes so much more than anybody writes
+that this is said and not what is refused; null where the type''s input decides. Each is small, for a large one is dear
+for each cell. With a decimal comma a point stands between thousands.';
+
+create or replace function etl.alone(forms text[])
+returns text[]
+language sql immutable
+set search_path = ''
+as $$
+  select array_agg(format('^\s*(?:%s)\s*$', f.form) order by f.place)
+  from unnest(forms) with ordinality as f(form, place)
+$$;
+comment on function etl.alone(text[]) is 'Regular expressions for what is nothing but this, blanks around it apart.';
+
+create or replace function etl.in_brackets(forms text[])
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select format(
+    '^\s*(?:empty\s*|(?:(?:\[-?\d+:-?\d+\])+\s*=\s*)?%1$s+(?:(?:%2$s|null|empty)\s*%3$s%1$s*)*)$',
+    '[][(){},"\\\s]', array_to_string(forms, '|'), '[][(){},"\\]'
+  )
+$$;
+comment on function etl.in_brackets(text[]) is 'A regular expression for arrays and ranges of what is of these forms.';
+
+create or replace function etl.day_forms(date_order text)
+returns text[]
+language sql immutable
+set search_path = ''
+as $$
+  select array_agg(etl.fill(f.form, p.places) order by f.place)
+  from (
+    select jsonb_build_object(
+      'first', '(?:[a-z]+\.?,?\s+)?(?:\d\d?:\d\d(?::\d\d)?\s+)?', 'month', '[-/., ]*[a-z]+[-/., ]*',
+      'middle', '(?:-\d\d?-|/\d\d?/|\.\d\d?\.| \d\d? )',
+      'time', format('(?:(?:,?\s+(?:at\s+)?|[,:])%s|\s*t\s*%s)?', etl.clock_forms(false), etl.clock_forms(true))
+    ) as places
+  ) p
+  cross join (
+    values
+      -- The most usual ones.
+      (1, 'dmy,mdy', '\d\d?[-/.]\d\d?[-/.]\d{4}(?: \d\d?:\d\d(?::\d\d)?)?'),
+      (2, null, '\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(?:Z|[-+]\d\d(?::?\d\d)?)?'),
+      (3, 'dmy,mdy', '{first}\d\d?{middle}(?:\d{4}|\d\d)\.?{time}'),
+      -- With the name of a month: Postgres knows which words are one.
+      (4, 'dmy,mdy', '{first}(?:\d\d?{month}''?\d\d|[a-z]+[-/., ]*\d\d?[-/., ]+''?\d\d){time}'),
+      (5, 'ymd', '(?:\d\d{middle}\d\d?|\d\d{month}\d\d?){time}'),
+      -- Six digits Postgres reads so, whatever the date style.
+      (6, 'ymd', '\d{6}{time}'),
+      (7, null, '\d{4}{middle}\d\d?\.?(?:{time}|z|\+\d\d:\d\d|\s*(?:ad|bc))'),
+      (8, null, '\d{8}(?:{time}|\s+\d{4}(?:\d\d)?)|\d{4}-\d{3}'),
+      (9, null, '{first}(?:\d\d?{month}\d{4}|[a-z]+[-/., ]*\d\d?[-/., ]+\d{4}|\d{4}{month}\d\d?){time}'),
+      -- As date prints it, and Twitter: Thu Jul 1 10:00:00 UTC 2021
+      (10, null, '[a-z]+\s+[a-z]+\s+\d\d?\s+\d\d?:\d\d:\d\d(?:\s+[a-z]+|\s+[-+]\d{4})?\s+\d{4}')
+  ) f(place, orders, form)
+  where f.orders is null or date_order = any (string_to_array(f.orders, ','))
+$$;
+comment on function etl.day_forms(text) is
+  'Regular expressions for a date, with a time or without, of one meaning in this order of dates; null: of one meaning
+in any.';
+
+create or replace function etl.time_forms()
+returns text[]
+language sql immutable
+set search_path = ''
+as $$
+  select array[
+    '\d\d?:\d\d(?::\d\d(?:\.\d*)?)?', '(?:\d{4}-\d\d?-\d\d?(?:\s+|\s*t\s*)|t)?' || etl.clock_forms(false),
+    't?\d{4}(?:\d\d)?'
+  ]
+$$;
+comment on function etl.time_forms() is 'Regular expressions for a time of day, with a date before it or without.';
+
+create or replace function etl.clock_forms(is_exact boolean)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select etl.fill(
+    case when is_exact
+      then '(?:\d\d?:\d\d(?::\d\d(?:\.\d*)?)?|\d{4}(?:\d\d(?:\.\d+)?)?)(?:\s*(?:{zone}|{west}))?'
+      -- 09:00 -12:00 may end at noon.
+      else '\d\d?:\d\d(?:(?::\d\d(?:\.\d*)?)?(?:\s*[ap]m)?(?:\s*{zone})?|:\d\d(?:\.\d*)?(?:\s*[ap]m)?\s*{west})'
+    end,
+    jsonb_build_object(
+      'west', '-\d\d?(?::?\d\d)?',
+      -- UTC+2 is west of Greenwich to POSIX, and so to Postgres, and east of it to all others.
+      'zone', '(?:\+\d\d?(?::?\d\d)?|-\d{4}|[a-z]+(?:[-/_][a-z]+)*|[ecmp]st[5-8][ecmp]dt|etc/gmt[-+]?\d\d?)'
+    )
+  )
+$$;
+comment on function etl.clock_forms(boolean) is
+  'A regular expression for a time of day, with a zone or without; is_exact: behind a T, where 1005 is one.';
+
+create or replace function etl.signed_zone()
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select ':\d\d\S*\s*(?:[ap]m\s*)?\(?(?!etc/)[a-z/_]+\s*[-+]\s*\d'
+$$;
+comment on function etl.signed_zone() is
+  'A regular expression for a time with a zone such as UTC+2, which some take for two hours east, some for west.';
+
+create or replace function etl.thousands_or_not()
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select '^\s*[-+]?[1-9]\d{0,2}\.000\s*$'
+$$;
+comment on function etl.thousands_or_not() is
+  'A regular expression for a whole number such as 12.000: twelve, or twelve thousand.';
 
 create or replace function etl.unordered_date()
 returns text
@@ -85,13 +251,13 @@ as $$
   select concat_ws(
     '|',
     -- 3/4/24, 3 4 24
-    '(?<!\d)\d{1,2}[-/.]\d{1,2}[-/.]\d{1,2}(?!\d)', '^\s*\d{1,2}\s+\d{1,2}\s+\d{1,2}(?![\d:])',
+    '(?<![-/.\d])\d{1,2}[-/.]\d{1,2}[-/.]\d{1,2}(?!\d)', '^\s*\d{1,2}\s+\d{1,2}\s+\d{1,2}(?![\d:])',
     -- 240403
-    '(?:^|[{[(,"])\s*\d{6,7}(?!\d)',
+    '(?:^|[{[(,"])\s*\d{6}(?!\d)',
     -- 3-Apr-24
-    '(?<!\d)\d{1,2}[-/., ]*' || month.names || '[-/., ]*\d{1,2}(?![\d:])',
-    -- Apr 3, 24
-    month.names || '[-/., ]*\d{1,2}[-/., ]+\d{1,2}(?![\d:])'
+    '(?<!\d)\d{1,2}[-/., ]*' || month.names || '[-/., '']*\d{1,2}(?![\d:])',
+    -- Apr 3, '24
+    month.names || '[-/., ]*\d{1,2}[-/., '']+\d{1,2}(?![\d:])'
   )
   from (
     select '(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*' as names
@@ -99,6 +265,75 @@ as $$
 $$;
 comment on function etl.unordered_date() is
   'A regular expression for dates without a year of four digits, which Postgres reads as the date style has it.';
+
+create or replace function etl.usual_form(cell text, kind text, decimal_comma boolean, lenient boolean)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when kind = 'day' then replace(
+      $sql$
+      case octet_length({cell})
+        when 19 then {cell} collate "C" like '2___-__-__ __:__:__' or {cell} collate "C" like '2___-__-__T__:__:__'
+        when 20 then {cell} collate "C" like '2___-__-__T__:__:__Z'
+        when 10 then {cell} collate "C" like '2___-__-__' or {cell} collate "C" like '1___-__-__'
+        when 22 then {cell} collate "C" like '2___-__-__ __:__:__+__'
+        when 24 then {cell} collate "C" like '2___-__-__T__:__:__.___Z'
+        else false
+      end
+      $sql$,
+      '{cell}', cell
+    )
+    -- Behind 0z are those that begin with 1 to 9.
+    when kind in ('integer', 'number') and not decimal_comma and not lenient then replace(
+      $sql$
+      {cell} collate "C" not like '%\_%'
+        and ({cell} collate "C" > '0z' or {cell} collate "C" < '0A' and {cell} collate "C" >= '0')
+      $sql$,
+      '{cell}', cell
+    )
+  end;
+end
+$$;
+comment on function etl.usual_form(text, text, boolean, boolean) is
+  'SQL text: whether a cell (SQL text, too) is spelled so usually that nothing of it is refused, which is much cheaper
+to ask than a regular expression; null where nothing is cheaper.';
+
+create or replace function etl.refused_cell(
+  cell text, kind text, refused text, forms text[], decimal_comma boolean, lenient boolean
+)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+declare
+  usual text := etl.usual_form(cell, kind, decimal_comma, lenient);
+  is_refused text := concat_ws(
+    ' or ', cell || ' ~* ' || quote_literal(refused),
+    cell || ' !~* all (' || quote_literal(forms::text) || '::text[])'
+  );
+begin
+  return case
+    when coalesce(refused, forms::text) is null then 'false'
+    when usual is null then is_refused
+    else format('case when %s then false else %s end', usual, is_refused)
+  end;
+end
+$$;
+comment on function etl.refused_cell(text, text, text, text[], boolean, boolean) is
+  'SQL text: whether a cell (SQL text, too) is refused, by etl_columns.refused and forms.';
+
+create or replace function etl.refused_state(kind text)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select case when kind in ('integer', 'number', 'numbers', 'money') then '22P02' else '22007' end
+$$;
+comment on function etl.refused_state(text) is
+  'The SQLSTATE for a cell that is refused, whatever Postgres would make of it: that of a text which is no such value.';
 
 create or replace function etl.spelled(cell text, kind text, nulls text[], decimal_comma boolean, lenient boolean)
 returns text

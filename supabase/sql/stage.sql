@@ -96,7 +96,7 @@ begin
   create temp table if not exists etl_columns (
     position bigint, source text, stored boolean, name name, attnum smallint,
     type text, collate_clause text, base_type text, has_length boolean,
-    kind text, nulls text[], decimal_comma boolean, refused text, needs_order boolean, lenient boolean
+    kind text, nulls text[], decimal_comma boolean, refused text, forms text[], needs_order boolean, lenient boolean
   ) on commit drop;
   create temp table if not exists etl_rejected (
     etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text,
@@ -242,7 +242,7 @@ as $$
 begin
   insert into pg_temp.etl_columns (
     position, source, stored, name, attnum, type, collate_clause, base_type, has_length, kind, nulls, decimal_comma,
-    refused, needs_order, lenient
+    refused, forms, needs_order, lenient
   )
   with loadable as materialized (
     select * from etl.loadable_columns(etl.target_of(feed))
@@ -252,8 +252,8 @@ begin
     -- A row of up to 340 texts fits a page, for the long ones are kept elsewhere. The first cell may hold the sentinel.
     c.name is not null or cardinality(header) <= 300 or h.position = 1,
     c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.kind, feed.nulls,
-    feed.decimal_comma and c.kind in ('integer', 'number'), etl.refused_of(c.kind, feed),
-    c.kind in ('day', 'days') and feed.date_order is null, false
+    feed.decimal_comma and c.kind in ('integer', 'number', 'money'), etl.refused_of(c.kind, feed),
+    etl.forms_of(c.kind, feed), c.kind in ('day', 'days', 'parts') and feed.date_order is null, false
   from unnest(header) with ordinality as h(source, position)
   -- A name is cut to 63 bytes, as Postgres cuts that of a column.
   left join loadable c on c.name = case

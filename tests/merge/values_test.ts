@@ -19,6 +19,8 @@ interface Case {
 
 const order = /^is a date in an order that etl\.feeds\.date_order must name$/;
 const no = (type: string) => new RegExp(`^(is no|is out of the range of) ${type}$`);
+const zone = /^has a zone of letters and a sign, which some read the other way round: \+02 is sure$/;
+const thousands = /^has three zeros behind a point, which may be thousands$/;
 const words = ["now", "today", "tomorrow", "yesterday", "epoch", "infinity", "-infinity", " NOW ", "Today"];
 const feed = (date_order: string) => ({ date_order });
 
@@ -65,7 +67,34 @@ const cases: Record<string, Case> = {
         "24-Mar-04",
         "3/4/2024",
       ],
+      [order, "Apr 4 '24", "4 Apr '24", "Apr 4, '24", "04APR24", "3/4/0024", "3/4/024"],
       [no("date"), ...words, "2024-02-30", "2024-13-01", "soon", "allballs", "12"],
+      [no("date"), "3,4,24", "Wed 3 4 24", "10:00 3 4 24", "3 4/24", "4 Apr", "Apr 2024", "2024"],
+    ],
+  },
+  // Postgres reads 1625140101 as 162514-01-01.
+  "numbers that are no date": {
+    type: "date",
+    read: { "20240304": "2024-03-04", "2021-182": "2021-07-01" },
+    refused: [
+      [no("date"), "1625140101", "1625141231", "162514010", "1625140101000", "20210701101112", "2021101", "2021182"],
+      [no("date"), "2021.182", "J2459396", "44378", "44378.5", "1625140101.5", "12021-07-01", "2021-W26-4"],
+    ],
+  },
+  "what stands around a date": {
+    type: "date",
+    read: {
+      " 2021-07-01 ": "2021-07-01",
+      "2021-07-01Z": "2021-07-01",
+      "2021-07-01+02:00": "2021-07-01",
+      "0044-03-15 BC": "0044-03-15 BC",
+      "Thu, 1 July 2021": "2021-07-01",
+      "01JUL2021": "2021-07-01",
+      "2021-Jul-01": "2021-07-01",
+    },
+    refused: [
+      [no("date"), "2021-07-01 -", "- 2021-07-01", "(2021-07-01)", "2021-07-01;", "2021-07-01 - 2021-07-03"],
+      [no("date"), "2021-07-01/2021-07-03", "2021-07-01 UTC+2", "2021-07-01-05:00", "2021-07-01 -2:00:00 "],
     ],
   },
   "a date, the day first": {
@@ -78,10 +107,18 @@ const cases: Record<string, Case> = {
       "3-4-2024": "2024-04-03",
       "3/4/24": "2024-04-03",
       "04-Mar-24": "2024-03-04",
+      "4 Mar '24": "2024-03-04",
+      "Mar 4, '24": "2024-03-04",
+      "3 4 24": "2024-04-03",
+      "Wed 3 4 24": "2024-04-03",
+      "01.07.2021.": "2021-07-01",
       "2024-03-04": "2024-03-04",
       "20240304": "2024-03-04",
     },
-    refused: [[no("date"), "12/31/2021", "29/02/2023", ...words]],
+    refused: [
+      [no("date"), "12/31/2021", "29/02/2023", ...words],
+      [no("date"), "030421", "311221", "3,4,24", "3 4/24", "3/4/024", "3/4/2", "1625140101", "2021101"],
+    ],
   },
   "a date, the month first": {
     type: "date",
@@ -90,15 +127,20 @@ const cases: Record<string, Case> = {
       "03/04/2024": "2024-03-04",
       "12/31/2021": "2021-12-31",
       "3.4.24": "2024-03-04",
+      "Apr 4 '24": "2024-04-04",
       "2024-03-04": "2024-03-04",
     },
-    refused: [[no("date"), "31/12/2021", ...words]],
+    refused: [[no("date"), "31/12/2021", "040321", "123121", "3,4,24", "1625140101", ...words]],
   },
   "a date, the year first": {
     type: "date",
     feed: feed("ymd"),
     read: { "24/03/04": "2024-03-04", "2024/3/4": "2024-03-04", "240304": "2024-03-04" },
-    refused: [[no("date"), "03/04/2024", "31/12/2021", ...words]],
+    refused: [
+      [no("date"), "03/04/2024", "31/12/2021", ...words],
+      // Whose year is last, and what is no year.
+      [no("date"), "Apr 4 '24", "4 Apr '24", "Apr 4, 24", "3/4/24", "3 4 24", "0240304", "202403041"],
+    ],
   },
   "a time without an order": {
     type: "timestamptz",
@@ -112,6 +154,14 @@ const cases: Record<string, Case> = {
       "1 July 2024 2:05 PM": "2024-07-01 18:05:00+00",
       "Jul 1 2024 14:05:06.123456": "2024-07-01 18:05:06.123456+00",
       "2024-07-01": "2024-07-01 04:00:00+00",
+      "2024-07-01  9:05": "2024-07-01 13:05:00+00",
+      "20240701 140506": "2024-07-01 18:05:06+00",
+      "2024-07-01T1405": "2024-07-01 18:05:00+00",
+      "Mon Jul 01 14:05:06 +0000 2024": "2024-07-01 14:05:06+00",
+      "Mon Jul  1 14:05:06 UTC 2024": "2024-07-01 14:05:06+00",
+      "01/Jul/2024:14:05:06 +0000": "2024-07-01 14:05:06+00",
+      "July 1, 2024 at 2:05 PM": "2024-07-01 18:05:00+00",
+      "July 1, 2024, 2:05:06 PM": "2024-07-01 18:05:06+00",
       "": null,
     },
     refused: [
@@ -127,6 +177,54 @@ const cases: Record<string, Case> = {
       [no("timestamp with time zone"), ...words, "today 10:00", "04:05 tomorrow", "2024-07-01 25:00"],
     ],
   },
+  "zones of a time": {
+    type: "timestamptz",
+    read: {
+      "2021-07-01 10:00:00+02": "2021-07-01 08:00:00+00",
+      "2021-07-01 10:00:00 +02:00": "2021-07-01 08:00:00+00",
+      "2021-07-01 10:00+0200": "2021-07-01 08:00:00+00",
+      "2021-07-01T10:00:00.123456+02:00": "2021-07-01 08:00:00.123456+00",
+      "2021-07-01T10:00-05:00": "2021-07-01 15:00:00+00",
+      "2021-07-01 10:00 -0500": "2021-07-01 15:00:00+00",
+      "2021-07-01 10:00:00-05": "2021-07-01 15:00:00+00",
+      "2021-07-01 10:00Z": "2021-07-01 10:00:00+00",
+      "2021-07-01 10:00 UTC": "2021-07-01 10:00:00+00",
+      "2021-07-01 10:00:00 EST": "2021-07-01 15:00:00+00",
+      "2021-07-01 10:00 AM EST": "2021-07-01 15:00:00+00",
+      "2021-07-01 10:00 Etc/GMT+5": "2021-07-01 15:00:00+00",
+      "2021-07-01 10:00 EST5EDT": "2021-07-01 14:00:00+00",
+      "2021-07-01 10:00 America/Port-au-Prince": "2021-07-01 14:00:00+00",
+      "2021-07-01 10:00 America/North_Dakota/New_Salem": "2021-07-01 15:00:00+00",
+    },
+    refused: [
+      [zone, "2021-07-01 10:00:00 UTC+2", "2021-07-01 10:00 GMT+02:00", "2021-07-01 10:00:00 (UTC+02:00)"],
+      [
+        zone,
+        "2021-07-01T10:00:00UTC+2",
+        "2021-07-01 10:00 UTC -5",
+        "2021-07-01 10:00 AM utc+2",
+        "1 July 2021 10:00 Z+2",
+      ],
+      [zone, "Thu Jul 01 2021 10:00:00 GMT+0200 (CEST)", "2021-07-01 10:00 Europe/Berlin+2", "2021-07-01 10:00 EST+5"],
+      [no("timestamp with time zone"), "2021-07-01 10:00 UTC2", "2021-07-01 10:00 AAA5BBB", "2021-07-01 10:00 <-05>5"],
+    ],
+  },
+  "two times, and what is no time": {
+    type: "timestamptz",
+    read: { "2021-07-01 10:00:00": "2021-07-01 10:00:00+00" },
+    refused: [
+      [no("timestamp with time zone"), "2021-07-01 09:00 - 12:00", "2021-07-01 09:00-12:00", "2021-07-01 09:00 -12"],
+      [
+        no("timestamp with time zone"),
+        "2021-07-01 09:00:00 - 12:00:00",
+        "2021-07-01 09:00 12:00",
+        "2021-07-01 10:00 -",
+      ],
+      // Ten minutes and half a second, to Postgres.
+      [no("timestamp with time zone"), "2021-07-01 10:00.5", "2021-07-01 10", "2021-07-01 10.30", "1625141231"],
+      [no("timestamp with time zone"), "2021-07-01 10:00 EST DST", "2021-07-01T", "2021-07-01 10:00:00,5", "10:00"],
+    ],
+  },
   "a time without a zone, the day first": {
     type: "timestamp",
     feed: feed("dmy"),
@@ -135,26 +233,98 @@ const cases: Record<string, Case> = {
   },
   "a time of day": {
     type: "time",
-    read: { "14:05": "14:05:00", "14:05:06": "14:05:06", "2:05 PM": "14:05:00" },
-    refused: [[no("time without time zone"), "now", "allballs", "today", "25:00"]],
+    read: {
+      "14:05": "14:05:00",
+      "14:05:06": "14:05:06",
+      "2:05 PM": "14:05:00",
+      "T14:05": "14:05:00",
+      "14:05+02": "14:05:00",
+      "1899-12-30 14:05:06.5": "14:05:06.5",
+    },
+    refused: [
+      [no("time without time zone"), "now", "allballs", "today", "25:00"],
+      [no("time without time zone"), "09:00 - 12:00", "09:00-12:00", "09:00 -12", "J2459396 10:00", "10:30.5", "10"],
+      [zone, "10:30 UTC+2", "10:30:00 GMT-05:00"],
+    ],
+  },
+  "a time of day with a zone": {
+    type: "timetz",
+    read: {
+      "10:30+02": "10:30:00+02",
+      "10:30:00-05:00": "10:30:00-05",
+      "10:30 PM EST": "22:30:00-05",
+      "1030": "10:30:00+00",
+    },
+    refused: [[zone, "10:30 UTC+2", "10:30 (UTC+2)"], [no("time with time zone"), "09:00 - 12:00", "10:30 UTC2"]],
   },
   "a span of time": {
     type: "interval",
-    read: { "3 days": "3 days", "1:30": "01:30:00", "P1DT2H": "1 day 02:00:00" },
-    refused: [[no("interval"), "infinity", "-infinity", "now"]],
+    read: {
+      "3 days": "3 days",
+      "1:30": "01:30:00",
+      "25:10:00": "25:10:00",
+      "P1DT2H": "1 day 02:00:00",
+      "P0001-02-03T04:05:06": "1 year 2 mons 3 days 04:05:06",
+      "1-2 3 4:05:06": "1 year 2 mons 3 days 04:05:06",
+      "1h30m": "01:30:00",
+      "1.5 hours": "01:30:00",
+      "1 day -2 hours": "1 day -02:00:00",
+      "-1 day +2:03": "-1 days +02:03:00",
+    },
+    refused: [
+      [no("interval"), "infinity", "-infinity", "now"],
+      // To Postgres a day and five hours, an hour and 30 seconds, two years and three days.
+      [no("interval"), "1,5 hours", "1h30", "1h 30", "1 day 5", "2-3 days", "5-10 min", "09:00 - 12:00"],
+    ],
   },
   "dates in an array": {
     type: "date[]",
-    read: { "{2024-03-04,NULL}": "{2024-03-04,NULL}", "{}": "{}", "": null },
+    read: {
+      "{2024-03-04,NULL}": "{2024-03-04,NULL}",
+      '{"March 4, 2024", 2024-03-05}': "{2024-03-04,2024-03-05}",
+      "{{2024-03-04},{2024-03-05}}": "{{2024-03-04},{2024-03-05}}",
+      "[0:1]={2024-03-04,2024-03-05}": "[0:1]={2024-03-04,2024-03-05}",
+      "{}": "{}",
+      "": null,
+    },
     refused: [
       [order, "{03/04/2024}", "{2024-03-04,3/4/24}", "{240304}", '{"4-Mar-24"}'],
       [no("date\\[\\]"), "{now}", "{2024-03-04,today}", "{infinity}"],
+      [no("date\\[\\]"), "{1625140101}", "{2024-03-04,2021101}", "{J2459396}", "{2024-03-04 2024-03-05}"],
     ],
   },
   "dates in an array, the day first": {
     type: "date[]",
     feed: feed("dmy"),
     read: { "{03/04/2024,3/4/24}": "{2024-04-03,2024-04-03}" },
+    refused: [[no("date\\[\\]"), "{030421}"]],
+  },
+  "times in arrays and ranges, with their zones": {
+    type: "tstzrange[]",
+    read: {
+      '{"[2021-07-01 10:00:00+02,\\"2021-07-01 10:00 UTC\\")"}':
+        '{"[\\"2021-07-01 08:00:00+00\\",\\"2021-07-01 10:00:00+00\\")"}',
+    },
+    refused: [
+      [zone, '{"[2021-07-01 10:00 UTC+2,)"}'],
+      [no("tstzrange\\[\\]"), '{"[2021-07-01 09:00 - 12:00,)"}', '{"[1625141231,)"}', '{"[2021-07-01 10:00 UTC2,)"}'],
+    ],
+  },
+  "times of day in an array": {
+    type: "timetz[]",
+    read: { "{10:30,11:30:00+02}": "{10:30:00+00,11:30:00+02}" },
+    refused: [[zone, "{10:30 UTC+2}"], [no("time with time zone\\[\\]"), "{09:00 - 12:00}", "{now}"]],
+  },
+  "spans of time in an array": {
+    type: "interval[]",
+    read: { "{3 days,1:30,900000}": '{"3 days",01:30:00,250:00:00}' },
+    refused: [[no("interval\\[\\]"), "{infinity}", "{now}"]],
+  },
+  "a domain over a time with a zone": {
+    sql: "create domain t.z as timestamptz;",
+    type: "t.z",
+    read: { "2021-07-01 10:00+02": "2021-07-01 08:00:00+00" },
+    refused: [[zone, "2021-07-01 10:00 UTC+2"], [no("t\\.z"), "1625141231"]],
   },
   "dates in a range": {
     type: "daterange",
@@ -178,6 +348,12 @@ const cases: Record<string, Case> = {
     type: "t.c",
     read: { "(snow,2024-03-04)": "(snow,2024-03-04)" },
     refused: [[order, "(a,3/4/24)"], [no("t\\.c"), "(a,now)"]],
+  },
+  "a composite of a time and a number": {
+    sql: "create type t.c as (at timestamptz, n int);",
+    type: "t.c",
+    read: { '("2021-07-01 10:00+02",7)': '("2021-07-01 08:00:00+00",7)' },
+    refused: [[zone, "(2021-07-01 10:00 UTC+2,7)"]],
   },
   "words that mean null": {
     type: "int",
@@ -217,23 +393,111 @@ const cases: Record<string, Case> = {
     type: "numeric(8,2)",
     feed: { decimal_comma: true },
     read: { "1.234,5": "1234.50" },
-    refused: [[/^is out of the range of numeric\(8,2\)$/, "1.234.567,00"], [no("numeric\\(8,2\\)"), "1234.5"]],
+    refused: [
+      [/^is out of the range of numeric\(8,2\)$/, "1.234.567,00"],
+      // Without its point it were out of range.
+      [/^is no numeric\(8,2\)$/, "1234.5", "123456.7"],
+    ],
+  },
+  "numbers with a comma, in a domain": {
+    sql: "create domain t.share as numeric check (value < 100);",
+    type: "t.share",
+    feed: { decimal_comma: true },
+    read: { "12,5": "12.5" },
+    refused: [[/^is no t\.share$/, "12.5", "1250.0"], [/^breaks a rule of t\.share$/, "125", "1.250,0"]],
   },
   "numbers with a comma, of integers": {
     type: "bigint",
     feed: { decimal_comma: true },
-    read: { "1.234": "1234", "7,00": "7", "12": "12" },
-    refused: [[no("bigint"), "7,5", "12.3"]],
+    read: { "1.234": "1234", "12.000": "12000", "7,00": "7", "12": "12" },
+    refused: [[no("bigint"), "7,5", "12.3", "1_2", "0x0C"]],
+  },
+  "numbers with a comma, in arrays": {
+    type: "numeric[]",
+    feed: { decimal_comma: true },
+    read: { "{1,2,-3}": "{1,2,-3}" },
+    refused: [[no("numeric\\[\\]"), "{1.234}", "{1.5,2}"]],
+  },
+  "amounts of money": {
+    type: "money",
+    read: {
+      "12.34": "$12.34",
+      "1,234.50": "$1,234.50",
+      "$1,234.50": "$1,234.50",
+      "-$5": "-$5.00",
+      "$-5": "-$5.00",
+      "($5.00)": "-$5.00",
+      "7": "$7.00",
+      "": null,
+    },
+    refused: [[no("money"), "12,34", "1,23,4.5", "1.234,50", "$", "€5", "1,2345", "5-", "12,34,567"]],
+  },
+  "amounts of money with a comma": {
+    type: "money",
+    feed: { decimal_comma: true },
+    read: { "12,34": "$12.34", "1.234,50": "$1,234.50", "-7": "-$7.00", "$1.234": "$1,234.00" },
+    refused: [[no("money"), "12.34", "1,234.50", "1.23", "$"]],
   },
   "numbers with a point": {
     type: "numeric",
-    read: { "1234.50": "1234.50", "7": "7" },
-    refused: [[no("numeric"), "1.234,50", "1,234.50", "$7"]],
+    read: {
+      "1234.50": "1234.50",
+      "7": "7",
+      "0.5": "0.5",
+      "-0.5": "-0.5",
+      "1e3": "1000",
+      " 7": "7",
+      "12.000": "12.000",
+    },
+    refused: [
+      [no("numeric"), "1.234,50", "1,234.50", "$7"],
+      [no("numeric"), "1_0.5", "1_000", "0x0C", "0X1F", "-0x1", " 0x1", "0b11", "0o17", "1e0_3"],
+    ],
+  },
+  "numbers of binary fractions": {
+    type: "double precision",
+    read: { "1234.5": "1234.5", "0.5": "0.5", "-0.25": "-0.25" },
+    refused: [[no("double precision"), "0x0C", "0x1p3", "-0x1", "1_2"]],
+  },
+  "integers written as in SQL": {
+    type: "int",
+    read: { "12": "12", "012": "12", "-12": "-12", "0": "0", "-0": "0" },
+    refused: [[no("integer"), "1_2", "0x0C", "0X0C", "0b1100", "0o14", "-0x0C", " 0x0C", "+0b1"]],
+  },
+  "integers in arrays and ranges": {
+    sql: "create domain t.n as int;",
+    type: "t.n[]",
+    read: { "{12,-3}": "{12,-3}" },
+    refused: [[no("t\\.n\\[\\]"), "{1_2}", "{5,0x0C}"]],
+  },
+  "integers in a range": {
+    type: "int4range",
+    read: { "[1,12)": "[1,12)" },
+    refused: [[no("int4range"), "[1,1_2)", "[0x0C,)"]],
   },
   "integers written with a point": {
     type: "int",
-    read: { "532075.0": "532075", "-3.000": "-3", "8": "8", " 9.0 ": "9" },
-    refused: [[no("integer"), "532075.5", "1.0.0", ".0", "7.0x"], [no("integer"), "9999999999.0"]],
+    read: {
+      "532075.0": "532075",
+      "532075.000": "532075",
+      "-3.00": "-3",
+      "12.0000": "12",
+      "0.000": "0",
+      "8": "8",
+      " 9.0 ": "9",
+    },
+    refused: [
+      [no("integer"), "532075.5", "1.0.0", ".0", "7.0x", "1.234", "1_2.0"],
+      [no("integer"), "9999999999.0"],
+      // Twelve thousand, where 1.234 is.
+      [thousands, "12.000", "-3.000", " 100.000"],
+    ],
+  },
+  "integers written with a point, in a domain": {
+    sql: "create domain t.n as int check (value < 100);",
+    type: "t.n",
+    read: { "12.0": "12" },
+    refused: [[thousands, "12.000", "120.000"], [/^breaks a rule of t\.n$/, "120.0"]],
   },
   "an empty text in a key": {
     sql: "create table t.p (code text primary key); insert into t.p values ('a');",

@@ -75,7 +75,9 @@ Deno.test("the model knows what Postgres makes of each text", async () => {
   for (const dateOrder of ["ymd", "dmy", "mdy"] as const) {
     await db.query(`set datestyle to 'ISO, ${dateOrder.toUpperCase()}'`);
     for (const type of Object.keys(spellings) as (keyof typeof spellings)[]) {
-      for (const text of textsOf(type).filter((text) => !ours.includes(text))) {
+      for (
+        const text of textsOf(type).filter((text) => !ours.includes(text) && !ours.includes(`${dateOrder} ${text}`))
+      ) {
         const [{ error }] = await db.query("select sql_error_code as error from pg_input_error_info($1, $2)", [
           text,
           sqlOf[type],

@@ -99,14 +99,14 @@ export const spellings: Record<
     "007": "7",
     "-1": "-1",
     "2.0": "2",
-    ...bad("x", "1.5", " ", "1e1", "1,000")("22P02"),
+    ...bad("x", "1.5", " ", "1e1", "1,000", "3.000", "0x3", "0_3")("22P02"),
     ...bad("2147483648", "-99999999999999999999")("22003"),
   },
   numeric: {
     ...Object.fromEntries(["1", "1.0", "1.00", "2", "2.5", "2.50", "-3", "10000000000000000999"].map((n) => [n, n])),
     "1e1": "10",
     NaN: "NaN",
-    ...bad("x", "1,5", "--1", "€ 5")("22P02"),
+    ...bad("x", "1,5", "--1", "€ 5", "1_0", "0x2")("22P02"),
   },
   money: {
     "1": "1.00",
@@ -126,7 +126,8 @@ export const spellings: Record<
     "2021-07-02": "2021-07-02 00:00:00+00",
     "2021-07-03T00:00:00.123456Z": "2021-07-03 00:00:00.123456+00",
     ...bad("2021-02-30", "2021-07-01 25:00")("22008"),
-    ...bad("soon", "12", "infinity", "now")("22007"),
+    "2021-07-01T10:00:00-02:00": "2021-07-01 12:00:00+00",
+    ...bad("soon", "12", "infinity", "now", "2021-07-01 10:00 UTC+2", "2021-07-01 09:00 - 12:00")("22007"),
   },
   flag: {
     ...Object.fromEntries(["true", "t", "YES", "on", "1"].map((text) => [text, "true"])),
@@ -139,35 +140,43 @@ export const spellings: Record<
     "2021-07-04T10:00:00Z": "2021-07-04",
     "3 July 2021": "2021-07-03",
     ...bad("2021-13-01")("22008"),
-    ...bad("tomorrowish", "today")("22007"),
+    ...bad("tomorrowish", "today", "1625140101")("22007"),
   },
 };
 
 /** Dates in an order that the feed must name. */
 const ordered: Record<DateOrder | "none", Record<string, Exclude<Value, null>>> = {
-  none: { ...bad("07/03/2021", "31/01/2021")("22008"), ...bad("3/7/21", "04-Jul-21")("22007") },
+  none: bad("07/03/2021", "31/01/2021", "3/7/21", "04-Jul-21", "Jul 4 '21", "210703")("22007"),
   dmy: {
     "07/03/2021": "2021-03-07",
     "31/01/2021": "2021-01-31",
     "3/7/21": "2021-07-03",
     "04-Jul-21": "2021-07-04",
+    "Jul 4 '21": "2021-07-04",
+    ...bad("210703")("22007"),
   },
   mdy: {
     "07/03/2021": "2021-07-03",
     ...bad("31/01/2021")("22008"),
     "3/7/21": "2021-03-07",
     "04-Jul-21": "2021-07-04",
+    "Jul 4 '21": "2021-07-04",
+    ...bad("210703")("22007"),
   },
   ymd: {
-    ...bad("07/03/2021", "31/01/2021")("22008"),
-    "3/7/21": "2003-07-21",
+    ...bad("07/03/2021", "31/01/2021", "3/7/21", "Jul 4 '21")("22007"),
     "04-Jul-21": "2004-07-21",
+    "210703": "2021-07-03",
   },
 };
 export const orderedDates = Object.keys(ordered.none);
 
-/** What Postgres would read, and a load does not; or the other way round. */
-export const ours = ["infinity", "now", "today", "2.0"];
+/** What Postgres would read, and a load does not, in any order of dates or in one; or the other way round. */
+export const ours = [
+  ...["infinity", "now", "today", "2.0", "0x3", "0_3", "1_0", "0x2", "1625140101"],
+  ...["2021-07-01 10:00 UTC+2", "2021-07-01 09:00 - 12:00"],
+  ...["ymd 07/03/2021", "ymd 31/01/2021", "ymd 3/7/21", "ymd Jul 4 '21", "dmy 210703", "mdy 210703"],
+];
 
 const lookUp = (type: keyof typeof spellings) => (text: string | null): Value =>
   text === null || text === "" ? null : spellings[type][text] ?? { error: "22P02" };
