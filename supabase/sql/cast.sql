@@ -332,8 +332,6 @@ begin
     when needs_order and state = '22007'
       and (value ~* etl.unordered_date() or value ~ '(?<![-/.\d])\d{1,2}[-/. ]\d{1,2}[-/. ]\d{3,4}(?!\d)')
       then 'is a date in an order that etl.feeds.date_order must name'
-    when state = '22P02' and value ~ etl.thousands_or_not() and etl.plain_type(type) = 'a whole number'
-      then 'has three zeros behind a point, which may be thousands'
     when state in ('22003', '22008') then 'is out of the range of ' || type
     when state = '22001' then 'is too long for ' || type
     when state = '23514' then 'breaks a rule of ' || type

@@ -93,8 +93,6 @@ as $$
     -- Literals of SQL: 1_000, 0x0C.
     select '_|0[xob]' where kind in ('integer', 'number', 'numbers')
     union all
-    select etl.thousands_or_not() where kind = 'integer' and not feed.decimal_comma
-    union all
     -- Between the elements of an array no comma can be one of a fraction.
     select '\.' where kind = 'numbers' and feed.decimal_comma
     union all
@@ -232,16 +230,6 @@ as $$
 $$;
 comment on function etl.signed_zone() is
   'A regular expression for a time with a zone such as UTC+2, which some take for two hours east, some for west.';
-
-create or replace function etl.thousands_or_not()
-returns text
-language sql immutable
-set search_path = ''
-as $$
-  select '^\s*[-+]?[1-9]\d{0,2}\.000\s*$'
-$$;
-comment on function etl.thousands_or_not() is
-  'A regular expression for a whole number such as 12.000: twelve, or twelve thousand.';
 
 create or replace function etl.unordered_date()
 returns text

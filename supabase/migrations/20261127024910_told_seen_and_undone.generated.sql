@@ -1293,32 +1293,30 @@ begin
       'values', string_agg(
         etl.fill(
           case
-            when with_length or c.refused is null then '{spelled}::{type} as {column}'
-            when c.kind = 'day' then $sql$
-              case
-                when cells.{column} collate "C" like '2___-__-__%' or cells.{column} collate "C" like '1___-__-__%'
-                  then {plain}
-                when cells.{column} !~* {refused} then {spelled}
-                else etl.no_value({spelled})
-              end::{type} as {column}
-            $sql$
+            when with_length or c.refused = 'false' then '{spelled}::{type} as {column}'
             else $sql$
-              case when cells.{column} !~* {refused} then {spelled} else etl.no_value({spelled}) end::{type} as {column}
+              case when {usual} then {plain} when {refused} then etl.no_value({spelled}) else {spelled} end::{type}
+                as {column}
             $sql$
           end,
           jsonb_build_object(
             'column', quote_ident(c.name), 'type', case when with_length then c.type else c.base_type end,
-            -- What begins like that is not empty.
-            'spelled', c.spelled, 'plain', case when c.nulls = '{}' then format('cells.%I', c.name) else c.spelled end,
-            'refused', quote_literal(c.refused)
+            -- What is usual is not empty.
+            'spelled', c.spelled, 'plain', case when c.nulls = '{}' then c.cell else c.spelled end,
+            'usual', coalesce(c.usual, 'false'), 'refused', c.refused
           )
         ),
         ', ' order by c.position
       )
     ))
     from (
-      select c.*, etl.spelled(format('cells.%I', c.name), c.kind, c.nulls, c.decimal_comma, c.lenient) as spelled
+      select
+        c.position, c.name, c.type, c.base_type, c.nulls, x.cell,
+        etl.spelled(x.cell, c.kind, c.nulls, c.decimal_comma, c.lenient) as spelled,
+        etl.usual_form(x.cell, c.kind, c.decimal_comma, c.lenient) as usual,
+        etl.refused_cell(x.cell, c.kind, c.refused, c.forms, c.decimal_comma, c.lenient) as refused
       from pg_temp.etl_columns c
+      cross join format('cells.%I', c.name) as x(cell)
       where c.name is not null
     ) c
   );
@@ -1327,7 +1325,7 @@ $$;
 comment on function etl.typed_cells(boolean, boolean) is
   'SQL text: the query that casts the cells, to the columns'' types with their length, or without: a cast to
 varchar(3) cuts what is longer, where the assignment to such a column raises. With it, for cells that were cast before;
-without it, it raises 22007 for a cell that matches etl_columns.refused. of_rejected: as in etl.cells().';
+without it, it raises 22007 for a cell that is refused. of_rejected: as in etl.cells().';
 
 create or replace function etl.drop_assigned(target regclass)
 returns bigint
@@ -1406,10 +1404,10 @@ begin
   select
     string_agg(
       etl.fill(
-        'when not (' || is_valid || ') or ({value} is not null and {name} ~* {refused}) then {literal}',
+        'when ({value}) is not null and ({refused}) or not (' || is_valid || ') then {literal}',
         jsonb_build_object(
-          'value', c.spelled, 'type', quote_literal(c.type), 'name', quote_ident(c.name),
-          'literal', quote_literal(c.name), 'refused', quote_nullable(c.refused)
+          'value', c.spelled, 'type', quote_literal(c.type), 'literal', quote_literal(c.name),
+          'refused', etl.refused_cell(quote_ident(c.name), c.kind, c.refused, c.forms, c.decimal_comma, c.lenient)
         )
       ),
       ' ' order by c.attnum
@@ -1440,8 +1438,13 @@ begin
       where fault.name is not null
     ) bad
     join pg_temp.etl_columns c on c.name = bad.name
-    -- What Postgres takes, and we do not, has no SQLSTATE.
-    cross join lateral (select coalesce({error}, '22007') as sqlstate) why
+    -- Of what is refused Postgres may have read another value than its text says, as 125 in 12.5 with a decimal comma.
+    cross join lateral (
+      select case
+        when bad.value ~* c.refused or bad.value !~* all (c.forms) then etl.refused_state(c.kind)
+        else {error}
+      end as sqlstate
+    ) why
     $sql$,
     jsonb_build_object(
       'first_fault', first_fault, 'spelled', spelled, 'cells', etl.cells(),
@@ -1456,18 +1459,22 @@ for one that is not.';
 
 create or replace function etl.reason_of(value text, type text, state text, needs_order boolean)
 returns text
-language sql immutable
+language plpgsql stable
 set search_path = ''
 as $$
-  select case
-    when needs_order and state in ('22007', '22008')
-      and (value ~* etl.unordered_date() or value ~ '(?<!\d)\d{1,2}[-/. ]\d{1,2}[-/. ]\d{3,4}(?!\d)')
+begin
+  return case
+    when state = '22007' and value ~* etl.signed_zone()
+      then 'has a zone of letters and a sign, which some read the other way round: +02 is sure'
+    when needs_order and state = '22007'
+      and (value ~* etl.unordered_date() or value ~ '(?<![-/.\d])\d{1,2}[-/. ]\d{1,2}[-/. ]\d{3,4}(?!\d)')
       then 'is a date in an order that etl.feeds.date_order must name'
     when state in ('22003', '22008') then 'is out of the range of ' || type
     when state = '22001' then 'is too long for ' || type
     when state = '23514' then 'breaks a rule of ' || type
     else 'is no ' || type
-  end
+  end;
+end
 $$;
 comment on function etl.reason_of(text, text, text, boolean) is
   'Why a text is no value of a type, in words, by the SQLSTATE of its input; needs_order: whether only a date that
@@ -1793,7 +1800,8 @@ begin
             cross join lateral (
               select case
                 when b.is_missing then '23502'
-                else coalesce((pg_input_error_info(b.spelled, c.type)).sql_error_code, '22007')
+                when b.value ~* c.refused or b.value !~* all (c.forms) then etl.refused_state(c.kind)
+                else (pg_input_error_info(b.spelled, c.type)).sql_error_code
               end as state
             ) why
             )$sql$,
@@ -1845,7 +1853,7 @@ as $$
         etl.fill(
           $sql$(
             {name}, {attnum}::smallint, c.{column}, {spelled},
-            not pg_input_is_valid({spelled}, {type}) or (({spelled}) is not null and c.{column} ~* {refused}),
+            not pg_input_is_valid({spelled}, {type}) or (({spelled}) is not null and ({refused})),
             {is_required} and ({spelled}) is null
           )$sql$,
           places.of_column
@@ -1865,8 +1873,10 @@ as $$
   cross join lateral (
     select jsonb_build_object(
       'name', quote_literal(c.name), 'column', quote_ident(c.name), 'attnum', c.attnum,
-      'type', quote_literal(c.type), 'type_name', c.type || c.collate_clause, 'refused', quote_nullable(c.refused),
-      'is_required', a.attnotnull,
+      'type', quote_literal(c.type), 'type_name', c.type || c.collate_clause, 'is_required', a.attnotnull,
+      'refused', etl.refused_cell(
+        format('c.%I', c.name), c.kind, c.refused, c.forms, c.decimal_comma, c.lenient
+      ),
       'spelled', etl.spelled(format('c.%I', c.name), c.kind, c.nulls, c.decimal_comma, c.lenient)
     ) as of_column
   ) places
@@ -2967,6 +2977,7 @@ begin
   mend := etl.visible(case
     when reason like 'is no %' and type is not null then as_wanted
     when reason like 'is a date in an order %' then 'Tell us which comes first, or send dates as 2021-07-31.'
+    when reason like 'has a zone of letters %' then 'Write the zone as +02:00, or send UTC with a Z.'
     when reason like 'is out of the range of %' and wanted like 'a date%' then as_wanted
     when reason like 'is out of the range of %' and wanted = 'a whole number' then case base
       when 'smallint' then 'Send a whole number from -32768 to 32767.'
@@ -6354,8 +6365,10 @@ begin
   return case
     when type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) then 'integer'
     when type in ('numeric'::regtype, 'real'::regtype, 'double precision'::regtype) then 'number'
+    when type = 'money'::regtype then 'money'
     when type in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) then 'day'
-    when type in ('time'::regtype, 'timetz'::regtype, 'interval'::regtype) then 'time'
+    when type in ('time'::regtype, 'timetz'::regtype) then 'time'
+    when type = 'interval'::regtype then 'span'
     else (
       with recursive held as (
         select type as oid
@@ -6374,42 +6387,194 @@ begin
           from pg_catalog.pg_attribute a
           where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
         ) part(oid)
+      ), found as (
+        select
+          bool_or(t.typtype = 'c') as composites,
+          bool_or(t.oid in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)) as days,
+          bool_or(t.oid in ('time'::regtype, 'timetz'::regtype)) as times,
+          bool_or(t.oid = 'interval'::regtype) as spans,
+          bool_or(t.oid in (
+            'smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'numeric'::regtype, 'real'::regtype,
+            'double precision'::regtype
+          )) as numbers
+        from held h
+        join pg_catalog.pg_type t on t.oid = h.oid
       )
       select case
-        when bool_or(h.oid in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)) then 'days'
-        when bool_or(h.oid in ('time'::regtype, 'timetz'::regtype, 'interval'::regtype)) then 'times'
+        when f.days and f.composites then 'parts'
+        when f.days then 'days'
+        when f.spans or f.times and f.composites then 'spans'
+        when f.times then 'times'
+        when f.numbers and not f.composites then 'numbers'
         else 'other'
       end
-      from held h
+      from found f
     )
   end;
 end
 $$;
 comment on function etl.kind_of(oid) is
-  'What there is to know of a type, no domain, for the spelling of its values: integer, number, day (a date, with a
-time or without), time, days and times for what holds such (arrays, ranges, composites), other.';
+  'What there is to know of a type, no domain, for the spelling of its values: integer, number, money, day (a date, with
+a time or without), time, span (an interval); numbers, days and times for arrays and ranges of such; parts for what
+holds days and composites, spans for what else holds a time or an interval; other.';
 
 create or replace function etl.refused_of(kind text, feed etl.feeds)
 returns text
-language sql immutable
+language sql stable
 set search_path = ''
 as $$
   select string_agg(pattern, '|')
   from (
-    select '\m(?:now|today|tomorrow|yesterday|epoch|infinity)\M' where kind in ('day', 'days', 'time', 'times')
+    -- A word such as now means another time at each run.
+    select '\m(?:now|today|tomorrow|yesterday|epoch|infinity)\M' where kind in ('span', 'spans', 'parts')
     union all
-    select '^\D*$' where kind in ('day', 'time')
+    select etl.signed_zone() where kind in ('spans', 'parts')
     union all
-    select etl.unordered_date() where kind in ('day', 'days') and feed.date_order is null
+    select etl.unordered_date() where kind = 'parts' and feed.date_order is null
     union all
-    select '^(?!\s*[-+]?(\d{1,3}(\.\d{3})+|\d+)?(,\d*)?(e[-+]?\d+)?\s*$)'
-    where kind in ('integer', 'number') and feed.decimal_comma
+    -- Postgres takes 1,5 hours for a day and five hours, 1h30 for an hour and 30 seconds, 2-3 days for two years.
+    select '^\D*$|\d,\d|[a-z]\s*[-+]?\d+(?:\.\d+)?\s*$|\d\s*-\s*\d+\s*[a-su-z]' where kind = 'span'
+    union all
+    -- Literals of SQL: 1_000, 0x0C.
+    select '_|0[xob]' where kind in ('integer', 'number', 'numbers')
+    union all
+    -- Between the elements of an array no comma can be one of a fraction.
+    select '\.' where kind = 'numbers' and feed.decimal_comma
+    union all
+    -- A locale in which the point groups thousands, or there are no cents.
+    select '[.,]' where kind = 'money' and '1.23'::money::numeric <> 1.23
   ) refused(pattern)
 $$;
 comment on function etl.refused_of(text, etl.feeds) is
-  'A regular expression for what the input of a type would take, and a load does not; null where that is nothing. A word
-such as now means another time at each run; a year of two digits may be a day; with a decimal comma a point stands
-between thousands.';
+  'A regular expression for what the input of a type would take, and a load does not; null where that is nothing.';
+
+create or replace function etl.forms_of(kind text, feed etl.feeds)
+returns text[]
+language sql stable
+set search_path = ''
+as $$
+  select case
+    when kind = 'day' then etl.alone(etl.day_forms(feed.date_order))
+    when kind = 'time' then etl.alone(etl.time_forms())
+    when kind = 'days' then array[etl.in_brackets(etl.day_forms(feed.date_order))]
+    when kind = 'times' then array[etl.in_brackets(etl.time_forms())]
+    when kind in ('integer', 'number') and feed.decimal_comma
+      then etl.alone(array['[-+]?(\d{1,3}(\.\d{3})+|\d+)?(,\d*)?(e[-+]?\d+)?'])
+    when kind = 'money' then (
+      select etl.alone(array['[-+]?\s*\$?\s*' || amount, '\$\s*[-+]?\s*' || amount, '\(\s*\$?\s*' || amount || '\s*\)'])
+      from (
+        select case when feed.decimal_comma
+          then '(\d{1,3}(\.\d{3})+|\d+)(,\d*)?' else '(\d{1,3}(,\d{3})+|\d+)(\.\d*)?'
+        end as amount
+      ) m
+    )
+  end
+$$;
+comment on function etl.forms_of(text, etl.feeds) is
+  'Regular expressions for what is read of a kind, where the input of its types takes so much more than anybody writes
+that this is said and not what is refused; null where the type''s input decides. Each is small, for a large one is dear
+for each cell. With a decimal comma a point stands between thousands.';
+
+create or replace function etl.alone(forms text[])
+returns text[]
+language sql immutable
+set search_path = ''
+as $$
+  select array_agg(format('^\s*(?:%s)\s*$', f.form) order by f.place)
+  from unnest(forms) with ordinality as f(form, place)
+$$;
+comment on function etl.alone(text[]) is 'Regular expressions for what is nothing but this, blanks around it apart.';
+
+create or replace function etl.in_brackets(forms text[])
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select format(
+    '^\s*(?:empty\s*|(?:(?:\[-?\d+:-?\d+\])+\s*=\s*)?%1$s+(?:(?:%2$s|null|empty)\s*%3$s%1$s*)*)$',
+    '[][(){},"\\\s]', array_to_string(forms, '|'), '[][(){},"\\]'
+  )
+$$;
+comment on function etl.in_brackets(text[]) is 'A regular expression for arrays and ranges of what is of these forms.';
+
+create or replace function etl.day_forms(date_order text)
+returns text[]
+language sql immutable
+set search_path = ''
+as $$
+  select array_agg(etl.fill(f.form, p.places) order by f.place)
+  from (
+    select jsonb_build_object(
+      'first', '(?:[a-z]+\.?,?\s+)?(?:\d\d?:\d\d(?::\d\d)?\s+)?', 'month', '[-/., ]*[a-z]+[-/., ]*',
+      'middle', '(?:-\d\d?-|/\d\d?/|\.\d\d?\.| \d\d? )',
+      'time', format('(?:(?:,?\s+(?:at\s+)?|[,:])%s|\s*t\s*%s)?', etl.clock_forms(false), etl.clock_forms(true))
+    ) as places
+  ) p
+  cross join (
+    values
+      -- The most usual ones.
+      (1, 'dmy,mdy', '\d\d?[-/.]\d\d?[-/.]\d{4}(?: \d\d?:\d\d(?::\d\d)?)?'),
+      (2, null, '\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(?:Z|[-+]\d\d(?::?\d\d)?)?'),
+      (3, 'dmy,mdy', '{first}\d\d?{middle}(?:\d{4}|\d\d)\.?{time}'),
+      -- With the name of a month: Postgres knows which words are one.
+      (4, 'dmy,mdy', '{first}(?:\d\d?{month}''?\d\d|[a-z]+[-/., ]*\d\d?[-/., ]+''?\d\d){time}'),
+      (5, 'ymd', '(?:\d\d{middle}\d\d?|\d\d{month}\d\d?){time}'),
+      -- Six digits Postgres reads so, whatever the date style.
+      (6, 'ymd', '\d{6}{time}'),
+      (7, null, '\d{4}{middle}\d\d?\.?(?:{time}|z|\+\d\d:\d\d|\s*(?:ad|bc))'),
+      (8, null, '\d{8}(?:{time}|\s+\d{4}(?:\d\d)?)|\d{4}-\d{3}'),
+      (9, null, '{first}(?:\d\d?{month}\d{4}|[a-z]+[-/., ]*\d\d?[-/., ]+\d{4}|\d{4}{month}\d\d?){time}'),
+      -- As date prints it, and Twitter: Thu Jul 1 10:00:00 UTC 2021
+      (10, null, '[a-z]+\s+[a-z]+\s+\d\d?\s+\d\d?:\d\d:\d\d(?:\s+[a-z]+|\s+[-+]\d{4})?\s+\d{4}')
+  ) f(place, orders, form)
+  where f.orders is null or date_order = any (string_to_array(f.orders, ','))
+$$;
+comment on function etl.day_forms(text) is
+  'Regular expressions for a date, with a time or without, of one meaning in this order of dates; null: of one meaning
+in any.';
+
+create or replace function etl.time_forms()
+returns text[]
+language sql immutable
+set search_path = ''
+as $$
+  select array[
+    '\d\d?:\d\d(?::\d\d(?:\.\d*)?)?', '(?:\d{4}-\d\d?-\d\d?(?:\s+|\s*t\s*)|t)?' || etl.clock_forms(false),
+    't?\d{4}(?:\d\d)?'
+  ]
+$$;
+comment on function etl.time_forms() is 'Regular expressions for a time of day, with a date before it or without.';
+
+create or replace function etl.clock_forms(is_exact boolean)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select etl.fill(
+    case when is_exact
+      then '(?:\d\d?:\d\d(?::\d\d(?:\.\d*)?)?|\d{4}(?:\d\d(?:\.\d+)?)?)(?:\s*(?:{zone}|{west}))?'
+      -- 09:00 -12:00 may end at noon.
+      else '\d\d?:\d\d(?:(?::\d\d(?:\.\d*)?)?(?:\s*[ap]m)?(?:\s*{zone})?|:\d\d(?:\.\d*)?(?:\s*[ap]m)?\s*{west})'
+    end,
+    jsonb_build_object(
+      'west', '-\d\d?(?::?\d\d)?',
+      -- UTC+2 is west of Greenwich to POSIX, and so to Postgres, and east of it to all others.
+      'zone', '(?:\+\d\d?(?::?\d\d)?|-\d{4}|[a-z]+(?:[-/_][a-z]+)*|[ecmp]st[5-8][ecmp]dt|etc/gmt[-+]?\d\d?)'
+    )
+  )
+$$;
+comment on function etl.clock_forms(boolean) is
+  'A regular expression for a time of day, with a zone or without; is_exact: behind a T, where 1005 is one.';
+
+create or replace function etl.signed_zone()
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select ':\d\d\S*\s*(?:[ap]m\s*)?\(?(?!etc/)[a-z/_]+\s*[-+]\s*\d'
+$$;
+comment on function etl.signed_zone() is
+  'A regular expression for a time with a zone such as UTC+2, which some take for two hours east, some for west.';
 
 create or replace function etl.unordered_date()
 returns text
@@ -6419,13 +6584,13 @@ as $$
   select concat_ws(
     '|',
     -- 3/4/24, 3 4 24
-    '(?<!\d)\d{1,2}[-/.]\d{1,2}[-/.]\d{1,2}(?!\d)', '^\s*\d{1,2}\s+\d{1,2}\s+\d{1,2}(?![\d:])',
+    '(?<![-/.\d])\d{1,2}[-/.]\d{1,2}[-/.]\d{1,2}(?!\d)', '^\s*\d{1,2}\s+\d{1,2}\s+\d{1,2}(?![\d:])',
     -- 240403
-    '(?:^|[{[(,"])\s*\d{6,7}(?!\d)',
+    '(?:^|[{[(,"])\s*\d{6}(?!\d)',
     -- 3-Apr-24
-    '(?<!\d)\d{1,2}[-/., ]*' || month.names || '[-/., ]*\d{1,2}(?![\d:])',
-    -- Apr 3, 24
-    month.names || '[-/., ]*\d{1,2}[-/., ]+\d{1,2}(?![\d:])'
+    '(?<!\d)\d{1,2}[-/., ]*' || month.names || '[-/., '']*\d{1,2}(?![\d:])',
+    -- Apr 3, '24
+    month.names || '[-/., ]*\d{1,2}[-/., '']+\d{1,2}(?![\d:])'
   )
   from (
     select '(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*' as names
@@ -6433,6 +6598,75 @@ as $$
 $$;
 comment on function etl.unordered_date() is
   'A regular expression for dates without a year of four digits, which Postgres reads as the date style has it.';
+
+create or replace function etl.usual_form(cell text, kind text, decimal_comma boolean, lenient boolean)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when kind = 'day' then replace(
+      $sql$
+      case octet_length({cell})
+        when 19 then {cell} collate "C" like '2___-__-__ __:__:__' or {cell} collate "C" like '2___-__-__T__:__:__'
+        when 20 then {cell} collate "C" like '2___-__-__T__:__:__Z'
+        when 10 then {cell} collate "C" like '2___-__-__' or {cell} collate "C" like '1___-__-__'
+        when 22 then {cell} collate "C" like '2___-__-__ __:__:__+__'
+        when 24 then {cell} collate "C" like '2___-__-__T__:__:__.___Z'
+        else false
+      end
+      $sql$,
+      '{cell}', cell
+    )
+    -- Behind 0z are those that begin with 1 to 9.
+    when kind in ('integer', 'number') and not decimal_comma and not lenient then replace(
+      $sql$
+      {cell} collate "C" not like '%\_%'
+        and ({cell} collate "C" > '0z' or {cell} collate "C" < '0A' and {cell} collate "C" >= '0')
+      $sql$,
+      '{cell}', cell
+    )
+  end;
+end
+$$;
+comment on function etl.usual_form(text, text, boolean, boolean) is
+  'SQL text: whether a cell (SQL text, too) is spelled so usually that nothing of it is refused, which is much cheaper
+to ask than a regular expression; null where nothing is cheaper.';
+
+create or replace function etl.refused_cell(
+  cell text, kind text, refused text, forms text[], decimal_comma boolean, lenient boolean
+)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+declare
+  usual text := etl.usual_form(cell, kind, decimal_comma, lenient);
+  is_refused text := concat_ws(
+    ' or ', cell || ' ~* ' || quote_literal(refused),
+    cell || ' !~* all (' || quote_literal(forms::text) || '::text[])'
+  );
+begin
+  return case
+    when coalesce(refused, forms::text) is null then 'false'
+    when usual is null then is_refused
+    else format('case when %s then false else %s end', usual, is_refused)
+  end;
+end
+$$;
+comment on function etl.refused_cell(text, text, text, text[], boolean, boolean) is
+  'SQL text: whether a cell (SQL text, too) is refused, by etl_columns.refused and forms.';
+
+create or replace function etl.refused_state(kind text)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select case when kind in ('integer', 'number', 'numbers', 'money') then '22P02' else '22007' end
+$$;
+comment on function etl.refused_state(text) is
+  'The SQLSTATE for a cell that is refused, whatever Postgres would make of it: that of a text which is no such value.';
 
 create or replace function etl.spelled(cell text, kind text, nulls text[], decimal_comma boolean, lenient boolean)
 returns text
@@ -6573,7 +6807,7 @@ begin
   create temp table if not exists etl_columns (
     position bigint, source text, stored boolean, name name, attnum smallint,
     type text, collate_clause text, base_type text, has_length boolean,
-    kind text, nulls text[], decimal_comma boolean, refused text, needs_order boolean, lenient boolean
+    kind text, nulls text[], decimal_comma boolean, refused text, forms text[], needs_order boolean, lenient boolean
   ) on commit drop;
   create temp table if not exists etl_rejected (
     etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text,
@@ -6719,7 +6953,7 @@ as $$
 begin
   insert into pg_temp.etl_columns (
     position, source, stored, name, attnum, type, collate_clause, base_type, has_length, kind, nulls, decimal_comma,
-    refused, needs_order, lenient
+    refused, forms, needs_order, lenient
   )
   with loadable as materialized (
     select * from etl.loadable_columns(etl.target_of(feed))
@@ -6729,8 +6963,8 @@ begin
     -- A row of up to 340 texts fits a page, for the long ones are kept elsewhere. The first cell may hold the sentinel.
     c.name is not null or cardinality(header) <= 300 or h.position = 1,
     c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.kind, feed.nulls,
-    feed.decimal_comma and c.kind in ('integer', 'number'), etl.refused_of(c.kind, feed),
-    c.kind in ('day', 'days') and feed.date_order is null, false
+    feed.decimal_comma and c.kind in ('integer', 'number', 'money'), etl.refused_of(c.kind, feed),
+    etl.forms_of(c.kind, feed), c.kind in ('day', 'days', 'parts') and feed.date_order is null, false
   from unnest(header) with ordinality as h(source, position)
   -- A name is cut to 63 bytes, as Postgres cuts that of a column.
   left join loadable c on c.name = case
