@@ -174,7 +174,7 @@ export const orderedDates = Object.keys(ordered.none);
 
 /** What Postgres would read, and a load does not, in any order of dates or in one; or the other way round. */
 export const ours = [
-  ...["infinity", "now", "today", "2.0", "0x3", "0_3", "1_0", "0x2", "1625140101"],
+  ...["infinity", "now", "today", "2.0", "3.000", "0x3", "0_3", "1_0", "0x2", "1625140101"],
   ...["2021-07-01 10:00 UTC+2", "2021-07-01 09:00 - 12:00"],
   ...["ymd 07/03/2021", "ymd 31/01/2021", "ymd 3/7/21", "ymd Jul 4 '21", "dmy 210703", "mdy 210703"],
 ];
