@@ -263,9 +263,8 @@ begin
   return case
     when kind = 'day' then replace(
       $sql$
-      case octet_length({cell})
+      {cell} collate "C" like '2___-__-__T__:__:__Z' or case octet_length({cell})
         when 19 then {cell} collate "C" like '2___-__-__ __:__:__' or {cell} collate "C" like '2___-__-__T__:__:__'
-        when 20 then {cell} collate "C" like '2___-__-__T__:__:__Z'
         when 10 then {cell} collate "C" like '2___-__-__' or {cell} collate "C" like '1___-__-__'
         when 22 then {cell} collate "C" like '2___-__-__ __:__:__+__'
         when 24 then {cell} collate "C" like '2___-__-__T__:__:__.___Z'
@@ -274,11 +273,14 @@ begin
       $sql$,
       '{cell}', cell
     )
-    -- Behind 0z are those that begin with 1 to 9.
+    -- Behind 0z are those that begin with 1 to 9, behind -1 those of them that are negative.
     when kind in ('integer', 'number') and not decimal_comma and not lenient then replace(
       $sql$
       {cell} collate "C" not like '%\_%'
-        and ({cell} collate "C" > '0z' or {cell} collate "C" < '0A' and {cell} collate "C" >= '0')
+        and (
+          {cell} collate "C" > '0z' or {cell} collate "C" < '0A' and {cell} collate "C" >= '0'
+            or {cell} collate "C" < '-:' and {cell} collate "C" >= '-1'
+        )
       $sql$,
       '{cell}', cell
     )
