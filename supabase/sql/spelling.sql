@@ -263,11 +263,12 @@ begin
   return case
     when kind = 'day' then replace(
       $sql$
-      {cell} collate "C" like '2___-__-__T__:__:__Z' or case octet_length({cell})
+      case octet_length({cell})
+        when 24 then {cell} collate "C" like '2___-__-__T__:__:__.___Z'
+        when 20 then {cell} collate "C" like '2___-__-__T__:__:__Z'
         when 19 then {cell} collate "C" like '2___-__-__ __:__:__' or {cell} collate "C" like '2___-__-__T__:__:__'
         when 10 then {cell} collate "C" like '2___-__-__' or {cell} collate "C" like '1___-__-__'
         when 22 then {cell} collate "C" like '2___-__-__ __:__:__+__'
-        when 24 then {cell} collate "C" like '2___-__-__T__:__:__.___Z'
         else false
       end
       $sql$,
