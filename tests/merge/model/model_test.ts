@@ -201,7 +201,7 @@ const rowsOf = (db: Database, tables: Table[]) =>
 /** Takes a run back, children first, looks, and lets it be. */
 async function tryUndo(db: Database, tables: Table[], run: string, earlier: unknown): Promise<void> {
   await db.query("begin");
-  const kept: unknown[] = [];
+  const kept: { reason: string }[] = [];
   for (const { name } of tables.toReversed()) {
     const said = await db.query("select outcome, reason, keys from etl.undo($1, $2)", [run, name]);
     kept.push(...said.filter(({ outcome }) => outcome === "kept"));
@@ -212,6 +212,13 @@ async function tryUndo(db: Database, tables: Table[], run: string, earlier: unkn
   if (tables.some(({ foreignKeys }) => foreignKeys.some(({ onUpdate }) => /cascade|null/.test(onUpdate)))) return;
   const [{ history }] = await db.query("select bool_or(history is not null) as history from etl.feeds");
   if (!history) return;
+  // A new row and a changed one of the same table that refer to each other hold each other fast: docs/operation.md.
+  const holds = ["rows refer to it", "gives up what a row refers to"];
+  if (
+    tables.some(({ name }) => holds.every((how) => kept.some(({ reason }) => reason === `${how} in cases.${name}`)))
+  ) {
+    return;
+  }
   assert.deepEqual(kept, [], "nobody has changed anything since");
   assert.deepEqual(restored, earlier, "an undo brings back the rows of before");
 }
