@@ -43,13 +43,11 @@ export function asEtlError(error: unknown, doing: string): EtlError {
   }
   const meaning = meaningOf(error) ?? { code: "internal" };
   const name = raisedBy(error);
-  if (name !== null) {
-    const message = `${doing}: ${meaning.message ?? `${name}(), a function of the database, failed`}`;
-    const hint = meaning.hint ??
-      "What it says may hold values and is not shown: look at the function, or write such a row by hand.";
-    return new EtlError(meaning.code, message, hint, { cause: error });
-  }
-  const { message, hint } = error as { message?: string; hint?: string };
+  const { message, hint }: { message?: string; hint?: string } = name === null ? error as Error : {
+    message: `${name}(), a function of the database, failed`,
+    hint: meaning.hint ??
+      "What it says may hold values and is not shown: look at the function, or write such a row by hand.",
+  };
   return new EtlError(
     meaning.code,
     `${doing}: ${meaning.message ?? message ?? error}`,

@@ -164,7 +164,8 @@ async function decode(bytes: Peekable, said: string): Promise<Peekable> {
   let decoder: TextDecoderStream;
   const hint = "Correct etl.feeds.encoding.";
   const first = await bytes.peek((first) => first.length >= 3);
-  const encoding = marked(first) ?? said;
+  const mark = marks.find(({ bytes }) => bytes.every((byte, i) => byte === first[i]));
+  const encoding = mark?.encoding ?? said;
   try {
     decoder = new TextDecoderStream(encoding, { fatal: true });
   } catch (cause) {
@@ -175,18 +176,13 @@ async function decode(bytes: Peekable, said: string): Promise<Peekable> {
     const encoded = text.pipeThrough(new TextEncoderStream());
     return named(encoded, "encoding", `it is not ${encoding}`, hint, bytes.hasEnd);
   }
-  if (isMarkedUtf8(first)) bytes.skip(3);
+  if (mark) bytes.skip(mark.bytes.length);
   return bytes;
 }
 
-/** The encoding by its byte order mark, which no file begins with that is in another one. */
-function marked(first: Uint8Array): string | null {
-  if (isMarkedUtf8(first)) return "utf-8";
-  return first[0] === 0xff && first[1] === 0xfe
-    ? "utf-16le"
-    : first[0] === 0xfe && first[1] === 0xff
-    ? "utf-16be"
-    : null;
-}
-
-const isMarkedUtf8 = ([first, second, third]: Uint8Array) => first === 0xef && second === 0xbb && third === 0xbf;
+/** Byte order marks: no file begins with one that is in another encoding. */
+const marks = [
+  { encoding: "utf-8", bytes: [0xef, 0xbb, 0xbf] },
+  { encoding: "utf-16le", bytes: [0xff, 0xfe] },
+  { encoding: "utf-16be", bytes: [0xfe, 0xff] },
+];

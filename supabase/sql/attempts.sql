@@ -88,6 +88,16 @@ comment on function etl.raise_limit(etl.feeds, bigint, bigint, boolean, text, bo
 text, a query for them, whose faults are known or not. Within etl.merge_within_limit() alone, which catches it, the
 detail holds records, too, and the hint says who lists them: in a dry run (the setting etl.dry_run) nobody.';
 
+create or replace function etl.attempt_id(feed text, record_number bigint)
+returns uuid
+language sql immutable
+set search_path = ''
+as $$
+  select md5(feed || record_number)::uuid
+$$;
+comment on function etl.attempt_id(text, bigint) is
+  'What stands for the id of a reject in etl.attempt_rejects, which has none.';
+
 create or replace function etl.summary_of(listed text)
 returns jsonb
 language plpgsql

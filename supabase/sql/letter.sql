@@ -300,8 +300,8 @@ as $$
     where feed_name is null or r.feed = feed_name
     union all
     select
-      r.feed, true, md5(r.feed || r.record_number)::uuid, r.record_number, a.since, a.run, r.record, r.raw, r.as_json,
-      r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name, r.faults
+      r.feed, true, etl.attempt_id(r.feed, r.record_number), r.record_number, a.since, a.run, r.record, r.raw,
+      r.as_json, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name, r.faults
     from etl.attempt_rejects r
     join etl.attempts a on a.feed = r.feed
     where feed_name is null or r.feed = feed_name

@@ -451,9 +451,8 @@ begin
     from etl.rejects w
     where w.feed = of_feed
     union all
-    -- As etl.faults() names them.
     select
-      true, md5(t.feed || t.record_number)::uuid, t.record_number, a.since, t.faults, t.record, t.raw, t.column_name,
+      true, etl.attempt_id(t.feed, t.record_number), t.record_number, a.since, t.faults, t.record, t.raw, t.column_name,
       t.value, t.reason
     from etl.attempt_rejects t
     join etl.attempts a on a.feed = t.feed

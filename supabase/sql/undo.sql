@@ -13,7 +13,7 @@ set intervalstyle = 'postgres'
 set lock_timeout = '30s'
 as $$
 declare
-  feed etl.feeds := (select f from etl.feeds f where f.name = of_feed);
+  feed etl.feeds := etl.feed_named(of_feed);
   target regclass := etl.claim_for_undo(of_run, of_feed);
   own_run constant uuid := gen_random_uuid();
   began constant timestamptz := clock_timestamp();
@@ -144,6 +144,8 @@ set xmloption = 'content'
 as $$
 declare
   key name[] := etl.key_of(target);
+  began constant timestamptz := etl.time_of_changes(feed.name, of_run);
+  image constant text := etl.image_of(target, 'o', etl.columns_of(target));
   -- What is generated follows the rest.
   generated text := (
     select coalesce(' - ' || quote_literal(array_agg(a.attname)) || '::text[]', '')
@@ -193,11 +195,11 @@ begin
     $sql$,
     jsonb_build_object(
       'target', target, 'first', quote_ident(key[1]), 'generated', generated,
-      'image', etl.image_of(target, 'o', etl.columns_of(target)),
+      'image', image,
       'places', etl.each(key, '{column}'), 'values', etl.each(key, 's.{column}'),
       'typed', etl.typed_image(target, 'c.key', key), 'same_key', etl.same_key(target, 'o', 'c')
     )
-  ) using feed.name, etl.time_of_changes(feed.name, of_run), of_run;
+  ) using feed.name, began, of_run;
   -- What an undo has put back is as it was but for what triggers made of it, as a column updated_at.
   if exists (select from etl.runs r where r.feed = find_undoable.feed.name and r.undoes is not null) then
     execute etl.fill(
@@ -223,9 +225,9 @@ begin
       $sql$,
       jsonb_build_object(
         'target', target, 'generated', generated, 'places', etl.each(key, 'k.{column}'),
-        'same_key', etl.same_key(target, 'o', 'l'), 'image', etl.image_of(target, 'o', etl.columns_of(target))
+        'same_key', etl.same_key(target, 'o', 'l'), 'image', image
       )
-    ) using feed.name, etl.time_of_changes(feed.name, of_run), of_run;
+    ) using feed.name, began, of_run;
   end if;
   analyze pg_temp.etl_undo;
 end

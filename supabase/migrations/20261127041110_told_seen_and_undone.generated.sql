@@ -795,6 +795,16 @@ comment on function etl.raise_limit(etl.feeds, bigint, bigint, boolean, text, bo
 text, a query for them, whose faults are known or not. Within etl.merge_within_limit() alone, which catches it, the
 detail holds records, too, and the hint says who lists them: in a dry run (the setting etl.dry_run) nobody.';
 
+create or replace function etl.attempt_id(feed text, record_number bigint)
+returns uuid
+language sql immutable
+set search_path = ''
+as $$
+  select md5(feed || record_number)::uuid
+$$;
+comment on function etl.attempt_id(text, bigint) is
+  'What stands for the id of a reject in etl.attempt_rejects, which has none.';
+
 create or replace function etl.summary_of(listed text)
 returns jsonb
 language plpgsql
@@ -2895,8 +2905,8 @@ as $$
     where feed_name is null or r.feed = feed_name
     union all
     select
-      r.feed, true, md5(r.feed || r.record_number)::uuid, r.record_number, a.since, a.run, r.record, r.raw, r.as_json,
-      r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name, r.faults
+      r.feed, true, etl.attempt_id(r.feed, r.record_number), r.record_number, a.since, a.run, r.record, r.raw,
+      r.as_json, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name, r.faults
     from etl.attempt_rejects r
     join etl.attempts a on a.feed = r.feed
     where feed_name is null or r.feed = feed_name
@@ -4002,9 +4012,8 @@ begin
     from etl.rejects w
     where w.feed = of_feed
     union all
-    -- As etl.faults() names them.
     select
-      true, md5(t.feed || t.record_number)::uuid, t.record_number, a.since, t.faults, t.record, t.raw, t.column_name,
+      true, etl.attempt_id(t.feed, t.record_number), t.record_number, a.since, t.faults, t.record, t.raw, t.column_name,
       t.value, t.reason
     from etl.attempt_rejects t
     join etl.attempts a on a.feed = t.feed
@@ -7300,7 +7309,7 @@ set intervalstyle = 'postgres'
 set lock_timeout = '30s'
 as $$
 declare
-  feed etl.feeds := (select f from etl.feeds f where f.name = of_feed);
+  feed etl.feeds := etl.feed_named(of_feed);
   target regclass := etl.claim_for_undo(of_run, of_feed);
   own_run constant uuid := gen_random_uuid();
   began constant timestamptz := clock_timestamp();
@@ -7431,6 +7440,8 @@ set xmloption = 'content'
 as $$
 declare
   key name[] := etl.key_of(target);
+  began constant timestamptz := etl.time_of_changes(feed.name, of_run);
+  image constant text := etl.image_of(target, 'o', etl.columns_of(target));
   -- What is generated follows the rest.
   generated text := (
     select coalesce(' - ' || quote_literal(array_agg(a.attname)) || '::text[]', '')
@@ -7480,11 +7491,11 @@ begin
     $sql$,
     jsonb_build_object(
       'target', target, 'first', quote_ident(key[1]), 'generated', generated,
-      'image', etl.image_of(target, 'o', etl.columns_of(target)),
+      'image', image,
       'places', etl.each(key, '{column}'), 'values', etl.each(key, 's.{column}'),
       'typed', etl.typed_image(target, 'c.key', key), 'same_key', etl.same_key(target, 'o', 'c')
     )
-  ) using feed.name, etl.time_of_changes(feed.name, of_run), of_run;
+  ) using feed.name, began, of_run;
   -- What an undo has put back is as it was but for what triggers made of it, as a column updated_at.
   if exists (select from etl.runs r where r.feed = find_undoable.feed.name and r.undoes is not null) then
     execute etl.fill(
@@ -7510,9 +7521,9 @@ begin
       $sql$,
       jsonb_build_object(
         'target', target, 'generated', generated, 'places', etl.each(key, 'k.{column}'),
-        'same_key', etl.same_key(target, 'o', 'l'), 'image', etl.image_of(target, 'o', etl.columns_of(target))
+        'same_key', etl.same_key(target, 'o', 'l'), 'image', image
       )
-    ) using feed.name, etl.time_of_changes(feed.name, of_run), of_run;
+    ) using feed.name, began, of_run;
   end if;
   analyze pg_temp.etl_undo;
 end
