@@ -244,6 +244,10 @@ export const words = {
         `${many(rows, "row that it deleted comes", "rows that it deleted come")} back`,
       "as before": (rows: number) => `${many(rows, "row is", "rows are")} as before already`,
       kept: (rows: number) => `${many(rows, "row stays as it is", "rows stay as they are")}`,
+      "waits again": (records: number) =>
+        `${many(records, "record that waited before it waits", "records that waited before it wait")} again`,
+      "waits on": (records: number) =>
+        `${many(records, "record that it rejected waits", "records that it rejected wait")} on, for the next run`,
     } as Record<string, (rows: number) => string>,
     disabled: (feed: string) =>
       `The feed ${feed} is switched off, for its next file would bring it all back. Whoever runs this project switches it on again.`,

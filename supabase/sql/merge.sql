@@ -76,6 +76,7 @@ begin
     unchanged := unchanged + waiting.unchanged;
     duplicate := duplicate + waiting.duplicate;
     rejected := waiting.rejected;
+    perform etl.keep_waited(feed, target, run);
     changed := etl.keep_retries(feed, run);
     if place is not null then
       perform etl.empty_tables();

@@ -504,6 +504,45 @@ comment on function etl.check_new_rejects(etl.feeds, bigint) is
   'Raises ETL06 where more of the new file''s records are rejected than the feed''s limit. What waited before does not
 count.';
 
+create or replace function etl.keep_waited(feed etl.feeds, target regclass, run uuid)
+returns void
+language plpgsql
+set search_path = ''
+set timezone = 'UTC'
+set datestyle = 'ISO, MDY'
+set intervalstyle = 'postgres'
+as $$
+begin
+  if feed.history is null or not exists (
+    select from pg_temp.etl_retries w where w.id is not null and w.fate in ('loaded', 'superseded')
+  ) then
+    return;
+  end if;
+  execute etl.fill(
+    $sql$
+    update etl.changes c
+    set waited = l.waited
+    from (
+      select o.number, jsonb_agg(to_jsonb(r) order by w.place) as waited
+      from (select c.number, {typed} from etl.changes c where c.feed = $1 and c.at = now() and c.run = $2 offset 0) o
+      join pg_temp.etl_keys k on {same_key}
+      join pg_temp.etl_retries w on w.place = k.etl$place
+      join etl.rejects r on r.id = w.id
+      where w.fate in ('loaded', 'superseded')
+      group by o.number
+    ) l
+    where c.feed = $1 and c.at = now() and c.run = $2 and c.number = l.number
+    $sql$,
+    jsonb_build_object(
+      'typed', etl.typed_image(target, 'c.key', etl.key_of(target)), 'same_key', etl.same_key(target, 'o', 'k')
+    )
+  ) using feed.name, run;
+end
+$$;
+comment on function etl.keep_waited(etl.feeds, regclass, uuid) is
+  'Where the feed keeps a history, keeps beside each row that the run changed the rejects of its key that waited, and
+have left: for etl.undo().';
+
 create or replace function etl.keep_retries(feed etl.feeds, run uuid)
 returns boolean
 language plpgsql

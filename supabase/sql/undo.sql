@@ -21,6 +21,8 @@ declare
   step text;
   done bigint := 0;
   done_before bigint;
+  waits_again bigint := 0;
+  waits_on bigint;
 begin
   -- What an undo changes can be seen and undone itself.
   feed.history := coalesce(feed.history, '1 day');
@@ -38,7 +40,11 @@ begin
   perform set_config('timezone', caller_time_zone, true);
   if done > 0 then
     perform etl.enter_undo(feed, of_run, own_run, began);
+    waits_again := etl.have_wait_again(feed, of_run, own_run);
   end if;
+  select count(*) into waits_on
+  from etl.rejects r
+  where r.feed = of_feed and r.first_run = of_run and feed.contents = 'changes';
   return query
   select s.outcome, count(*), s.reason, jsonb_agg(s.key order by s.number) filter (where s.outcome = 'kept')
   from (
@@ -63,7 +69,25 @@ begin
     select
       'nothing', 0::bigint,
       format('nothing is kept of what run %s changed of %s: see etl.feeds.history', of_run, of_feed), null::jsonb;
-  elsif done > 0 then
+  end if;
+  if waits_again > 0 then
+    return query
+    select
+      'waits again', waits_again, 'that run had loaded them, or a newer record, and they are tried with the next file',
+      null::jsonb;
+  end if;
+  if waits_on > 0 then
+    return query
+    select
+      'waits on', waits_on,
+      format(
+        'that run rejected them, and they are tried with the next file. If they are no good: '
+          || 'delete from etl.rejects where feed = %L and first_run = %L;',
+        of_feed, of_run
+      ),
+      null::jsonb;
+  end if;
+  if done > 0 then
     return query
     select
       'disabled', null::bigint,
@@ -79,10 +103,11 @@ $$;
 comment on function etl.undo(uuid, text) is
   'Takes back what a run changed of a feed: puts back what it updated where nobody has changed the row since, deletes
 what it inserted where nothing refers to it, and inserts again what it deleted where the key is free and its parents are
-there. Returns how many rows, and of those that are kept as they are their keys, by reason. Where anything was taken
-back, the feed is disabled, health says so, its next load trusts no validator, and the undo is a run of its own in
-etl.runs and etl.changes. Raises ETL01 for an unknown feed, ETL03 and ETL11 where its table is not what it was, and
-55P03 while a run has the feed or its table.';
+there. Returns how many rows, and of those that are kept as they are their keys, by reason; of a feed of changes also
+how many rejects wait again, and how many of that run wait on. Where anything was taken back, the feed is disabled,
+health says so, its next load trusts no validator, and the undo is a run of its own in etl.runs and etl.changes. Raises
+ETL01 for an unknown feed, ETL03 and ETL11 where its table is not what it was, and 55P03 while a run has the feed or its
+table.';
 
 create or replace function etl.claim_for_undo(of_run uuid, of_feed text)
 returns regclass
@@ -395,5 +420,46 @@ end
 $$;
 comment on function etl.enter_undo(etl.feeds, uuid, uuid, timestamptz) is
   'Enters the undo in the ledger, disables the feed, and has its next load trust nothing that is remembered.';
+
+create or replace function etl.have_wait_again(of_feed etl.feeds, of_run uuid, own_run uuid)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  back bigint;
+begin
+  if of_feed.contents <> 'changes' then
+    return 0;
+  end if;
+  with concerned as (
+    select c.key, c.waited
+    from pg_temp.etl_undo u
+    join etl.changes c
+      on c.feed = of_feed.name and c.at = etl.time_of_changes(of_feed.name, of_run) and c.run = of_run
+      and c.number = u.etl$number
+    where u.etl$fate = 'done' and c.waited is not null
+  ), kept as (
+    update etl.changes own
+    set waited = c.waited
+    from concerned c
+    where own.feed = of_feed.name and own.at = now() and own.run = own_run and own.key = c.key
+  ), waited as (
+    select distinct (jsonb_populate_record(null::etl.rejects, w.value || jsonb_build_object('feed', of_feed.name))).*
+    from concerned c
+    cross join jsonb_array_elements(c.waited) w
+  ), gone as (
+    -- An undo that is undone: what it had wait again waits no more.
+    delete from etl.rejects r using waited w where r.id = w.id returning r.id
+  )
+  insert into etl.rejects
+  select w.* from waited w where not exists (select from gone g where g.id = w.id);
+  get diagnostics back = row_count;
+  return back;
+end
+$$;
+comment on function etl.have_wait_again(etl.feeds, uuid, uuid) is
+  'Has wait again what waited before the run, where the row of its key was taken back; where that run was an undo, has
+it leave again. Returns how many wait again.';
 
 revoke all on all functions in schema etl from public;

@@ -473,6 +473,93 @@ Deno.test("undone one after the other, though a trigger marks each write", async
   });
 });
 
+const waitingKeys: { name: string; key: string; admin?: string; early: string; late: string; spelled?: string }[] = [
+  { name: "an integer", key: "int", early: "2", late: "3" },
+  {
+    name: "a citext that is spelled otherwise",
+    key: "public.citext",
+    admin: "create extension citext schema public",
+    early: "Bob",
+    late: "Al",
+    spelled: "BOB",
+  },
+  {
+    name: "a time, which the feed's zone and the order of its dates decide",
+    key: "timestamptz",
+    early: "03/04/2021 10:00",
+    late: "04/04/2021 10:00",
+    spelled: "2021-04-03T08:00Z",
+  },
+];
+
+for (const { name, key, admin, early, late, spelled = early } of waitingKeys) {
+  Deno.test(`of a feed of changes what waited waits again, where its key is ${name}`, async (t) => {
+    await using given = await databaseAndWeb();
+    const { db, web } = given;
+    if (admin) await db.admin(admin);
+    await db.query(`create table public.parents (id int primary key); insert into public.parents values (1);
+      create table public.things (id ${key} primary key, x int references public.parents, y text);`);
+    const feed = { url: `${web.url}/things`, history: "1 day", contents: "changes", reject_limit: 1 };
+    await db.feed("things", { ...feed, time_zone: "Europe/Berlin", date_order: "dmy" });
+    const load = async (...lines: string[]) => {
+      web.files["/things"] = csv("id,x,y", ...lines);
+      const { run, feeds: [{ error }] } = await db.load({ feeds: ["things"] });
+      assert.equal(error, null);
+      return run;
+    };
+    const rejects = () => db.query("select * from etl.rejects order by record_number");
+    const state = async () => [await rowsOf(db), (await rejects()).map(({ record }) => record.y)];
+    await load(`${early},7,orphan`);
+    const waited = await rejects();
+    await db.query("insert into public.parents values (7)");
+    const enable = () => db.query("update etl.feeds set enabled = true");
+    const orphans = (run: string) =>
+      "that run rejected them, and they are tried with the next file. If they are no good: delete from etl.rejects " +
+      `where feed = 'things' and first_run = '${run}';`;
+    const again = "that run had loaded them, or a newer record, and they are tried with the next file";
+    const said = (found: unknown[][]) =>
+      found.map((line) => line.slice(0, 3)).filter(([outcome]) => outcome !== "disabled");
+    for (
+      const [how, ...lines] of [
+        ["it had loaded", `${late},8,new orphan`],
+        ["a newer record of its key had loaded", `${spelled},1,newer`, `${late},8,new orphan`],
+      ]
+    ) {
+      await t.step(how, async () => {
+        const run = await load(...lines);
+        const after = await state();
+        assert.deepEqual(after[1], ["new orphan"]);
+        assert.deepEqual(said(await undo(db, run)), [
+          ["deleted", 1, null],
+          ["waits again", 1, again],
+          ["waits on", 1, orphans(run)],
+        ]);
+        assert.deepEqual(await rowsOf(db), []);
+        assert.deepEqual((await rejects()).filter(({ id }) => id === waited[0].id), waited);
+        // The undo undone: it waits no more. And that undone: it does.
+        const undoOf = async (run: string) =>
+          (await db.query("select run from etl.runs where undoes = $1", [run]))[0].run;
+        assert.deepEqual(said(await undo(db, await undoOf(run))), [["inserted again", 1, null]]);
+        assert.deepEqual(await state(), after);
+        const third = said(await undo(db, await undoOf(await undoOf(run))));
+        assert.deepEqual(third, [["deleted", 1, null], ["waits again", 1, again]]);
+        // The same file once more makes all as it was.
+        await enable();
+        const second = await load(...lines);
+        assert.deepEqual(await state(), after);
+        // A row that somebody has changed since stays, and nothing waits for it.
+        await db.query("begin; update public.things set y = 'mine'");
+        assert.deepEqual(said(await undo(db, second)).map(([outcome]) => outcome), ["kept"]);
+        assert.deepEqual((await rejects()).map(({ record }) => record.y), ["new orphan"]);
+        await db.query("rollback");
+        await undo(db, second);
+        await enable();
+        await db.query("delete from etl.rejects where id <> $1", [waited[0].id]);
+      });
+    }
+  });
+}
+
 Deno.test("what cannot be undone at all says so, and changes nothing", async () => {
   await using given = await databaseAndWeb(`${plain} create table public.others (id int primary key, x text)`);
   const { db, web } = given;

@@ -120,7 +120,7 @@ function Undo({ feed, run, close, undone }: { feed: string; run: string; close: 
     (signal) => ask(api.rest.rpc("undo_run", { of_run: run, of_feed: feed }).abortSignal(signal)),
   );
   const outcomes = (trial.data ?? []).filter(({ outcome }) => outcome in words.undo.does);
-  const does = outcomes.some(({ outcome }) => outcome !== "kept" && outcome !== "as before");
+  const does = outcomes.some(({ outcome }) => ["deleted", "put back", "inserted again"].includes(outcome));
   const undo = async () => {
     setBusy(true);
     try {

@@ -13,7 +13,7 @@ import { snapshot } from "../../support/snapshot.ts";
 import { serve, type Web } from "../../support/web.ts";
 import { type Absences, none, removeAbsent } from "./absent.ts";
 import { loadChanges, type Waiting } from "./changes.ts";
-import { keyOf, load, only, type Reject, type Row } from "./model.ts";
+import { keyOf, keyOfRecord, load, only, type Reject, type Row } from "./model.ts";
 import { extension, ours, spellings, sqlOf, type Table, type Type, types, values } from "./tables.ts";
 import { bytesOf, type Case, cases, type Feed } from "./random_cases.ts";
 import { createTable, textsOf } from "./random_tables.ts";
@@ -167,6 +167,7 @@ async function tryRun(
 ): Promise<boolean> {
   if (feeds.length === 0) return true;
   const earlier = await rowsOf(db, tables);
+  const { rows, waiting } = world;
   const report = await loadOver(client, { feeds, force, patience: impatient });
   let whole = true;
   for (const table of tables.filter(({ name }) => feeds.includes(name))) {
@@ -191,15 +192,41 @@ async function tryRun(
     world.loaded[table.name] = body;
   }
   for (const table of tables) await compare(db, table, world);
-  await tryUndo(db, tables, report.run, earlier);
+  const waitAgain = Object.fromEntries(
+    tables.map((table) => [
+      table.name,
+      world.waiting[table.name].length + leftFor(table, waiting[table.name], rows[table.name], world).length,
+    ]),
+  );
+  await tryUndo(db, tables, report.run, earlier, waitAgain);
   return whole;
 }
 
 const rowsOf = (db: Database, tables: Table[]) =>
   Promise.all(tables.map(({ name }) => db.query(`select t::text as row from cases.${name} t order by 1`)));
 
+/** What waited and has left, of rows that the run changed. */
+function leftFor(table: Table, waiting: Waiting[], rows: Row[], world: World): Waiting[] {
+  const left = world.waiting[table.name].map(textOf);
+  const byKey = (rows: Row[]) => new Map(rows.map((row) => [keyOf(table, row), JSON.stringify(row)]));
+  const before = byKey(rows), after = byKey(world.rows[table.name]);
+  return waiting.filter((one) => {
+    const place = left.indexOf(textOf(one)), key = keyOfRecord(table, one.record);
+    if (place >= 0) left.splice(place, 1);
+    return place < 0 && key !== null && before.get(key) !== after.get(key);
+  });
+}
+
+const textOf = ({ text, asJson }: Waiting) => JSON.stringify([text, asJson]);
+
 /** Takes a run back, children first, looks, and lets it be. */
-async function tryUndo(db: Database, tables: Table[], run: string, earlier: unknown): Promise<void> {
+async function tryUndo(
+  db: Database,
+  tables: Table[],
+  run: string,
+  earlier: unknown,
+  waitAgain: Record<string, number>,
+): Promise<void> {
   await db.query("begin");
   const kept: { reason: string }[] = [];
   for (const { name } of tables.toReversed()) {
@@ -207,6 +234,7 @@ async function tryUndo(db: Database, tables: Table[], run: string, earlier: unkn
     kept.push(...said.filter(({ outcome }) => outcome === "kept"));
   }
   const restored = await rowsOf(db, tables);
+  const waits = await db.query("select feed, count(*)::int as rejects from etl.rejects group by feed");
   await db.query("rollback");
   // What a key changes by itself, beside the run, no run has kept.
   if (tables.some(({ foreignKeys }) => foreignKeys.some(({ onUpdate }) => /cascade|null/.test(onUpdate)))) return;
@@ -221,6 +249,10 @@ async function tryUndo(db: Database, tables: Table[], run: string, earlier: unkn
   }
   assert.deepEqual(kept, [], "nobody has changed anything since");
   assert.deepEqual(restored, earlier, "an undo brings back the rows of before");
+  for (const { name } of tables.filter(({ contents }) => contents === "changes")) {
+    const { rejects = 0 } = waits.find(({ feed }) => feed === name) ?? {};
+    assert.equal(rejects, waitAgain[name], `what waited for rows of ${name} waits again`);
+  }
 }
 
 interface Said {
