@@ -151,8 +151,13 @@ async function tryCase(
     await tryRun(db, client, tables, all, limit, true, world);
     again = state() !== before;
   }
+  // What a reject lacks beside its first fault, as a parent, is looked for again where its file is read again.
+  const isForced = runs.length % 2 === 1;
+  if (isForced && tables.some(({ name, foreignKeys }) => foreignKeys.length > 0 && world.rejects[name].length > 0)) {
+    await tryRun(db, client, tables, all, limit, true, world);
+  }
   const before = await snapshot(db);
-  const whole = await tryRun(db, client, tables, all, limit, runs.length % 2 === 1, world);
+  const whole = await tryRun(db, client, tables, all, limit, isForced, world);
   if (whole) assert.deepEqual(await snapshot(db), before, "nothing changed, and something was written");
   assert.deepEqual(await db.query(definitions), indexes);
 }
