@@ -41,7 +41,7 @@ begin
       execute etl.fill(
         $sql$
         insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
-        select c.etl$staged, {column_name}, to_jsonb(c.*) ->> {column_name}, {reason}, '23503', {constraint_name}
+        select c.etl$staged, {column_name}, {value}, {reason}, '23503', {constraint_name}
         from {children} c
         left join {parent} p on {matches}
         {given}
@@ -49,6 +49,7 @@ begin
         $sql$,
         jsonb_build_object(
           'column_name', quote_nullable(fk.column_name), 'constraint_name', quote_literal(fk.name),
+          'value', etl.value_of('pg_temp.etl_delta', 'c', fk.column_name),
           'reason', quote_literal('is in no row of ' || fk.parent || case
             when etl.is_inherited(fk.parent) then ' itself: the tables that inherit from it do not count'
             when fk.parent <> target and etl.refers_to(fk.parent, target)
@@ -116,7 +117,7 @@ begin
     execute etl.fill(
       $sql$
       insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
-      select d.etl$staged, {column_name}, to_jsonb(d.*) ->> {column_name}, {reason}, '23503', {constraint_name}
+      select d.etl$staged, {column_name}, {value}, {reason}, '23503', {constraint_name}
       from pg_temp.etl_delta d
       join {target} p on {same_key}
       where d.etl$exists and pg_catalog.record_image_ne(row({old}), row({new}))
@@ -126,6 +127,9 @@ begin
         'target', target, 'child', etl.own_rows(fk.child), 'matches', fk.matches,
         'same_key', etl.same_key(target, 'd', 'p'),
         'column_name', quote_nullable(case when cardinality(fk.parent_columns) = 1 then fk.parent_columns[1] end),
+        'value', etl.value_of(
+          'pg_temp.etl_delta', 'd', case when cardinality(fk.parent_columns) = 1 then fk.parent_columns[1] end
+        ),
         'constraint_name', quote_literal(fk.name),
         'reason', quote_literal('gives up what a row refers to in ' || fk.child),
         'old', etl.each(fk.parent_columns, 'p.{column}'), 'new', etl.each(fk.parent_columns, 'd.{column}'),
@@ -259,6 +263,7 @@ begin
     places := jsonb_build_object(
       'target', target, 'entry', ix.entry, 'entry_names', ix.entry_names, 'holds', ix.holds, 'same', ix.same,
       'column_name', quote_nullable(ix.column_name), 'constraint_name', quote_literal(ix.name),
+      'value', etl.value_of('pg_temp.etl_delta', 'r', ix.column_name),
       'key', etl.each(key, '{column}'), 'is_known', etl.each(key[:1], 'e.{column} is not null'),
       'same_key', etl.same_key(target, 'g', 'e'),
       -- While rows refer to it, it cannot be set to null on its way to another row.
@@ -273,7 +278,7 @@ begin
       etl.fill(
         $sql$
         with fresh as (
-          select etl$staged, to_jsonb(r.*) ->> {column_name} as etl$value, {entry}
+          select etl$staged, {value} as etl$value, {entry}
           from pg_temp.etl_delta r
           where {holds}
         )

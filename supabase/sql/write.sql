@@ -69,6 +69,7 @@ declare
   statement record := etl.write_statements(target);
   written bigint;
 begin
+  perform set_config('search_path', etl.session_path(), true);
   -- Without ON CONFLICT, which costs a sixth more: it looks each key up first.
   if inserted > 0 and updated > 0 and statement.update_known is not null and etl.refers_to(target, target) then
     -- As one statement: a new row may refer to what a known one gets just now, and the other way round.
@@ -224,6 +225,7 @@ declare
   written bigint;
   updated bigint;
 begin
+  perform set_config('search_path', etl.session_path(), true);
   execute insert_new using first, last;
   get diagnostics written = row_count;
   if written < expected and update_known is not null then
