@@ -57,6 +57,44 @@ const cases: Record<string, Case> = {
       },
     ],
   },
+  ...Object.fromEntries(
+    ["cascade", "set null", "set default"].flatMap((action): [string, Case][] => [
+      [`on update ${action}, in the table itself: what the same file says of a child does not follow in silence`, {
+        sql: x(
+          `id int primary key, code text unique, parent text default 'd' references t.x (code) on update ${action}, n int`,
+        ),
+        steps: [
+          { file: "id,code,parent,n\n1,a,,0\n3,c,a,0\n4,d,,0\n", rows: ["(1,a,,0)", "(3,c,a,0)", "(4,d,,0)"] },
+          {
+            file: "id,code,parent,n\n1,z,,0\n3,c,a,0\n4,d,,1\n",
+            rows: ["(1,a,,0)", "(3,c,a,0)", "(4,d,,1)"],
+            rejects: [[1, "code", "23503", /^gives up what a row refers to in t\.x$/]],
+          },
+          { file: "id,code,parent,n\n1,z,,0\n3,c,z,0\n4,d,,1\n", rows: ["(1,z,,0)", "(3,c,z,0)", "(4,d,,1)"] },
+        ],
+      }],
+      [`on update ${action}, in the table itself: a child of which the file says nothing follows`, {
+        sql: x(
+          `id int primary key, code text unique, parent text default 'd' references t.x (code) on update ${action}`,
+        ),
+        steps: [
+          { file: "id,code,parent\n1,a,\n3,c,a\n4,d,\n", rows: ["(1,a,)", "(3,c,a)", "(4,d,)"] },
+          {
+            file: "id,code\n1,z\n3,c\n4,d\n",
+            rows: ["(1,z,)", `(3,c,${{ cascade: "z", "set null": "", "set default": "d" }[action]})`, "(4,d,)"],
+          },
+          {
+            file: "id,code,parent\n1,y,\n",
+            rows: [
+              "(1,y,)",
+              `(3,c,${{ cascade: "y", "set null": "", "set default": "d" }[action]})`,
+              "(4,d,)",
+            ],
+          },
+        ],
+      }],
+    ]),
+  ),
   "on update cascade, from another table: the reference follows its row, and the value moves in the next run": {
     sql: `${x("id int primary key, code text unique")}
       create table t.c (code text references t.x (code) on update cascade);`,
