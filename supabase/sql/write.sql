@@ -325,7 +325,7 @@ begin
     end if;
     -- A null would not do, two nulls would violate it, or a trigger would see them.
     if sees_updates or not ix.frees then
-      repairs := repairs || etl.drop_unique(target, ix.index);
+      repairs := repairs || etl.drop_index(ix.index);
       continue;
     end if;
     if ix.required and ix.freed <> all (loosened) then
@@ -348,30 +348,113 @@ two rows could not swap theirs. Where the column is NOT NULL that is lifted; whe
 violate the index, or a trigger would see them, the index is dropped. Returns the statements that put this right
 again, once all is written.';
 
-create or replace function etl.drop_unique(target regclass, index oid)
-returns text
+create or replace function etl.drop_index(index regclass)
+returns text[]
 language plpgsql
 set search_path = ''
 as $$
 declare
-  rule pg_catalog.pg_constraint := (
-    select k from pg_catalog.pg_constraint k where k.conindid = index and k.contype in ('u', 'x')
+  -- One of a partition cannot go by itself.
+  root constant regclass := coalesce(pg_partition_root(index), index);
+  repairs constant text[] := array(
+    select s.statement
+    from etl.parts_of(root) p
+    cross join unnest(etl.index_statements(p.relation, p.parent)) with ordinality as s(statement, place)
+    order by p.level, p.relation, s.place
   );
-  repair text;
+  identified regclass;
+  state text;
+  said text;
+  told text;
 begin
-  if rule.oid is null then
-    repair := pg_get_indexdef(index);
-    execute format('drop index %s', index::regclass);
-  else
-    repair := format('alter table %s add constraint %I ', target, rule.conname) || pg_get_constraintdef(rule.oid);
-    execute format('alter table %s drop constraint %I', target, rule.conname);
-  end if;
-  return repair;
+  for identified in
+    select i.indrelid::regclass
+    from etl.parts_of(root) p
+    join pg_catalog.pg_index i on i.indexrelid = p.relation
+    where i.indisreplident
+  loop
+    -- Where it is published, Postgres updates no row of a table without an identity.
+    execute format('alter table %s replica identity full', identified);
+  end loop;
+  execute (
+    select coalesce(
+      format('alter table %s drop constraint ', i.indrelid::regclass) || quote_ident(k.conname),
+      format('drop index %s', root)
+    )
+    from pg_catalog.pg_index i
+    left join pg_catalog.pg_constraint k on k.conindid = i.indexrelid and k.contype in ('u', 'x')
+    where i.indexrelid = root
+  );
+  return repairs;
+exception when dependent_objects_still_exist or insufficient_privilege then
+  get stacked diagnostics state = returned_sqlstate, said = message_text, told = pg_exception_detail;
+  raise exception 'the index % must be dropped for the time of the write, and cannot be: %', index, said
+    using errcode = state, hint = case state
+      when '42501' then 'Make the loader''s role its owner, as of the table.'
+      else format('Drop what needs it, and make it anew by other means: %s.', replace(told, e'\n', ', '))
+    end;
 end
 $$;
-comment on function etl.drop_unique(regclass, oid) is
-  'Drops a unique index or that of an exclusion constraint, with its constraint where it has one, and returns the
-statement that makes it again.';
+comment on function etl.drop_index(regclass) is
+  'Drops an index, with its constraint where it has one and with those of the whole partitioned table where it is a
+part, and returns the statements that make all of it again as it was. Raises 2BP01 where something else needs it.';
+
+create or replace function etl.index_statements(index regclass, parent regclass)
+returns text[]
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return (
+    select array_remove(
+      array[
+        -- The definition of a partitioned table's says ONLY.
+        case
+          when k.oid is null then pg_get_indexdef(index)
+          else format('alter table only %s add constraint %I ', i.indrelid::regclass, k.conname) || coalesce(
+            -- That of an exclusion tells them itself.
+            case
+              when k.contype = 'u' then regexp_replace(
+                pg_get_constraintdef(k.oid), '( DEFERRABLE)?( INITIALLY DEFERRED)?$', ' WITH (' || o.options || ')\&'
+              )
+            end,
+            pg_get_constraintdef(k.oid)
+          )
+        end,
+        case when parent is not null then format('alter index %s attach partition %s', parent, index) end,
+        format('alter index %s set tablespace ', index) || quote_ident(s.spcname),
+        format('alter index %s ', index) || a.statistics,
+        format('comment on index %s is ', index) || quote_literal(obj_description(index, 'pg_class')),
+        format('comment on constraint %I on %s is ', x.relname, i.indrelid::regclass)
+          || quote_literal(obj_description(k.oid, 'pg_constraint')),
+        case when i.indisclustered then format('alter table %s cluster on %I', i.indrelid::regclass, x.relname) end,
+        case
+          when i.indisreplident
+            then format('alter table %s replica identity using index %I', i.indrelid::regclass, x.relname)
+        end
+      ],
+      null
+    )
+    from pg_catalog.pg_index i
+    join pg_catalog.pg_class x on x.oid = i.indexrelid
+    left join pg_catalog.pg_constraint k on k.conindid = i.indexrelid and k.contype in ('u', 'x')
+    left join pg_catalog.pg_tablespace s on s.oid = x.reltablespace
+    cross join lateral (
+      select string_agg(format('%I = %L', o.option_name, o.option_value), ', ') as options
+      from pg_options_to_table(x.reloptions) o
+    ) o
+    cross join lateral (
+      select string_agg(format('alter column %s set statistics %s', a.attnum, a.attstattarget), ', ') as statistics
+      from pg_catalog.pg_attribute a
+      where a.attrelid = i.indexrelid and a.attstattarget >= 0
+    ) a
+    where i.indexrelid = index
+  );
+end
+$$;
+comment on function etl.index_statements(regclass, regclass) is
+  'The statements that make an index, or its constraint, as it is, beneath this parent where it is a part: with what
+the definition does not tell.';
 
 create or replace function etl.defer_indexes(target regclass)
 returns text[]
@@ -400,18 +483,9 @@ begin
     return repairs;
   end;
   foreach index in array deferred loop
-    -- The index of a partitioned table is made ONLY there; then those of its partitions, with their own names.
-    repairs := repairs || array(
-      select unnest(array[
-        pg_get_indexdef(p.relation),
-        case when p.level > 0 then format('alter index %s attach partition %s', p.parent, p.relation) end
-      ])
-      from etl.parts_of(index) p
-      order by p.level, p.relation
-    );
-    execute format('drop index %s', index);
+    repairs := repairs || etl.drop_index(index);
   end loop;
-  return array_remove(repairs, null);
+  return repairs;
 end
 $$;
 comment on function etl.defer_indexes(regclass) is

@@ -653,6 +653,24 @@ const cases: Record<string, Case> = {
       settled: false,
     }],
   },
+  "an index that must be dropped, and something else needs": {
+    sql: `${x("id int primary key, code text, constraint u unique nulls not distinct (code)")}
+      create function t.note() returns void begin atomic
+        insert into t.x values (9, 'q') on conflict on constraint u do nothing;
+      end;`,
+    steps: [
+      { file: "id,code\n1,a\n2,b\n", rows: ["(1,a)", "(2,b)"] },
+      {
+        file: "id,code\n1,b\n2,a\n",
+        rows: ["(1,a)", "(2,b)"],
+        error: [
+          "dependent_objects_still_exist",
+          /the index t\.u must be dropped for the time of the write, and cannot be: cannot drop constraint u /,
+        ],
+      },
+      { file: "id,code\n1,a\n2,c\n", rows: ["(1,a)", "(2,c)"] },
+    ],
+  },
   "a view": {
     sql: "create table t.b (id int primary key); create view t.x as table t.b;",
     steps: [{ file: "id\n1\n", rows: [], error: ["not_a_table", /t\.x is no table$/], settled: false }],
