@@ -91,6 +91,20 @@ $$;
 comment on function etl.write_at_once(regclass, bigint, bigint) is
   'Writes etl_delta, so many new rows and so many known ones. Raises whatever the target raises at any record.';
 
+create or replace function etl.has_rules(target regclass)
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from pg_catalog.pg_rewrite r where r.ev_class = target and r.ev_type in ('2', '3')
+  );
+end
+$$;
+comment on function etl.has_rules(regclass) is
+  'Whether a rule does something beside an insert or an update of the table.';
+
 create or replace function etl.write_in_parts(
   target regclass, updated bigint, rejects_left bigint, out written boolean, out faults jsonb[]
 )
@@ -274,32 +288,29 @@ declare
   places jsonb;
   moving text;
   wanted boolean;
-  sees_updates boolean := exists (
-    select from pg_catalog.pg_trigger g where g.tgrelid = target and not g.tgisinternal and g.tgtype & 16 > 0
-  );
   loosened name[] := '{}';
-  repairs text[] := '{}';
+  made_again text[] := '{}';
 begin
   for ix in
-    select i.*, a.attname as freed, a.attnotnull as required, a.frees
+    select i.*, a.attname as freed, a.attnotnull as required, a.may_free
     from etl.unique_indexes(target) i
     cross join lateral (
-      -- Of an expression or a condition a null need not make a null; where a key refers to, it would cascade; and to
-      -- some indexes two nulls are the same.
+      -- Of an expression, a condition or what is generated a null need not make a null; where a key refers to, it would
+      -- cascade; and to some indexes two nulls are the same.
       select a.attname, a.attnotnull, (a.attname = any (i.columns)) is true and not exists (
         select from pg_catalog.pg_constraint k
         where k.contype = 'f' and k.confrelid = target and a.attnum = any (k.confkey)
       ) and not exists (
         select from pg_catalog.pg_index n
         where n.indrelid = target and n.indnullsnotdistinct and a.attnum = any (n.indkey::int2[])
-      ) as frees
+      ) as may_free
       from pg_catalog.pg_attribute a
       join pg_temp.etl_columns c on c.name = a.attname and c.name <> all (key)
       left join pg_catalog.pg_depend p
         on p.classid = 'pg_catalog.pg_class'::regclass and p.objid = i.index
         and p.refobjid = target and p.refobjsubid = a.attnum
       where a.attrelid = target and (a.attname = any (i.columns) or p.objid is not null)
-      order by frees desc, a.attnotnull, a.attnum
+      order by may_free desc, a.attnotnull, a.attnum
       limit 1
     ) a
   loop
@@ -323,30 +334,77 @@ begin
     if not wanted then
       continue;
     end if;
-    -- A null would not do, two nulls would violate it, or a trigger would see them.
-    if sees_updates or not ix.frees then
-      repairs := repairs || etl.drop_index(ix.index);
-      continue;
+    if ix.may_free and not etl.shows_updates(target) and etl.try_nulls(
+      target, ix.freed, is_required => ix.required and ix.freed <> all (loosened), statement => etl.fill(
+        $sql$update {target} o set {freed} = null {moving} where {this_row}$sql$,
+        places || jsonb_build_object('moving', moving)
+      )
+    ) then
+      if ix.required and ix.freed <> all (loosened) then
+        loosened := loosened || ix.freed;
+      end if;
+    else
+      made_again := made_again || etl.drop_index(ix.index);
     end if;
-    if ix.required and ix.freed <> all (loosened) then
-      execute etl.fill($sql$alter table {target} alter {freed} drop not null$sql$, places);
-      loosened := loosened || ix.freed;
-      repairs := repairs || etl.fill($sql$alter table {target} alter {freed} set not null$sql$, places);
-    end if;
-    execute etl.fill(
-      $sql$update {target} o set {freed} = null {moving} where {this_row}$sql$,
-      places || jsonb_build_object('moving', moving)
-    );
   end loop;
-  return repairs;
+  -- First, for an index may ask for it: that of a replica identity.
+  return array(
+    select format('alter table %s alter %I set not null', target, l.freed) from unnest(loosened) l(freed)
+  ) || made_again;
 end
 $$;
 comment on function etl.free_values(regclass) is
   'Sets to null each value of a unique index or an exclusion constraint that a row gives up and another takes in
 this run, in a column that the feed carries and so fills again: Postgres looks for violations row by row, so that
-two rows could not swap theirs. Where the column is NOT NULL that is lifted; where a null would not do, two nulls
-violate the index, or a trigger would see them, the index is dropped. Returns the statements that put this right
+two rows could not swap theirs. Where the column is NOT NULL that is lifted; where a null cannot be, two of them
+violate the index, or somebody would see them, the index is dropped. Returns the statements that put this right
 again, once all is written.';
+
+create or replace function etl.shows_updates(target regclass)
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return etl.has_rules(target) or exists (
+    select
+    from etl.parts_of(target) p
+    join pg_catalog.pg_trigger g on g.tgrelid = p.relation and not g.tgisinternal and g.tgtype & 16 > 0
+  ) or exists (
+    select
+    from etl.parts_of(target) p
+    join pg_catalog.pg_constraint k on k.confrelid = p.relation and k.contype = 'f' and k.conparentid = 0
+    where p.level > 0
+  );
+end
+$$;
+comment on function etl.shows_updates(regclass) is
+  'Whether somebody sees an update of the table: a trigger, be it a partition''s alone, a rule, or a foreign key that
+refers to a partition by itself.';
+
+create or replace function etl.try_nulls(target regclass, freed name, is_required boolean, statement text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if is_required then
+    execute format('alter table %s alter %I drop not null', target, freed);
+  end if;
+  execute statement;
+  return true;
+exception when others then
+  -- What is no word about nulls: a lock, the server.
+  if sqlstate ~ '^(40|53|55P03|57|58|XX)' then
+    raise;
+  end if;
+  return false;
+end
+$$;
+comment on function etl.try_nulls(regclass, name, boolean, text) is
+  'Executes a statement that sets values of this column to null, its NOT NULL being lifted where it has one. False,
+with all as before, where it cannot be null: it is an identity, NOT NULL in a parent, of a replica identity, of a key
+MATCH FULL, of a domain, a CHECK or a generated column that refuses it, or tells its partition.';
 
 create or replace function etl.drop_index(index regclass)
 returns text[]

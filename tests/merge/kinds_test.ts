@@ -653,6 +653,21 @@ const cases: Record<string, Case> = {
       settled: false,
     }],
   },
+  "an index that must be dropped, and a key that refers to a part by itself": {
+    sql: `create table t.x (id int, p int, code text, primary key (id, p)) partition by list (p);
+      create table t.x1 partition of t.x for values in (1); create unique index u on t.x (code, p);
+      create table t.c (code text, p int, foreign key (code, p) references t.x1 (code, p) on update cascade);`,
+    also: { "select c::text as row from t.c": "(a,1)" },
+    steps: [
+      { file: "id,p,code\n1,1,a\n2,1,b\n", rows: ["(1,1,a)", "(2,1,b)"] },
+      "insert into t.c values ('a', 1)",
+      {
+        file: "id,p,code\n1,1,b\n2,1,a\n",
+        rows: ["(1,1,a)", "(2,1,b)"],
+        error: ["dependent_objects_still_exist", /the index t\.u must be dropped for the time of the write/],
+      },
+    ],
+  },
   "an index that must be dropped, and something else needs": {
     sql: `${x("id int primary key, code text, constraint u unique nulls not distinct (code)")}
       create function t.note() returns void begin atomic
