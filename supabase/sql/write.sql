@@ -304,12 +304,9 @@ begin
         select from pg_catalog.pg_index n
         where n.indrelid = target and n.indnullsnotdistinct and a.attnum = any (n.indkey::int2[])
       ) as may_free
-      from pg_catalog.pg_attribute a
+      from unnest(etl.columns_beneath(target, i.index, i.columns)) u(attnum)
+      join pg_catalog.pg_attribute a on a.attrelid = target and a.attnum = u.attnum
       join pg_temp.etl_columns c on c.name = a.attname and c.name <> all (key)
-      left join pg_catalog.pg_depend p
-        on p.classid = 'pg_catalog.pg_class'::regclass and p.objid = i.index
-        and p.refobjid = target and p.refobjsubid = a.attnum
-      where a.attrelid = target and (a.attname = any (i.columns) or p.objid is not null)
       order by may_free desc, a.attnotnull, a.attnum
       limit 1
     ) a
@@ -359,6 +356,34 @@ this run, in a column that the feed carries and so fills again: Postgres looks f
 two rows could not swap theirs. Where the column is NOT NULL that is lifted; where a null cannot be, two of them
 violate the index, or somebody would see them, the index is dropped. Returns the statements that put this right
 again, once all is written.';
+
+create or replace function etl.columns_beneath(target regclass, index oid, columns name[])
+returns smallint[]
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return array(
+    with held as (
+      select a.attnum from pg_catalog.pg_attribute a where a.attrelid = target and a.attname = any (columns)
+      union
+      select p.refobjsubid
+      from pg_catalog.pg_depend p
+      where p.classid = 'pg_catalog.pg_class'::regclass and p.objid = index and p.refobjid = target
+    )
+    select h.attnum from held h
+    union
+    select p.refobjsubid
+    from held h
+    join pg_catalog.pg_attrdef d on d.adrelid = target and d.adnum = h.attnum
+    join pg_catalog.pg_depend p
+      on p.classid = 'pg_catalog.pg_attrdef'::regclass and p.objid = d.oid and p.refobjid = target
+  );
+end
+$$;
+comment on function etl.columns_beneath(regclass, oid, name[]) is
+  'The numbers of the columns on which an index of these columns depends: by an expression or its condition, too, and
+those of which what is generated is made.';
 
 create or replace function etl.shows_updates(target regclass)
 returns boolean

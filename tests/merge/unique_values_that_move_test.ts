@@ -166,6 +166,10 @@ const exchanges: Record<string, Record<string, Exchange>> = {
         alter index t.x11_code_p_key rename to "its own"; alter table t.x11 cluster on "its own";
         comment on constraint u on t.x is 'it''s u'; comment on constraint "its own" on t.x11 is 'its own';`,
     },
+    "generated": {
+      ...within,
+      sql: parted("code text, g text generated always as (lower(code)) stored, unique (g, p)"),
+    },
     "of a replica identity": {
       ...within,
       sql: `${parted("code text not null")} create unique index u on t.x (code, p);
@@ -248,6 +252,23 @@ const exchanges: Record<string, Record<string, Exchange>> = {
     "another index, to which two nulls are one value": {
       sql: `create table t.x (id int primary key, code text unique);
         create unique index z on t.x (coalesce(code, 'none'));`,
+    },
+  },
+  "what is generated": {
+    "a column": {
+      sql: "create table t.x (id int primary key, code text, g text generated always as (lower(code)) stored unique);",
+    },
+    "an expression": {
+      sql: `create table t.x (id int primary key, code text, g text generated always as (lower(code)) stored);
+        create unique index u on t.x ((g || '!'));`,
+      ...spelled,
+    },
+    "a condition": {
+      sql: `create table t.x (id int primary key, v int default 1, code text,
+          g text generated always as (lower(code)) stored);
+        create unique index u on t.x (v) where g = 'a';`,
+      rows: "1,b 2,a",
+      moved: "1,a 2,b",
     },
   },
   "what sees an update": {
