@@ -67,11 +67,18 @@ as $$
 declare
   repairs text[] := case when updated > 0 then etl.free_values(target) else etl.defer_indexes(target) end;
   statement record := etl.write_statements(target);
+  -- A new row may refer to what a known one gets just now, and the other way round.
+  is_mutual boolean := inserted > 0 and updated > 0 and statement.update_known is not null
+    and etl.refers_to(target, target);
   written bigint;
 begin
+  if is_mutual and etl.has_rules(target) then
+    -- Postgres takes no statement within another one where the table has a rule.
+    repairs := etl.defer_self_references(target) || repairs;
+    is_mutual := false;
+  end if;
   -- Without ON CONFLICT, which costs a sixth more: it looks each key up first.
-  if inserted > 0 and updated > 0 and statement.update_known is not null and etl.refers_to(target, target) then
-    -- As one statement: a new row may refer to what a known one gets just now, and the other way round.
+  if is_mutual then
     execute etl.fill(
       $sql$
       with new as ({insert_new} returning 1), known as ({update_known} returning 1)
@@ -104,6 +111,33 @@ end
 $$;
 comment on function etl.has_rules(regclass) is
   'Whether a rule does something beside an insert or an update of the table.';
+
+create or replace function etl.defer_self_references(target regclass)
+returns text[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  fixed name[] := array(
+    select k.conname
+    from pg_catalog.pg_constraint k
+    where k.conrelid = target and k.confrelid = target and k.conparentid = 0 and not k.condeferrable
+  );
+  repairs text[] := array['set constraints all immediate'];
+begin
+  if fixed <> '{}' then
+    execute format('alter table %s %s', target, etl.each(fixed, 'alter constraint {column} deferrable'));
+    repairs := repairs || format(
+      'alter table %s %s', target, etl.each(fixed, 'alter constraint {column} not deferrable')
+    );
+  end if;
+  set constraints all deferred;
+  return repairs;
+end
+$$;
+comment on function etl.defer_self_references(regclass) is
+  'Has the table''s foreign keys to itself asked once both of two statements are done, and returns the statements that
+ask them and put them right again.';
 
 create or replace function etl.write_in_parts(
   target regclass, updated bigint, rejects_left bigint, out written boolean, out faults jsonb[]
@@ -194,7 +228,8 @@ begin
     places
   );
   on_conflict := case
-    when not is_immediate then ''
+    -- Postgres infers no deferrable key, and takes no ON CONFLICT where the table has a rule.
+    when not is_immediate or etl.has_rules(target) then ''
     when rest = '{}' then etl.fill($sql$ on conflict ({key}) do nothing$sql$, places)
     else etl.fill($sql$ on conflict ({key}) do update set {excluded}$sql$, places)
   end;
@@ -626,6 +661,7 @@ begin
   end loop;
 end
 $$;
-comment on function etl.repair(text[]) is 'Executes what etl.free_values and etl.defer_indexes returned.';
+comment on function etl.repair(text[]) is
+  'Executes the statements that etl.free_values, etl.defer_indexes and etl.defer_self_references returned.';
 
 revoke all on all functions in schema etl from public;
