@@ -9,6 +9,7 @@ declare
   affected bigint;
   state text;
 begin
+  perform set_config('search_path', etl.session_path(), true);
   begin
     execute statement;
   exception when others then
@@ -55,6 +56,7 @@ begin
   ) into queue;
   -- All at once have failed already.
   size := (cardinality(queue) + 1) / 2;
+  perform set_config('search_path', etl.session_path(), true);
   while place <= cardinality(queue) and (cardinality(faults) > rejects_left) is not true loop
     size := least(size, cardinality(queue) - place + 1);
     begin
@@ -104,7 +106,8 @@ begin
     )
     when state = '23502' then not exists (
       select from pg_catalog.pg_attribute a
-      where a.attrelid = target and a.attname = column_name and not a.atthasdef and a.attidentity = ''
+      where a.attrelid = target and a.attname = column_name and a.attidentity = ''
+        and (etl.default_of(target, a.attnum)).value is null
         and not exists (select from pg_temp.etl_columns c where c.name = a.attname)
     )
     else state !~ '^(08|0A|25|40|42|53|55|57|58|XX|ETL)'

@@ -75,11 +75,13 @@ returns text[]
 language sql stable
 set search_path = ''
 as $$
-  select array_agg(format('%I %s%s', c.name, c.type, c.collate_clause) order by k.position)
+  select array_agg(format('%I %s', a.attname, etl.step_type(target, a.attnum)) order by k.position)
   from unnest(etl.key_of(target)) with ordinality as k(name, position)
-  join etl.loadable_columns(target) c on c.name = k.name
+  join pg_catalog.pg_attribute a on a.attrelid = target and a.attname = k.name
 $$;
-comment on function etl.key_columns(regclass) is 'SQL text: the columns of the primary key, each with its type.';
+comment on function etl.key_columns(regclass) is
+  'SQL text: the columns of the primary key, each with its type, but no domain that refuses the null of a key which
+cannot be read.';
 
 create or replace function etl.find_sources(feed etl.feeds)
 returns void

@@ -450,7 +450,10 @@ begin
     -- Without a required column the rows that are there can still be corrected.
     and (
       a.attname = any (etl.key_of(target))
-      or (a.attnotnull and not a.atthasdef and a.attidentity = '' and is_empty)
+      or (
+        is_empty and a.attidentity = '' and (etl.default_of(target, a.attnum)).value is null
+          and etl.is_required(target, a.attnum)
+      )
     )
     and not exists (select from pg_temp.etl_columns c where c.name = a.attname);
   if fault is not null then

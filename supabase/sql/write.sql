@@ -72,8 +72,9 @@ declare
     and etl.refers_to(target, target);
   written bigint;
 begin
+  perform set_config('search_path', etl.session_path(), true);
   if is_mutual and etl.has_rules(target) then
-    -- Postgres takes no statement within another one where the table has a rule.
+    -- Postgres takes no statement within another one where the table has a rule: the keys wait until two are done.
     repairs := etl.defer_self_references(target) || repairs;
     is_mutual := false;
   end if;
@@ -92,6 +93,7 @@ begin
       target, statement.insert_new, statement.update_known, statement.count_gone, expected => inserted + updated
     );
   end if;
+  set constraints all immediate;
   perform etl.repair(repairs);
 end
 $$;
@@ -123,21 +125,21 @@ declare
     from pg_catalog.pg_constraint k
     where k.conrelid = target and k.confrelid = target and k.conparentid = 0 and not k.condeferrable
   );
-  repairs text[] := array['set constraints all immediate'];
+  repairs text[] := '{}';
 begin
   if fixed <> '{}' then
     execute format('alter table %s %s', target, etl.each(fixed, 'alter constraint {column} deferrable'));
-    repairs := repairs || format(
+    repairs := array[format(
       'alter table %s %s', target, etl.each(fixed, 'alter constraint {column} not deferrable')
-    );
+    )];
   end if;
   set constraints all deferred;
   return repairs;
 end
 $$;
 comment on function etl.defer_self_references(regclass) is
-  'Has the table''s foreign keys to itself asked once both of two statements are done, and returns the statements that
-ask them and put them right again.';
+  'Has the table''s foreign keys to itself wait until SET CONSTRAINTS asks them, as all that may wait, and returns the
+statements that put them right again.';
 
 create or replace function etl.write_in_parts(
   target regclass, updated bigint, rejects_left bigint, out written boolean, out faults jsonb[]
@@ -273,6 +275,7 @@ declare
   written bigint;
   updated bigint;
 begin
+  perform set_config('search_path', etl.session_path(), true);
   execute insert_new using first, last;
   get diagnostics written = row_count;
   if written < expected and update_known is not null then
@@ -451,6 +454,7 @@ begin
   if is_required then
     execute format('alter table %s alter %I drop not null', target, freed);
   end if;
+  perform set_config('search_path', etl.session_path(), true);
   execute statement;
   return true;
 exception when others then
