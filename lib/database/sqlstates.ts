@@ -42,6 +42,7 @@ const sqlstates: Record<string, Meaning> = {
     message: "the password is wrong",
     hint: "Check the password in DATABASE_URL.",
   },
+  "2BP01": { code: "dependent_objects_still_exist" },
   "3D000": {
     code: "invalid_catalog_name",
     message: "the database does not exist",

@@ -825,6 +825,101 @@ const cases: Record<string, Case> = {
       settled: false,
     }],
   },
+  "an index that must be dropped, and a key that refers to a part by itself": {
+    sql: `create table t.x (id int, p int, code text, primary key (id, p)) partition by list (p);
+      create table t.x1 partition of t.x for values in (1); create unique index u on t.x (code, p);
+      create table t.c (code text, p int, foreign key (code, p) references t.x1 (code, p) on update cascade);`,
+    also: { "select c::text as row from t.c": "(a,1)" },
+    steps: [
+      { file: "id,p,code\n1,1,a\n2,1,b\n", rows: ["(1,1,a)", "(2,1,b)"] },
+      "insert into t.c values ('a', 1)",
+      {
+        file: "id,p,code\n1,1,b\n2,1,a\n",
+        rows: ["(1,1,a)", "(2,1,b)"],
+        error: ["dependent_objects_still_exist", /the index t\.u must be dropped for the time of the write/],
+      },
+    ],
+  },
+  "a rule DO ALSO on a table that refers to itself: new and known rows refer to what the others get": {
+    sql: `${
+      x("id int primary key, code text unique, parent text, constraint up foreign key (parent) references t.x (code)")
+    }
+      create table t.log (id int, code text);
+      create rule i as on insert to t.x do also insert into t.log values (new.id, new.code);
+      create rule u as on update to t.x do also insert into t.log values (old.id, new.code);`,
+    also: {
+      "select string_agg(l::text, ' ' order by id, code) as row from t.log l": "(1,a) (1,b) (2,c)",
+      "select concat_ws(' ', condeferrable, condeferred) as row from pg_constraint where conname = 'up'": "f f",
+    },
+    steps: [
+      { file: "id,code,parent\n1,a,\n", rows: ["(1,a,)"] },
+      {
+        file: "id,code,parent\n1,b,c\n2,c,b\n",
+        rows: ["(1,b,c)", "(2,c,b)"],
+        counts: { inserted: 1, updated: 1 },
+      },
+    ],
+  },
+  "a rule DO ALSO, keys to itself that wait for the commit or not, and values that move": {
+    sql: `${
+      x(`id int primary key, code text unique, a int references t.x deferrable initially deferred,
+        b int references t.x`)
+    }
+      create table t.log (id int, code text);
+      create rule u as on update to t.x do also insert into t.log values (old.id, new.code);`,
+    also: {
+      "select string_agg(l::text, ' ' order by id, code) as row from t.log l": "(1,b) (2,a)",
+      "select string_agg(concat_ws(' ', conname, condeferrable, condeferred), ', ' order by conname) as row from pg_constraint where confrelid = 't.x'::regclass":
+        "x_a_fkey t t, x_b_fkey f f",
+    },
+    steps: [
+      { file: "id,code,a,b\n1,a,,\n2,b,,\n", rows: ["(1,a,,)", "(2,b,,)"] },
+      {
+        file: "id,code,a,b\n1,b,3,\n2,a,,3\n3,c,1,2\n",
+        rows: ["(1,b,3,)", "(2,a,,3)", "(3,c,1,2)"],
+        counts: { inserted: 1, updated: 2 },
+      },
+    ],
+  },
+  "a rule DO ALSO, and a record that a trigger refuses": {
+    sql: `${x("id int primary key, v int")} create table t.log (id int, v int);
+      create rule i as on insert to t.x do also insert into t.log values (new.id, new.v);
+      create function t.refuse() returns trigger language plpgsql as $$begin
+        if new.v = 13 then raise exception 'no'; end if; return new;
+      end$$;
+      create trigger refuse before insert or update on t.x for each row execute function t.refuse();`,
+    also: { "select string_agg(l::text, ' ' order by id, v) as row from t.log l": "(1,1) (3,1) (4,1)" },
+    steps: [
+      {
+        file: "id,v\n1,1\n2,13\n3,1\n",
+        rows: ["(1,1)", "(3,1)"],
+        rejects: [[2, null, "P0001", /^is refused by a trigger: no$/]],
+      },
+      {
+        file: "id,v\n1,2\n3,13\n4,1\n",
+        rows: ["(1,2)", "(3,1)", "(4,1)"],
+        rejects: [[2, null, "P0001", /^is refused by a trigger: no$/]],
+      },
+    ],
+  },
+  "an index that must be dropped, and something else needs": {
+    sql: `${x("id int primary key, code text, constraint u unique nulls not distinct (code)")}
+      create function t.note() returns void begin atomic
+        insert into t.x values (9, 'q') on conflict on constraint u do nothing;
+      end;`,
+    steps: [
+      { file: "id,code\n1,a\n2,b\n", rows: ["(1,a)", "(2,b)"] },
+      {
+        file: "id,code\n1,b\n2,a\n",
+        rows: ["(1,a)", "(2,b)"],
+        error: [
+          "dependent_objects_still_exist",
+          /the index t\.u must be dropped for the time of the write, and cannot be: cannot drop constraint u /,
+        ],
+      },
+      { file: "id,code\n1,a\n2,c\n", rows: ["(1,a)", "(2,c)"] },
+    ],
+  },
   "a view": {
     sql: "create table t.b (id int primary key); create view t.x as table t.b;",
     steps: [{ file: "id\n1\n", rows: [], error: ["not_a_table", /t\.x is no table$/], settled: false }],
