@@ -15,6 +15,7 @@ declare
   said text;
   rule text;
   at_column text;
+  at_table text;
   advice text;
 begin
   if inserted + updated = 0 then
@@ -30,8 +31,8 @@ begin
     written := true;
   exception when others or assert_failure then
     get stacked diagnostics state = returned_sqlstate, said = message_text, rule = constraint_name,
-      at_column = column_name, advice = pg_exception_hint;
-    if not etl.is_record_fault(target, state, rule, at_column) then
+      at_column = column_name, at_table = table_name, advice = pg_exception_hint;
+    if not etl.is_record_fault(target, state, rule, at_column, at_table) then
       raise;
     end if;
   end;

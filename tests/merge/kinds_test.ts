@@ -778,6 +778,39 @@ const cases: Record<string, Case> = {
     ]),
   ) as Record<string, Case>,
 
+  // What a key does to another table's rows, and they refuse.
+  ...Object.fromEntries(
+    [
+      ["set null, of a column that is NOT NULL", "owner text not null references t.x (code) on update set null"],
+      ["set null, of a column of the target's name", "code text not null references t.x (code) on update set null"],
+      ["cascade, to a value that breaks a CHECK", "c text check (c <> 'z') references t.x (code) on update cascade"],
+      ["cascade, to a value that is another's", "c text unique references t.x (code) on update cascade, d text unique"],
+    ].map(([name, column]): [string, Case] => [`on update ${name}`, {
+      sql: `${x("id int primary key, code text unique, owner text")} create table t.c (${column});
+        ${
+        name.includes("another's")
+          ? `create function t.z() returns trigger language plpgsql as
+          'begin new.d := ''one''; return new; end'; create trigger z before update on t.c for each row
+          execute function t.z(); insert into t.c values (null, 'one');`
+          : ""
+      }`,
+      steps: [
+        { file: "id,code\n1,a\n2,b\n", rows: ["(1,a,)", "(2,b,)"] },
+        "insert into t.c values ('a')",
+        {
+          file: "id,code\n1,z\n2,y\n",
+          rows: ["(1,a,)", "(2,y,)"],
+          rejects: [[
+            1,
+            null,
+            name.includes("NOT NULL") || name.includes("name") ? "23502" : name.includes("CHECK") ? "23514" : "23505",
+            /^gives up what a row refers to in c$/,
+          ]],
+        },
+      ],
+    }]),
+  ),
+
   // Rules that look at the row as a whole, and functions that know names without a schema.
   "a CHECK of the whole row, and one of where it is stored": {
     sql: `${x("id int primary key, v int")}
