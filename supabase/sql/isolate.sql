@@ -75,7 +75,8 @@ begin
         faults := faults || jsonb_build_object(
           'etl$staged', queue[place], 'sqlstate', state, 'constraint_name', nullif(rule, ''),
           'column_name', case
-            when not etl.is_another(target, at_table) then coalesce(nullif(at_column, ''), etl.only_column(target, rule))
+            when etl.is_another(target, at_table) then null
+            else coalesce(nullif(at_column, ''), etl.only_column(target, rule))
           end,
           'reason', etl.reason_of(target, state, said, rule, at_table, context)
         );
