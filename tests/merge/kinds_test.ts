@@ -831,7 +831,7 @@ const cases: Record<string, Case> = {
       create function t.fits(v int) returns boolean language plpgsql stable as $$
         begin return v < (select l.v from limits l); end $$;
       alter table t.x add constraint fits check (t.fits(v));
-      do $$ begin execute format('alter database %I set search_path = t', current_database()); end $$;`,
+      do $$ begin execute format('alter database %I set search_path = t, etl', current_database()); end $$;`,
     feed: { absent: "delete", absent_limit: 1 },
     also: { "select array_agg(id order by id)::text as row from t.seen": "{1,1,2,2}" },
     steps: [
