@@ -282,11 +282,26 @@ returns text
 language sql immutable
 set search_path = ''
 as $$
-  select e' \t\n\x0b\f\r\u0085\u00a0\u00ad\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007'
-    || e'\u2008\u2009\u200a\u200b\u200c\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff'
+  select e' \t\n\x0b\f\r\u0085\u00a0\u00ad\u061c\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006'
+    || e'\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d'
+    || e'\u202e\u202f\u205f\u2060\u2066\u2067\u2068\u2069\u3000\ufe0e\ufe0f\ufeff'
 $$;
 comment on function etl.blanks() is
-  'What cannot be seen around a name: the white space of Unicode, characters of no width, and the byte order mark.';
+  'What cannot be seen around a name: the white space of Unicode, characters of no width, those that turn the direction
+of a line, and the byte order mark.';
+
+create or replace function etl.near_name(name text)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select lower(translate(
+    -- Elsewhere Postgres refuses to.
+    case when getdatabaseencoding() = 'UTF8' then normalize(name) else name end, etl.blanks(), ''
+  ))
+$$;
+comment on function etl.near_name(text) is
+  'A name as it is compared with those that it may be meant for: without blanks, case, or how its accents are encoded.';
 
 create or replace function etl.source_names()
 returns table (place bigint, name text)
@@ -408,14 +423,13 @@ begin
       using errcode = 'ETL03', hint = 'Ask the partner for distinct names, or mend etl.feeds.columns.';
   end if;
 
-  -- What names a column but for case and blanks is a name. All else may be a value, where the file has no header line.
+  -- What is near a column's name is a name. All else may be a value, where the file has no header line.
   select string_agg(format('%I for %I', near.source, near.name), ', '), jsonb_object_agg(near.source, near.name)
   into fault, mapping
   from (
     select distinct on (l.name) c.source, l.name
     from pg_temp.etl_columns c
-    join etl.loadable_columns(target) l on lower(translate(l.name, etl.blanks(), ''))
-      = lower(translate(etl.wanted_column(feed, c.source), etl.blanks(), ''))
+    join etl.loadable_columns(target) l on etl.near_name(l.name) = etl.near_name(etl.wanted_column(feed, c.source))
     where c.name is null and not exists (select from pg_temp.etl_columns o where o.name = l.name)
     order by l.name, c.position
     limit 20
@@ -463,9 +477,9 @@ begin
 end
 $$;
 comment on function etl.check_columns(etl.feeds, boolean, boolean) is
-  'Raises ETL03 where etl_columns names a column of the target twice, spells one otherwise but for case or blanks, has
-none, or lacks the key or, where the target is empty, a NOT NULL column without default. as_json: they are the keys of
-JSON records.';
+  'Raises ETL03 where etl_columns names a column of the target twice, spells one otherwise, as etl.near_name() compares,
+has none, or lacks the key or, where the target is empty, a NOT NULL column without default. as_json: they are the keys
+of JSON records.';
 
 create or replace function etl.loadable_columns(target regclass)
 returns table (

@@ -4,7 +4,7 @@ import type { Answer } from "../support/web.ts";
 import { databaseAndWeb } from "../support/given.ts";
 
 const table = "create table public.things (id text primary key, name text, v int)";
-const blanks = ["\u0020", "\t", "\u00a0", "\ufeff", "\u200b", "\u3000", "\u2060"];
+const blanks = [..."\u0020\t\u00a0\ufeff\u200b\u3000\u2060\u200e\u200f\u202a\u202e\u2066\u2069\ufe0f"];
 
 type Columns = Record<string, unknown>;
 
@@ -97,6 +97,32 @@ Deno.test("a name that is a column but for case or blanks fails, and the hint's 
       report = await db.loadOne("things");
       assert.equal(report.error, null);
       assert.deepEqual(await db.query("select * from public.things"), [{ id: "1", name: "Ana", v: 7 }]);
+    });
+  }
+});
+
+Deno.test("a name whose accents are encoded otherwise is near its column", async (t) => {
+  const [composed, decomposed] = ["café", "cafe\u0301"];
+  const bodies: [name: string, column: string, body: (name: string) => string][] = [
+    ["of CSV", composed, (name) => `id,${name}\n1,7\n`],
+    ["of CSV, decomposed in the table", decomposed, (name) => `id,${name}\n1,7\n`],
+    ["of JSON, and in capitals", composed, (name) => `[{"id":"1","${name.toUpperCase()}":7}]`],
+    ["of the key", composed, (name) => `${name}\n1\n`],
+  ];
+  await using given = await databaseAndWeb();
+  const { db, web } = given;
+  for (const [name, column, body] of bodies) {
+    await t.step(name, async () => {
+      await db.query(`drop table if exists public.things; create table public.things (id text, "${column}" int);
+        alter table public.things add primary key (${name === "of the key" ? `"${column}"` : "id"})`);
+      await db.feed("things", { url: `${web.url}/things`, columns: {} });
+      web.files["/things"] = body(column === composed ? decomposed : composed);
+      const { error } = await db.loadOne("things");
+      assert.match(error!.message, /it spells a column otherwise than its table does: /);
+      await db.query(/update .* where name = '\w+'/.exec(error!.hint!)![0]);
+      const report = await db.loadOne("things");
+      assert.deepEqual([report.error, report.inserted, report.ignored_columns], [null, 1, []]);
+      assert.equal((await db.query("select * from public.things"))[0][column], name === "of the key" ? 1 : 7);
     });
   }
 });
