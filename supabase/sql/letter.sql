@@ -414,6 +414,7 @@ begin
     when reason like 'is not UTF-8%' or reason like 'holds a NUL byte%' or reason like 'has a string that holds%'
       then 'Send the file as text in UTF-8.'
     when reason ~ '^has \d+ fields?' then 'Quote the field that holds a delimiter.'
+    when reason like 'has a value under more than one name%' then 'Send it under one of them alone.'
     when reason like 'has a quote%' or reason like 'has text after%'
       then 'Quote the whole field, and write each quote in it twice.'
     when reason like 'has half a line end%' then 'Quote the field.'

@@ -131,6 +131,9 @@ begin
     end))
   ) using as_json, sources;
   perform etl.map_columns(feed, sources);
+  if as_json then
+    perform etl.join_sources();
+  end if;
   begin
     perform etl.check_columns(feed, is_empty);
   exception when sqlstate 'ETL03' then

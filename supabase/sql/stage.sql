@@ -3,7 +3,7 @@
 -- merged. The steps of a merge hand each other temp tables, which are made once a run, but for the staged feeds:
 --   etl_staging   the feed as text: c1, c2, … for CSV, the column record for JSON; its ctid is the order of the file.
 --                 Until its merge it is etl_staging_1, etl_staging_2, …, by the feed's place in the run
---   etl_columns   which source column feeds which column of the target
+--   etl_columns   which source column feeds which column of the target; of JSON the column's other keys, too
 --   etl_rejected  the records that are rejected, by the ctid of their staged row
 --   etl_typed     what of them is new or differs from the target, with the target's types
 --   etl_delta     the same as whole rows, with what the feed does not carry
@@ -96,7 +96,8 @@ begin
   create temp table if not exists etl_columns (
     position bigint, source text, stored boolean, name name, attnum smallint,
     type text, collate_clause text, base_type text, has_length boolean,
-    kind text, nulls text[], decimal_comma boolean, refused text, forms text[], needs_order boolean, lenient boolean
+    kind text, nulls text[], decimal_comma boolean, refused text, forms text[], needs_order boolean, lenient boolean,
+    others text[]
   ) on commit drop;
   create temp table if not exists etl_rejected (
     etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text,
