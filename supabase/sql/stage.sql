@@ -154,15 +154,40 @@ comment on function etl.shape_table(text, text[]) is
 one, that one is altered: until the commit each table that a run makes and drops keeps its locks, and the room for
 locks is limited.';
 
+create or replace function etl.regclass_of(said text)
+returns regclass
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return to_regclass(said);
+exception when feature_not_supported or syntax_error or invalid_name or insufficient_privilege then
+  return null;
+end
+$$;
+comment on function etl.regclass_of(text) is
+  'The table or view of that name, as etl.feeds.target has it; null where there is none, also where to_regclass()
+raises: for three names and more, and for a schema that is closed to the role.';
+
 create or replace function etl.target_of(feed etl.feeds)
 returns regclass
 language plpgsql stable
 set search_path = ''
 as $$
 declare
-  target regclass := to_regclass(feed.target);
+  target regclass := etl.regclass_of(feed.target);
+  closed name;
 begin
   if target is null then
+    select n.nspname into closed
+    from pg_catalog.pg_namespace n
+    where starts_with(replace(feed.target, '"', ''), n.nspname || '.') and not has_schema_privilege(n.oid, 'usage')
+    limit 1;
+    if closed is not null then
+      raise exception 'the schema of its table % is closed to the role %', feed.target, current_user
+        using errcode = 'insufficient_privilege',
+          hint = format('Whoever owns it opens it: grant usage on schema %I to %I', closed, current_user);
+    end if;
     raise exception 'its table % does not exist', feed.target
       using errcode = 'undefined_table', hint = case
         when etl.tables_called(feed.target) = '{}' then 'Create it in a migration, or correct etl.feeds.target.'
@@ -198,8 +223,9 @@ begin
 end
 $$;
 comment on function etl.target_of(etl.feeds) is
-  'The table that the feed loads. Raises 42P01 where it does not exist, ETL04 where it is no table, has tables that
-inherit from it or a rule INSTEAD of a write, ETL02 where it has no primary key, and what etl.check_absent() raises.';
+  'The table that the feed loads. Raises 42P01 where it does not exist, 42501 where its schema is closed to the role,
+ETL04 where it is no table, has tables that inherit from it or a rule INSTEAD of a write, ETL02 where it has no primary
+key, and what etl.check_absent() raises.';
 
 create or replace function etl.is_inherited(parent regclass)
 returns boolean
