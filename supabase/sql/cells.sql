@@ -245,6 +245,7 @@ set search_path = ''
 as $$
 declare
   as_json boolean := etl.is_staged_json();
+  wide name[] := etl.wide_cells();
   of_json constant text := $sql$
     select s.etl$staged, {cells}
     from (select s.ctid as etl$staged, s.record from pg_temp.etl_staging s {readable}) s,
@@ -252,14 +253,15 @@ declare
   $sql$;
   of_csv constant text := $sql$
     select s.etl$staged, {cells}
-    from (select s.ctid as etl$staged, s.* from pg_temp.etl_staging s {readable}) s
+    from (select s.ctid as etl$staged, s.* from pg_temp.etl_staging s {readable}) s {unpacked}
   $sql$;
 begin
   return (
     select etl.fill(case when as_json then of_json else of_csv end, jsonb_build_object(
       'cells', string_agg(
-        case when as_json then c.cell else 's.c' || c.position end || format(' as %I', c.name), ', '
+        case when as_json then c.cell else etl.cell_at(c.position, wide) end || format(' as %I', c.name), ', '
       ),
+      'unpacked', coalesce('cross join lateral ' || etl.unpacked(wide), ''),
       'keys', coalesce(string_agg(c.keys, ', '), 'etl$none text'),
       'readable', case
         when of_rejected then $sql$
@@ -304,6 +306,28 @@ $$;
 comment on function etl.cells(boolean) is
   'SQL text: the query for the cells, which are the staged records that are not rejected so far, under the target''s
 names, still text. of_rejected: of those instead that are, and could be split.';
+
+create or replace function etl.cell_at(place bigint, wide name[])
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select coalesce('w.cells[' || array_position(wide, ('c' || place)::name) || ']', 's.c' || place)
+$$;
+comment on function etl.cell_at(bigint, name[]) is
+  'SQL text: the cell at this place of the header, of a staged row s, beside etl.unpacked().';
+
+create or replace function etl.unpacked(wide name[])
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  -- OFFSET 0: without it Postgres would read the array once for each of its cells.
+  select '(select s.' || quote_ident(wide[1]) || '::text[] as cells offset 0) w'
+$$;
+comment on function etl.unpacked(name[]) is
+  'SQL text: w, the cells that the staged row s had no room for, as etl.wide_cells() has them; null where there is
+room.';
 
 create or replace function etl.is_staged_json()
 returns boolean

@@ -19,6 +19,7 @@ as $$
 declare
   feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
   staging text := 'etl_staging_' || place;
+  wide name[];
 begin
   perform etl.target_of(feed);
   perform etl.check_time_zone(feed.time_zone);
@@ -48,6 +49,13 @@ begin
       )
     )
   );
+  wide := etl.wide_cells(staging);
+  if wide is not null then
+    execute format(
+      'create trigger etl_narrow before insert on pg_temp.%s for each row execute function etl.narrow_row(%s)',
+      staging, etl.each(wide, '{column}')
+    );
+  end if;
   return format('copy pg_temp.%s from stdin (format csv, delimiter %L, quote %L)', staging, delimiter, quote);
 end
 $$;
@@ -55,6 +63,49 @@ comment on function etl.stage(text, int, text[], text, text) is
   'Makes the staging table of the feed at this place in the run, counted from 1, for a CSV header or (header null)
 for JSON, and returns the COPY statement that fills it. Takes no lock on the target, and so asks what the catalogs
 tell: raises what etl.target_of(), etl.check_time_zone() and etl.check_columns() raise.';
+
+create or replace function etl.wide_cells(staging text default 'etl_staging')
+returns name[]
+language sql stable
+set search_path = ''
+as $$
+  select array_agg(w.attname order by w.attnum)
+  from (
+    select a.attname, a.attnum
+    from pg_catalog.pg_attribute a
+    where a.attrelid = to_regclass('pg_temp.' || staging) and a.attnum > 0 and not a.attisdropped
+      and a.atttypid = 'pg_catalog.text'::regtype
+    order by a.attnum
+    -- A row of up to 340 texts fits a page, for the long ones are kept elsewhere.
+    offset 300
+  ) w
+$$;
+comment on function etl.wide_cells(text) is
+  'The columns of a staging table that a row would not have room for: the first of them holds the cells of all, as the
+text of an array. Null where there is room.';
+
+create or replace function etl.narrow_row()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  new := json_populate_record(new, (
+    with cells as materialized (
+      select c.name, c.value, c.place
+      from json_each_text(to_json(new)) with ordinality c(name, value, place)
+      where c.name = any (tg_argv)
+    )
+    select json_object_agg(c.name, case when c.name = tg_argv[0] then packed.cells end)
+    from cells c
+    cross join (select array_agg(c.value order by c.place)::text as cells from cells c) packed
+  ));
+  return new;
+end
+$$;
+comment on function etl.narrow_row() is
+  'A trigger for a staging table: puts the cells of the columns that it is given into the first of these. See
+etl.wide_cells().';
 
 create or replace function etl.take_staged(feed etl.feeds, place int, header text[])
 returns void
@@ -276,7 +327,7 @@ begin
   )
   select
     h.position, h.source,
-    -- A row of up to 340 texts fits a page, for the long ones are kept elsewhere. The first cell may hold the sentinel.
+    -- The first cell may hold the sentinel.
     c.name is not null or cardinality(header) <= 300 or h.position = 1,
     c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.kind, feed.nulls,
     feed.decimal_comma and c.kind in ('integer', 'number', 'money'), etl.refused_of(c.kind, feed),
