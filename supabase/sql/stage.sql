@@ -330,7 +330,10 @@ begin
     -- The first cell may hold the sentinel.
     c.name is not null or cardinality(header) <= 300 or h.position = 1,
     c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.kind, feed.nulls,
-    feed.decimal_comma and c.kind in ('integer', 'number', 'money'), etl.refused_of(c.kind, feed),
+    feed.decimal_comma and c.kind in ('integer', 'number', 'money'),
+    nullif(concat_ws('|', etl.refused_of(c.kind, feed), case
+      when (c.base_type like 'time with time zone%') is true and etl.has_summer(feed.time_zone) then etl.time_without_zone()
+    end), ''),
     etl.forms_of(c.kind, feed), c.kind in ('day', 'days', 'parts') and feed.date_order is null, false
   from unnest(header) with ordinality as h(source, position)
   -- A name is cut to 63 bytes, as Postgres cuts that of a column.
@@ -630,7 +633,7 @@ declare
   before text := current_setting('timezone');
 begin
   -- With a digit in it Postgres would take anything for a zone, and read its sign the other way round.
-  if zone ~ '[0-9]' and not exists (select from pg_catalog.pg_timezone_names z where z.name = zone) then
+  if zone ~ '[0-9]' and lower(zone) not in (select lower(z.name) from pg_catalog.pg_timezone_names z) then
     raise invalid_parameter_value;
   end if;
   perform set_config('timezone', zone, true);
