@@ -430,7 +430,7 @@ const cases: Record<string, Case> = {
           1,
           "y",
           "23503",
-          /^is in no row of t\.y, which refers to this table in turn: neither can be loaded first$/,
+          /^is in no row of t\.y, which refers to this table in turn: of two new rows that need each other neither can be first$/,
         ]],
       },
     ],
