@@ -70,6 +70,11 @@ const sqlstates: Record<string, Meaning> = {
     code: "configuration_limit_exceeded",
     hint: "The database reached a limit that was set for it, as temp_file_limit: raise it, then run again.",
   },
+  "54000": {
+    code: "program_limit_exceeded",
+    hint:
+      "Postgres holds a row, and an entry of an index, in a page of 8 kB: give the table fewer or narrower columns.",
+  },
   "55P03": {
     code: "lock_not_available",
     message: "another session holds a lock on its table, or on one it refers to",

@@ -53,7 +53,7 @@ begin
           'reason', quote_literal('is in no row of ' || fk.parent || case
             when etl.is_inherited(fk.parent) then ' itself: the tables that inherit from it do not count'
             when fk.parent <> target and etl.refers_to(fk.parent, target)
-              then ', which refers to this table in turn: neither can be loaded first'
+              then ', which refers to this table in turn: of two new rows that need each other neither can be first'
             else ''
           end),
           'parent', etl.own_rows(fk.parent),
