@@ -103,19 +103,23 @@ than Postgres takes columns, and as etl.check_columns() does.';
 
 create or replace function etl.usual_keys()
 returns text[]
-language sql
+language plpgsql
 set search_path = ''
 as $$
-  select o.keys
-  from (
-    select array(select json_object_keys(s.record::json)) as keys
+begin
+  return (
+    select o.keys
     from (
-      select s.record from pg_temp.etl_staging s where s.record is json object with unique keys limit 1000
-    ) s
-  ) o
-  group by o.keys
-  order by count(*) desc, o.keys
-  limit 1
+      select array(select json_object_keys(s.record::json)) as keys
+      from (
+        select s.record from pg_temp.etl_staging s where s.record is json object with unique keys limit 1000
+      ) s
+    ) o
+    group by o.keys
+    order by count(*) desc, o.keys
+    limit 1
+  );
+end
 $$;
 comment on function etl.usual_keys() is
   'The keys of the most usual of the first 1,000 staged objects, in its order; null where no record is one.';

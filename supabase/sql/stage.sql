@@ -331,9 +331,7 @@ begin
     c.name is not null or cardinality(header) <= 300 or h.position = 1,
     c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.kind, feed.nulls,
     feed.decimal_comma and c.kind in ('integer', 'number', 'money'),
-    nullif(concat_ws('|', etl.refused_of(c.kind, feed), case
-      when (c.base_type like 'time with time zone%') is true and etl.has_summer(feed.time_zone) then etl.time_without_zone()
-    end), ''),
+    nullif(concat_ws('|', etl.refused_of(c.kind, feed), etl.refused_zone(c.kind, c.base_type, feed.time_zone)), ''),
     etl.forms_of(c.kind, feed), c.kind in ('day', 'days', 'parts') and feed.date_order is null, false
   from unnest(header) with ordinality as h(source, position)
   -- A name is cut to 63 bytes, as Postgres cuts that of a column.

@@ -21,6 +21,7 @@ const order = /^is a date in an order that etl\.feeds\.date_order must name$/;
 const no = (type: string) => new RegExp(`^(is no|is out of the range of) ${type}$`);
 const zone = /^has a zone of letters and a sign, which some read the other way round: \+02 is sure$/;
 const unzoned = /^has no zone, and that of its place is another one in summer: \+02 is sure$/;
+const several = /^has a zone of letters that means several: \+02 is sure$/;
 const words = ["now", "today", "tomorrow", "yesterday", "epoch", "infinity", "-infinity", " NOW ", "Today"];
 const feed = (date_order: string) => ({ date_order });
 
@@ -72,6 +73,54 @@ const cases: Record<string, Case> = {
       [no("date"), "3,4,24", "Wed 3 4 24", "10:00 3 4 24", "3 4/24", "4 Apr", "Apr 2024", "2024"],
     ],
   },
+  // Offsets are those of July 2021. Postgres has IST as Israel's, CST and PST as America's, BST as London's.
+  ...Object.fromEntries(
+    ([
+      [
+        "UTC",
+        { UTC: "10", GMT: "10", CEST: "08", JST: "01", EST: "15", PDT: "17", "Asia/Kolkata": "04:30", MSK: "07" },
+        [
+          "IST",
+          "BST",
+          "ist",
+          "SST",
+          "(GST)",
+        ],
+      ],
+      ["America/New_York", { EDT: "14", CDT: "15", "Asia/Shanghai": "02", CET: "09" }, ["IST", "BST", "GST"]],
+      ["Asia/Kolkata", { UTC: "10", CET: "09" }, ["IST", "CST", "EST", "BST", "PDT"]],
+      ["Asia/Shanghai", { UTC: "10" }, ["CST", "CDT", "IST"]],
+      ["Asia/Manila", { GMT: "10" }, ["PST", "CST"]],
+      ["America/Havana", { UTC: "10", EDT: "14" }, ["CST", "CDT"]],
+      ["Asia/Jerusalem", { IST: "08", IDT: "07" }, ["BST", "EST"]],
+      ["Europe/London", { BST: "09", EST: "15" }, ["IST"]],
+      ["Europe/Dublin", { GMT: "10" }, ["IST", "BST"]],
+      ["Asia/Dhaka", { UTC: "10" }, ["BST", "BDT"]],
+    ] as [string, Record<string, string>, string[]][]).flatMap(([time_zone, read, refused]) => {
+      const cell = (word: string) => `2021-07-01 10:00 ${word}`;
+      const utc = (hour: string) => `2021-07-01 ${hour.length > 2 ? hour : `${hour}:00`}:00+00`;
+      return [
+        [`zones by letters in ${time_zone}`, {
+          type: "timestamptz",
+          feed: { time_zone },
+          read: Object.fromEntries(Object.entries(read).map(([word, hour]) => [cell(word), utc(hour)])),
+          refused: [[several, ...refused.map(cell)]],
+        }],
+        [`zones by letters in ${time_zone}, in a range`, {
+          type: "tstzrange",
+          feed: { time_zone },
+          refused: [[several, ...refused.map((word) => `["${cell(word)}",)`)]],
+        }],
+        [`zones by letters in ${time_zone}, where they say nothing`, {
+          type: "timestamp",
+          feed: { time_zone },
+          read: Object.fromEntries(
+            refused.filter((word) => !/[SG]ST/.test(word)).map((word) => [cell(word), `2021-07-01 10:00:00`]),
+          ),
+        }],
+      ] as [string, Case][];
+    }),
+  ),
   // Postgres reads 1625140101 as 162514-01-01.
   "numbers that are no date": {
     type: "date",

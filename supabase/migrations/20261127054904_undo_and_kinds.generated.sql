@@ -15,7 +15,7 @@ declare
   other text := (
     select min(f.name)
     from etl.feeds f
-    where f.name <> feed.name and etl.root_of(to_regclass(f.target)) = etl.root_of(check_absent.target)
+    where f.name <> feed.name and etl.root_of(etl.regclass_of(f.target)) = etl.root_of(check_absent.target)
   );
 begin
   if other is not null then
@@ -418,6 +418,65 @@ as $$
 $$;
 comment on function etl.remember_withheld(text, jsonb) is
   'Keeps what health shows and etl.approve() permits, once etl.remember() has made the feed''s row.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/addresses.sql
+-- The dates in a feed's URL.
+
+create or replace function etl.address(feed etl.feeds, day date default null)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  place constant text := '\{day(?:-\d{1,4})?(?::[^{}]+)?\}';
+  places text[] := array(select match[1] from regexp_matches(feed.url, format('(%s)', place), 'g') match);
+begin
+  if places = '{}' then
+    return feed.url;
+  end if;
+  day := coalesce(day, etl.day_in(feed.time_zone, now()));
+  return (
+    select string_agg(
+      part.piece || case
+        when part.place is null then ''
+        else to_char(
+          (day - coalesce(substring(part.place from '^\{day-(\d+)'), '0')::int)::timestamp,
+          coalesce(substring(part.place from ':(.+)\}$'), 'YYYY-MM-DD')
+        )
+      end,
+      '' order by part.position
+    )
+    from unnest(regexp_split_to_array(feed.url, place), places) with ordinality as part(piece, place, position)
+  );
+exception when data_exception then
+  return null;
+end
+$$;
+comment on function etl.address(etl.feeds, date) is
+  'The feed''s URL with a date for each {day}, {day-1} or {day-1:YYYYMMDD}, as to_char() writes it: of the day that is
+given, else of the one on which the transaction began where the feed is (time_zone). Null where it cannot be written.
+All else in braces stays.';
+
+create or replace function etl.day_in(zone text, moment timestamptz)
+returns date
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  before text := current_setting('timezone');
+  day date;
+begin
+  -- AT TIME ZONE would take CET, MET, EET and WET for abbreviations, which have no summer.
+  perform set_config('timezone', zone, true);
+  day := moment::date;
+  perform set_config('timezone', before, true);
+  return day;
+end
+$$;
+comment on function etl.day_in(text, timestamptz) is
+  'The day at a moment in a time zone, as SET timezone and so the loads read the zone. Raises 22023 for what is none.';
 
 revoke all on all functions in schema etl from public;
 
@@ -899,6 +958,10 @@ begin
     when state = '23502' then 'is missing'
     when state = '22007' and value ~* etl.signed_zone()
       then 'has a zone of letters and a sign, which some read the other way round: +02 is sure'
+    when state = '22007' and value ~* etl.zone_among(etl.common_zones(true) || etl.common_zones(false))
+      then 'has a zone of letters that means several: +02 is sure'
+    when state = '22007' and type like 'time with time zone%' and value ~* etl.time_without_zone()
+      then 'has no zone, and that of its place is another one in summer: +02 is sure'
     when needs_order and state = '22007'
       and (value ~* etl.unordered_date() or value ~ '(?<![-/.\d])\d{1,2}[-/. ]\d{1,2}[-/. ]\d{3,4}(?!\d)')
       then 'is a date in an order that etl.feeds.date_order must name'
@@ -946,6 +1009,470 @@ statement raises, too.';
 
 revoke all on all functions in schema etl from public;
 
+-- supabase/sql/cells.sql
+-- From staged text to cells under the target's names; the records that cannot be read are rejected on the way.
+
+create or replace function etl.find_cells(feed etl.feeds, as_json boolean, sentinel text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if sentinel is not null then
+    perform etl.reject_unreadable(as_json, sentinel);
+  end if;
+  if as_json then
+    perform etl.validate_json();
+    perform etl.map_keys(feed);
+  end if;
+end
+$$;
+comment on function etl.find_cells(etl.feeds, boolean, text) is
+  'Rejects the staged records that cannot be read, and for JSON maps the keys of the others.';
+
+create or replace function etl.reject_unreadable(as_json boolean, sentinel text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  execute etl.fill(
+    $sql$
+    insert into pg_temp.etl_rejected (etl$staged, reason, sqlstate, raw)
+    select
+      s.ctid, split_part(m.message, e'\n', 1), substr({cell}, length($1) + 1, 5),
+      substr(m.message, strpos(m.message, e'\n') + 1)
+    from pg_temp.etl_staging s
+    cross join lateral substr({cell}, length($1) + 6) as m(message)
+    where starts_with({cell}, $1)
+    $sql$,
+    jsonb_build_object('cell', case when as_json then 's.record' else 's.c1' end)
+  ) using sentinel;
+end
+$$;
+comment on function etl.reject_unreadable(boolean, text) is
+  'Rejects the records that the loader could not split. It stages such a record as one cell: the sentinel, five
+characters of SQLSTATE, the reason, a line end and the record as it came.';
+
+create or replace function etl.validate_json()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  insert into pg_temp.etl_rejected (etl$staged, reason, sqlstate, raw)
+  select
+    s.ctid,
+    case
+      when not s.record is json then 'is not valid JSON'
+      when not s.record is json object then 'is not a JSON object'
+      when not pg_input_is_valid(s.record, 'jsonb') then 'has a string that holds \u0000 or half of a surrogate pair'
+      else 'has a key twice'
+    end,
+    '22032',
+    s.record
+  from pg_temp.etl_staging s
+  where not s.record is json object with unique keys
+    and not exists (select from pg_temp.etl_rejected r where r.etl$staged = s.ctid);
+end
+$$;
+comment on function etl.validate_json() is 'Rejects the staged records that are no JSON object with distinct keys.';
+
+create or replace function etl.map_keys(feed etl.feeds)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  usual text[] := etl.usual_keys();
+  total bigint := cardinality(usual);
+  further text[];
+begin
+  if usual is null then
+    return;
+  end if;
+  if total <= 1600 then
+    perform etl.map_columns(feed, usual);
+    further := etl.further_keys(usual, etl.may_have_more(feed));
+    total := total + cardinality(further);
+  end if;
+  if total > 1600 then
+    raise exception 'its records have % names; Postgres takes 1600 columns', total
+      using errcode = 'ETL03',
+        hint = 'Ask the partner for records whose names are not values, such as days or ids.';
+  end if;
+  if further <> '{}' then
+    delete from pg_temp.etl_columns;
+    perform etl.map_columns(feed, usual || further);
+  end if;
+  perform etl.join_sources();
+  perform etl.check_columns(feed, etl.is_empty(etl.target_of(feed)), as_json => true);
+end
+$$;
+comment on function etl.map_keys(etl.feeds) is
+  'Fills etl_columns with the keys of the objects; with none where no record is one. Raises ETL03 where there are more
+than Postgres takes columns, and as etl.check_columns() does.';
+
+create or replace function etl.usual_keys()
+returns text[]
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return (
+    select o.keys
+    from (
+      select array(select json_object_keys(s.record::json)) as keys
+      from (
+        select s.record from pg_temp.etl_staging s where s.record is json object with unique keys limit 1000
+      ) s
+    ) o
+    group by o.keys
+    order by count(*) desc, o.keys
+    limit 1
+  );
+end
+$$;
+comment on function etl.usual_keys() is
+  'The keys of the most usual of the first 1,000 staged objects, in its order; null where no record is one.';
+
+create or replace function etl.may_have_more(feed etl.feeds)
+returns boolean
+language sql
+set search_path = ''
+as $$
+  select exists (
+    select from etl.loadable_columns(etl.target_of(feed)) l
+    where (l.name <> 'absent_since' or feed.absent <> 'mark') and (
+      not exists (select from pg_temp.etl_columns c where c.name = l.name)
+      or exists (
+        select from jsonb_each_text(feed.columns) m
+        where m.value::name = l.name and m.key not in (select c.source from pg_temp.etl_columns c)
+      )
+    )
+  )
+$$;
+comment on function etl.may_have_more(etl.feeds) is
+  'Whether the table has a column for a key that is not in etl_columns, but for other spellings of what is.';
+
+create or replace function etl.further_keys(usual text[], may_have_more boolean)
+returns text[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  shape constant text := coalesce(
+    (
+      select string_agg('%' || regexp_replace(to_json(u.key)::text, '([\\%_])', '\\\1', 'g') || ':', '' order by u.n)
+      from unnest(usual) with ordinality u(key, n)
+    ),
+    ''
+  ) || '%';
+  one_more constant text := repeat('%":', cardinality(usual) + 1) || '%';
+begin
+  return array(
+    select k.key
+    from (
+      select json_object_keys(s.record::json) as key
+      from (
+        select s.record
+        from pg_temp.etl_staging s
+        where not exists (select from pg_temp.etl_rejected r where r.etl$staged = s.ctid)
+          and (
+            s.record not like shape
+            -- Without an escape, and without a blank behind a quote, each key ends with '":', and nothing else does.
+            or may_have_more and (
+              s.record like one_more or s.record like '%" %' or s.record like e'%"\t%' or s.record like '%\\%'
+            )
+          )
+        offset 0
+      ) s
+    ) k
+    where k.key <> all (usual)
+    group by k.key
+    order by k.key
+  );
+end
+$$;
+comment on function etl.further_keys(text[], boolean) is
+  'What keys there are beside the usual ones. Taken apart are the records alone whose text does not show that they have
+the usual keys, and, where there may be more that counts, no other: to do so with all costs a quarter of a load.';
+
+create or replace function etl.join_sources()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update pg_temp.etl_columns c
+  set others = o.sources
+  from (
+    select l.name, min(l.position) as position, (array_agg(l.source order by l.position))[2:] as sources
+    from pg_temp.etl_columns l
+    where l.name is not null
+    group by l.name
+    having count(*) > 1
+  ) o
+  where c.position = o.position;
+  if found then
+    delete from pg_temp.etl_columns c
+    using pg_temp.etl_columns l
+    where l.name = c.name and l.position < c.position;
+  end if;
+end
+$$;
+comment on function etl.join_sources() is
+  'Makes one row of etl_columns of several keys that mean one column of the target: each JSON record may use another.';
+
+create or replace function etl.validate_names()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if not exists (select from pg_temp.etl_columns c where c.others is not null) then
+    return;
+  end if;
+  insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate)
+  select s.etl$staged, c.name, used.cells[1], 'has a value under more than one name: ' || used.names, '22032'
+  from (
+    select s.ctid as etl$staged, s.record
+    from pg_temp.etl_staging s
+    where not exists (select from pg_temp.etl_rejected r where r.etl$staged = s.ctid)
+    offset 0
+  ) s
+  cross join pg_temp.etl_columns c
+  cross join lateral (
+    select array_agg(cell.value order by n.place) as cells, etl.listed(array_agg(n.name order by n.place)) as names
+    from unnest(c.source || c.others) with ordinality n(name, place)
+    cross join lateral (select s.record::json ->> n.name as value) cell
+    where cell.value is not null
+  ) used
+  where c.others is not null and cardinality(used.cells) > 1;
+end
+$$;
+comment on function etl.validate_names() is
+  'Rejects the JSON records that have values for one column under two names.';
+
+create or replace function etl.cells(of_rejected boolean default false)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  as_json boolean := etl.is_staged_json();
+  wide name[] := etl.wide_cells();
+  of_json constant text := $sql$
+    select s.etl$staged, {cells}
+    from (select s.ctid as etl$staged, s.record from pg_temp.etl_staging s {readable}) s,
+      json_to_record(s.record::json) as x ({keys})
+  $sql$;
+  of_csv constant text := $sql$
+    select s.etl$staged, {cells}
+    from (select s.ctid as etl$staged, s.* from pg_temp.etl_staging s {readable}) s {unpacked}
+  $sql$;
+begin
+  return (
+    select etl.fill(case when as_json then of_json else of_csv end, jsonb_build_object(
+      'cells', string_agg(
+        case when as_json then c.cell else etl.cell_at(c.position, wide) end || format(' as %I', c.name), ', '
+      ),
+      'unpacked', coalesce('cross join lateral ' || etl.unpacked(wide), ''),
+      'keys', coalesce(string_agg(c.keys, ', '), 'etl$none text'),
+      'readable', case
+        when of_rejected then $sql$
+          where exists (select 1 from pg_temp.etl_rejected r where r.etl$staged = s.ctid and r.raw is null) offset 0
+        $sql$
+        when etl.rejected_count() = 0 then ''
+        -- OFFSET 0: without it Postgres may cast what is rejected, before it finds that it is.
+        else 'where not exists (select 1 from pg_temp.etl_rejected r where r.etl$staged = s.ctid) offset 0'
+      end
+    ))
+    from (
+      select
+        c.position, c.name,
+        format(
+          case when c.others is null then '%s' else 'coalesce(%s)' end, string_agg(k.cell, ', ' order by k.place)
+        ) as cell,
+        string_agg(k.key, ', ') as keys
+      from pg_temp.etl_columns c
+      cross join lateral (
+        select
+          n.place,
+          case
+            when n.is_name then format('x.%I::text', n.name)
+            when n.is_json then format('(s.record::json -> %L)::text', n.name)
+            else format('(s.record::json ->> %L)', n.name)
+          end as cell,
+          case when n.is_name then format('%I %s', n.name, case when n.is_json then 'json' else 'text' end) end as key
+        from (
+          select
+            s.place, s.name, c.base_type in ('json', 'jsonb') as is_json,
+            -- Postgres would cut the name of a column, and so not find the key; and it has no empty one.
+            octet_length(s.name) between 1 and 63 as is_name
+          from unnest(c.source || c.others) with ordinality s(name, place)
+        ) n
+      ) k
+      where c.name is not null
+      group by c.position, c.name, c.others
+    ) c
+  );
+end
+$$;
+comment on function etl.cells(boolean) is
+  'SQL text: the query for the cells, which are the staged records that are not rejected so far, under the target''s
+names, still text. of_rejected: of those instead that are, and could be split.';
+
+create or replace function etl.cell_at(place bigint, wide name[])
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select coalesce('w.cells[' || array_position(wide, ('c' || place)::name) || ']', 's.c' || place)
+$$;
+comment on function etl.cell_at(bigint, name[]) is
+  'SQL text: the cell at this place of the header, of a staged row s, beside etl.unpacked().';
+
+create or replace function etl.unpacked(wide name[])
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  -- OFFSET 0: without it Postgres would read the array once for each of its cells.
+  select '(select s.' || quote_ident(wide[1]) || '::text[] as cells offset 0) w'
+$$;
+comment on function etl.unpacked(name[]) is
+  'SQL text: w, the cells that the staged row s had no room for, as etl.wide_cells() has them; null where there is
+room.';
+
+create or replace function etl.is_staged_json()
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select exists (
+    select from pg_catalog.pg_attribute a
+    where a.attrelid = to_regclass('pg_temp.etl_staging') and a.attname = 'record'
+  )
+$$;
+comment on function etl.is_staged_json() is 'Whether etl_staging holds JSON records, and not CSV.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/cron_line.sql
+-- A cron line: is it one, and when is it due? Needs no extension. pg_cron itself is too kind to trust with the answer:
+-- of six fields it drops the last in silence, and of "1-5x" the x.
+
+create or replace function etl.next_run(line text, after timestamptz default now())
+returns timestamptz
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  f text[] := regexp_split_to_array(btrim(line), '[ \t]+');
+  minutes int[] := etl.cron_values(f[1], 0, 59);
+  hours int[] := etl.cron_values(f[2], 0, 23);
+  month_ends boolean := f[3] = '$';
+  days int[] := case when month_ends then '{}' else etl.cron_values(f[3], 1, 31) end;
+  months int[] := etl.cron_values(f[4], 1, 12, '{jan,feb,mar,apr,may,jun,jul,aug,sep,oct,nov,dec}');
+  weekdays int[] := etl.cron_values(f[5], 0, 7, '{sun,mon,tue,wed,thu,fri,sat}');
+  before text := current_setting('timezone');
+  due timestamptz;
+begin
+  if line ~ '^([1-9]|[1-5][0-9]) seconds?$' then
+    return after + substring(line from '^[0-9]+')::int * interval '1 second';
+  end if;
+  if cardinality(f) <> 5 or minutes is null or hours is null or days is null or months is null or weekdays is null then
+    raise exception '"%" is no cron line', line
+      using errcode = 'ETL08',
+        hint = 'Five fields: minute, hour, day, month, weekday, as in */10 * * * *; or "30 seconds", up to 59.';
+  end if;
+  -- AT TIME ZONE reads some zones otherwise: see etl.day_in().
+  perform set_config('timezone', coalesce(nullif(current_setting('cron.timezone', true), ''), 'GMT'), true);
+  due := (
+    select t.at
+    from (
+      select d.day
+      from (select after::date + n as day from generate_series(0, 366 * 8) n) d
+      cross join lateral (
+        select
+          case
+            when month_ends then extract(day from d.day + 1) = 1
+            else extract(day from d.day) = any (days)
+          end as by_day,
+          extract(dow from d.day) = any (weekdays) or extract(isodow from d.day) = any (weekdays) as by_weekday
+      ) is_listed
+      where extract(month from d.day) = any (months)
+        -- As in every cron: with both fields restricted, either will do.
+        and case when f[3] ~ '^\*' or f[5] ~ '^\*' then by_day and by_weekday else by_day or by_weekday end
+      order by d.day
+      -- Today may be over, and a change of the clocks may swallow the only hour of a day.
+      limit 3
+    ) d
+    cross join unnest(hours) h
+    cross join unnest(minutes) m
+    cross join lateral (select (d.day + make_interval(hours => h, mins => m))::timestamptz as at) t
+    where t.at > after
+    order by t.at
+    limit 1
+  );
+  perform set_config('timezone', before, true);
+  return due;
+end
+$$;
+comment on function etl.next_run(text, timestamptz) is
+  'When a cron line is due next, in the time zone of pg_cron; null where never within eight years. Raises ETL08 for
+what is no cron line: pg_cron itself takes six fields and drops the last in silence.';
+
+create or replace function etl.cron_values(field text, low int, high int, names text[] default '{}')
+returns int[]
+language plpgsql immutable strict
+set search_path = ''
+as $$
+declare
+  part text;
+  bounds text[];
+  every boolean;
+  first int;
+  last int;
+  step int;
+  listed int[] := '{}';
+begin
+  foreach part in array regexp_split_to_array(lower(field), ',') loop
+    bounds := regexp_match(part, '^(?:(\*)|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/([0-9]{1,2}))?$');
+    every := bounds[1] is not null;
+    first := case when every then low else etl.cron_number(bounds[2], low, names) end;
+    last := case
+      when every then high
+      when bounds[3] is null then first
+      else etl.cron_number(bounds[3], low, names)
+    end;
+    step := coalesce(bounds[4]::int, 1);
+    if (first >= low and last <= high and first <= last and step > 0) is not true
+      or (bounds[4] is not null and not every and bounds[3] is null)
+    then
+      return null;
+    end if;
+    listed := listed || array(select generate_series(first, last, step));
+  end loop;
+  return listed;
+end
+$$;
+comment on function etl.cron_values(text, int, int, text[]) is
+  'The values that a field of a cron line stands for; null where it is none.';
+
+create or replace function etl.cron_number(word text, low int, names text[])
+returns int
+language sql immutable
+set search_path = ''
+as $$
+  select case when word ~ '^[0-9]+$' then word::int else array_position(names, word) + low - 1 end
+$$;
+comment on function etl.cron_number(text, int, text[]) is
+  'A number or, where there are names, a name of a cron field; null where it is neither.';
+
+revoke all on all functions in schema etl from public;
+
 -- supabase/sql/faults.sql
 -- All that is wrong with a rejected record, so that its partner mends it once. The merge rejects a record for the first
 -- rule that it breaks; only then, and of such records alone, the others are looked for.
@@ -957,7 +1484,7 @@ set search_path = ''
 as $$
 declare
   style text := current_setting('datestyle');
-  target regclass := to_regclass(feed.target);
+  target regclass := etl.regclass_of(feed.target);
   depth text;
 begin
   if not exists (select from pg_temp.etl_rejected) then
@@ -1207,6 +1734,54 @@ at fault; null where the table has none.';
 
 revoke all on all functions in schema etl from public;
 
+-- supabase/sql/holders.sql
+-- Who is in a run's way.
+
+create or replace function etl.holder(feed_name text)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  target regclass := (select etl.regclass_of(f.target) from etl.feeds f where f.name = feed_name);
+  holder record;
+begin
+  select l.pid, a.xact_start into holder
+  from pg_catalog.pg_locks l
+  join pg_catalog.pg_database d on d.oid = l.database and d.datname = current_database()
+  left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+  where l.locktype = 'advisory' and l.objsubid = 2 and l.granted and l.pid <> pg_backend_pid()
+    and case l.classid
+      -- As etl.claim_feeds() and etl.claim_tables() lock them.
+      when hashtext('tdc-etl feed')::oid then l.objid = hashtext(feed_name)::oid
+      when hashtext('tdc-etl table')::oid then
+        l.objid = hashoid(etl.root_of(target))::oid
+        -- Others that share a parent are in nobody's way.
+        or (l.mode = 'ExclusiveLock' and l.objid in (
+          select hashoid(etl.root_of(k.parent))::oid
+          from etl.foreign_keys(target) k
+          where k.child = target
+        ))
+      else false
+    end
+  order by a.xact_start, l.pid
+  limit 1;
+  if holder.pid is null then
+    return null;
+  end if;
+  return format(
+    'Process %s of the database has it%s; select pg_terminate_backend(%1$s) ends that run.',
+    holder.pid, ' since ' || to_char(holder.xact_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
+  );
+end
+$$;
+comment on function etl.holder(text) is
+  'Which process of the database has the feed, its table, or exclusively one that its keys refer to, since when, and
+how that run is ended, for a message; null where nobody has. Since when is told to its own role, superusers and
+pg_read_all_stats.';
+
+revoke all on all functions in schema etl from public;
+
 -- supabase/sql/isolate.sql
 -- Finding the records at fault where a statement on all of them has raised, and rejecting them.
 
@@ -1415,6 +1990,674 @@ comment on function etl.only_column(regclass, text) is
 
 revoke all on all functions in schema etl from public;
 
+-- supabase/sql/letter.sql
+-- The rejects in the words of whoever sent the file: his column names, records and rows, and types as people call them.
+-- One place for the command, the link that etl.share() makes, and whatever else shows them.
+
+create or replace function etl.letter(feed_name text)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  feed etl.feeds := etl.feed_named(feed_name);
+  called text := etl.called(feed);
+  attempt etl.attempts := (select a from etl.attempts a where a.feed = feed_name);
+  refusal record;
+  list text := '';
+  part record;
+  waiting bigint;
+  amount bigint;
+begin
+  select * into refusal from etl.refusals(feed_name);
+  for part in
+    select
+      k.*, sum(k.rejects) over () as rejected, sum(k.of_before) over () as waiting, count(*) over () as kinds,
+      bool_or(k.has_row) over () as has_rows
+    from (
+      select
+        s.source, s.problem, s.mend, count(*) as records, count(*) filter (where s.nth = 1) as rejects,
+        count(*) filter (where s.nth = 1 and not s.attempted) as of_before,
+        min(s.record_number) as first, bool_or(s.row_number is not null) as has_row,
+        string_agg(
+          format(
+            e'\n    record %s%s%s%s', s.record_number, ' (row ' || s.row_number || ')',
+            ', came ' || etl.moment(s.came), ': ' || etl.short(coalesce(s.value, s.raw))
+          ),
+          '' order by s.place
+        ) filter (where s.place <= 3) as examples
+      from (
+        select
+          s.*, c.came,
+          row_number() over (
+            partition by s.source, s.problem, s.mend order by c.came, s.record_number, s.record_id
+          ) as place
+        from etl.faults_for_partner(feed_name) s
+        -- Each file of changes counts its own records.
+        cross join lateral (select case when feed.contents = 'changes' then s.since end as came) c
+      ) s
+      group by s.source, s.problem, s.mend
+    ) k
+    order by k.records desc, k.first, k.source, k.problem
+    limit 20
+  loop
+    list := list || concat(
+      e'\n\n* ', 'Column "' || etl.short(part.source) || '" ', part.problem, ' (',
+      etl.counted(part.records, 'record'), ')', part.examples,
+      case when part.records > 3 then format(e'\n    and %s more', part.records - 3) end, e'\n  ', part.mend
+    );
+  end loop;
+  waiting := coalesce(part.waiting, 0);
+  amount := waiting + coalesce(attempt.rejected, 0);
+  if amount = 0 and coalesce(refusal.whose, 'us') = 'us' then
+    return etl.clean_since(feed_name) || e'\n';
+  end if;
+  return concat_ws(
+    e'\n',
+    format('Subject: %s: ', called) || concat_ws(
+      '; ',
+      case when refusal.whose <> 'us' then 'could not be loaded' end,
+      case
+        when amount > 0
+          then concat(case when attempt.is_least then 'at least ' end, etl.counted(amount, 'record'), ' to mend')
+      end
+    ),
+    '',
+    'Hello,',
+    '',
+    case
+      when refusal.whose is null then null
+      when refusal.whose = 'us' then concat(
+        format('we could not load the latest %s, since %s', called, etl.moment(refusal.since)), ': ' || refusal.problem,
+        '. ', refusal.mend
+      )
+      else format(
+        e'the latest %s could not be loaded, since %s: %s.\n%s', called, etl.moment(refusal.since), refusal.problem,
+        refusal.mend
+      )
+    end || case when amount > 0 then e'\n' else '' end,
+    case
+      when attempt is not null then format(
+        e'%s of %s was loaded. %s%s of its %s cannot be used,\nwhich is more than we let pass (%s).',
+        case when refusal.whose is null then 'nothing' else 'Of the file before it: nothing' end, called,
+        case when attempt.is_least then 'At least ' else '' end, attempt.rejected,
+        etl.counted(attempt.read, 'record'), etl.moment(attempt.since)
+      )
+    end,
+    case
+      when waiting = 0 then null
+      when attempt is not null
+        then format('%s of files before it could not be loaded either.', etl.counted(waiting, 'record'))
+      when refusal.whose is not null
+        then format('Of what came before, %s could not be loaded. All else was.', etl.counted(waiting, 'record'))
+      else format('%s in %s could not be loaded. All else was.', etl.counted(waiting, 'record'), called)
+    end,
+    case
+      when amount > 0 then concat(
+        e'\nWhat is wrong, the most frequent first',
+        case when part.rejected < amount then format(', as seen in %s of them', part.rejected) end, ':', list, e'\n'
+      )
+    end,
+    case when part.kinds > 20 then format(e'There are %s more kinds of faults.\n', part.kinds - 20) end,
+    case
+      when amount > 0 then 'Records are counted from 1 in the order of the file' || case
+        when part.has_rows
+          then e', its header not counted. The row is\nthe one that a spreadsheet shows.'
+        else '.'
+      end
+    end,
+    case
+      when attempt is not null and feed.contents = 'changes'
+        then format('Once the file of %s has them right, it is loaded by itself.', etl.moment(attempt.since))
+      when attempt is not null or (waiting > 0 and feed.contents = 'all')
+        then 'Once your file has them right, they are loaded by themselves.'
+    end,
+    case
+      when waiting > 0 and feed.contents = 'changes' then format(
+        'Send %s once more, mended, in one of your next files.',
+        case when attempt is null then 'these records' else 'the records of files before it' end
+      )
+    end,
+    ''
+  );
+end
+$$;
+comment on function etl.letter(text) is
+  'A plain text to send to the feed''s partner: why his latest file could not be loaded, where it could not; what is
+wrong with his records, by kind, at most 20 of them, with three examples each, and what to mend; or, where nothing is
+wrong, since when. It holds values. Raises ETL01 for a feed that is not in etl.feeds.';
+
+create or replace function etl.clean_since(feed_name text)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  definition etl.feeds := etl.feed_named(feed_name);
+  called text := etl.called(definition);
+  refusal record;
+  last_status text := (
+    select r.status from etl.runs r where r.feed = feed_name order by r.finished_at desc limit 1
+  );
+  last_bad timestamptz := (
+    select r.finished_at
+    from etl.runs r
+    where r.feed = feed_name
+      and (r.rejected > 0 or r.status = 'failed' and (etl.refusal(definition, r.error_code, r.error)).whose = 'file')
+    order by r.finished_at desc
+    limit 1
+  );
+  clean timestamptz := (
+    select min(r.finished_at)
+    from etl.runs r
+    where r.feed = feed_name and r.status in ('changed', 'unchanged') and r.rejected = 0
+      and r.finished_at > coalesce(last_bad, '-infinity')
+  );
+begin
+  select * into refusal from etl.refusals(feed_name);
+  return format('%s: ', called) || case
+    when refusal.whose is not null then concat(
+      'we could not load your latest file, since ', etl.moment(refusal.since), ': ' || refusal.problem, '. ',
+      refusal.mend, ' We know of nothing else that you could mend.'
+    )
+    when last_status in ('changed', 'unchanged') and clean is not null
+      then format('nothing to mend. Clean since %s.', etl.moment(clean))
+    when last_bad is not null then 'nothing to mend any more.'
+    when exists (select from etl.feed_state s where s.feed = feed_name) then 'nothing to mend.'
+    else 'nothing has been loaded yet.'
+  end;
+end
+$$;
+comment on function etl.clean_since(text) is
+  'What a partner is told where he has nothing to mend: since when, as far as the ledger tells; or that we could not
+load his latest file.';
+
+create or replace function etl.sheet(feed_name text default null)
+returns table (
+  feed text, record_number text, "row" text, "column" text, value text, problem text, mend text, record text,
+  since text, listed_at text
+)
+language sql stable
+set search_path = ''
+as $$
+  select l.*, (select etl.moment(now()))
+  from (
+    select
+      r.feed, null as record_number, null as "row", null as "column", null as value,
+      'the latest file could not be loaded' || coalesce(': ' || r.problem, '') as problem, r.mend, null as record,
+      etl.moment(r.since) as since
+    from etl.refusals(feed_name) r
+    union all
+    (
+      -- A call for each cell would cost more than all else: most need none.
+      select
+        s.feed, s.record_number::text, s.row_number::text,
+        case when s.source ~ c.care then etl.safe_cell(s.source) else s.source end,
+        case when s.value ~ c.care then etl.safe_cell(s.value) else s.value end, s.problem, s.mend,
+        case when t.whole ~ c.care then etl.safe_cell(t.whole) else t.whole end,
+        to_char(s.since at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
+      from etl.faults_for_partner(feed_name) s
+      cross join lateral (select case when s.nth = 1 then coalesce(s.raw, s.record::text) end as whole) t
+      cross join (
+        select
+          '^\s*[=+@＝＋－＠-]|^[\t\r\n]|[\x01-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]' as care
+      ) c
+      order by s.feed, s.record_number, s.since, s.record_id, s.nth
+    )
+  ) l
+$$;
+comment on function etl.sheet(text) is
+  'The rejects of a feed, or of all, for a spreadsheet: a row for each fault, the whole record in the first of each; and
+before them one without a record for each feed whose latest file could not be loaded. No cell is taken for a formula, or
+moves a terminal.';
+
+create or replace function etl.sheet_csv(feed_name text, most int)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select e'\ufefffeed,record_number,row,column,value,problem,mend,record,since,listed_at\r\n' || coalesce(
+    string_agg(
+      (
+        select string_agg('"' || replace(cell, '"', '""') || '"', ',' order by place)
+        from unnest(array[
+          s.feed, s.record_number, s."row", s."column", left(s.value, 1000), s.problem, s.mend, left(s.record, 10000),
+          s.since, s.listed_at
+        ]) with ordinality c(given, place)
+        cross join lateral coalesce(c.given, '') cell
+      ) || e'\r\n',
+      '' order by s.place
+    ),
+    ''
+  )
+  from (select s.*, row_number() over () as place from etl.sheet(feed_name) s limit most) s
+$$;
+comment on function etl.sheet_csv(text, int) is
+  'etl.sheet() as one text of CSV with a byte order mark, at most so many rows, long cells cut.';
+
+create or replace function etl.faults_for_partner(feed_name text default null)
+returns table (
+  feed text, record_id uuid, record_number bigint, row_number bigint, since timestamptz, record jsonb, raw text,
+  nth bigint, source text, value text, problem text, mend text, attempted boolean
+)
+language sql stable
+set search_path = ''
+as $$
+  with told as materialized (
+    select l.*, jsonb_build_array(l.feed, l.reason, l.column_name, l.source) as of_words
+    from etl.faults(feed_name) l
+    join etl.feeds f on f.name = l.feed
+    left join etl.attempts a on a.feed = l.feed
+    -- What stays though his file lacks it he has not sent.
+    where l.record_number is not null
+      -- The last attempt was at his latest file. Files of changes are each of its own.
+      and (l.attempted or a.feed is null or f.contents = 'changes')
+  ), words as (
+    -- There are few, of however many records.
+    select d.of_words, n.source, w.problem, w.mend
+    from (select distinct t.of_words, t.feed, t.reason, t.column_name, t.source from told t) d
+    join etl.feeds f on f.name = d.feed
+    cross join lateral (
+      select coalesce(
+        d.source,
+        (select m.key from jsonb_each_text(f.columns) m where m.value = d.column_name order by m.key limit 1),
+        d.column_name
+      ) as source
+    ) n
+    cross join lateral etl.in_plain_words(f, d.reason, d.column_name, n.source) w
+  )
+  select
+    t.feed, t.record_id, t.record_number, t.row_number, t.since, t.record, t.raw, t.nth, w.source, t.value, w.problem,
+    w.mend, t.attempted
+  from told t
+  join words w on w.of_words = t.of_words
+$$;
+comment on function etl.faults_for_partner(text) is
+  'The faults of what a partner has sent, of one feed or all, under his own names and in plain words: those of the last
+attempt where that failed for them (attempted), else of what is rejected now; of files of changes both.';
+
+create or replace function etl.faults(feed_name text default null)
+returns table (
+  feed text, attempted boolean, record_id uuid, record_number bigint, row_number bigint, since timestamptz,
+  record jsonb, raw text, nth bigint, column_name text, source text, value text, reason text, sqlstate text,
+  constraint_name text
+)
+language sql stable
+set search_path = ''
+as $$
+  with listed as (
+    select
+      r.feed, false as attempted, r.id, r.record_number, r.since, r.first_run as file, r.record, r.raw, r.as_json,
+      r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name, r.faults
+    from etl.rejects r
+    where feed_name is null or r.feed = feed_name
+    union all
+    select
+      r.feed, true, etl.attempt_id(r.feed, r.record_number), r.record_number, a.since, a.run, r.record, r.raw,
+      r.as_json, r.column_name, r.value, r.reason, r.sqlstate, r.constraint_name, r.faults
+    from etl.attempt_rejects r
+    join etl.attempts a on a.feed = r.feed
+    where feed_name is null or r.feed = feed_name
+  ), placed as (
+    select
+      l.*,
+      case
+        when l.faults is not null and not l.as_json and f.next is null
+          -- A spreadsheet reads on to the end of a quote that is not closed, where the loader reads the next line.
+          and not coalesce(bool_or(l.reason = 'has a quote that is not closed') over (
+            partition by l.feed, l.attempted, case when f.contents = 'changes' then l.file end
+            order by l.record_number
+            rows between unbounded preceding and 1 preceding
+          ), false)
+          then f.skip + case when f.header is null then 1 else 0 end + l.record_number
+      end as row_number
+    from listed l
+    join etl.feeds f on f.name = l.feed
+  )
+  select
+    p.feed, p.attempted, p.id, p.record_number, p.row_number, p.since, p.record, p.raw, x.nth,
+    x.fault ->> 'column', x.fault ->> 'source', x.fault ->> 'value', x.fault ->> 'reason', x.fault ->> 'sqlstate',
+    x.fault ->> 'constraint'
+  from placed p
+  cross join lateral jsonb_array_elements(coalesce(p.faults, jsonb_build_array(jsonb_build_object(
+    'column', p.column_name, 'value', p.value, 'reason', p.reason, 'sqlstate', p.sqlstate,
+    'constraint', p.constraint_name
+  )))) with ordinality x(fault, nth)
+$$;
+comment on function etl.faults(text) is
+  'A row for each fault of each reject, of one feed or all, the rejects of the last attempt included (attempted).
+row_number: the row of the file in a spreadsheet, which takes a record with line breaks in quotes for one; null where it
+is not known: of JSON, of pages, after a quote that is not closed.';
+
+create or replace function etl.in_plain_words(
+  feed etl.feeds, reason text, column_name text, source text, out problem text, out mend text
+)
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  type text := substring(reason from '^(?:is no|is out of the range of|is too long for|breaks a rule of) (.+)$');
+  base text := regexp_replace(type, '\s*\([\d,]+\)', '');
+  amounts text[] := regexp_match(type, '\((\d+)(?:,(\d+))?\)');
+  wanted text := etl.plain_type(base);
+  rule text := etl.plain_rule(substring(reason from '^breaks the rule (.*)$'));
+  -- A name in quotes may hold what ends another one.
+  known text[] := parse_ident(substring(reason from '^is in no row of ((?:"(?:[^"]|"")*"|[^",: ])+)'));
+  example text := case wanted
+    when 'a whole number' then '42'
+    when 'a number' then case when feed.decimal_comma then '12,50' else '12.50' end
+    when 'a date' then '2021-07-31'
+    when 'a date and time' then '2021-07-31T14:05:00Z'
+    when 'a time' then '14:05:00'
+  end;
+  as_wanted text := format('Send %s%s.', wanted, ', as ' || example);
+begin
+  problem := etl.visible(case
+    when reason like 'is no %' and type is not null then 'is not ' || wanted
+    when reason like 'is a date in an order %' then 'is a date of which day and month cannot be told apart'
+    when reason like 'is out of the range of %' and wanted like 'a date%' then 'is not ' || wanted || ' that exists'
+    when reason like 'is out of the range of %' then 'is too large or too small'
+    when reason like 'is too long for %' then 'is too long'
+    when reason like 'breaks a rule of %' then 'is not allowed'
+    when reason = 'is missing' then 'is missing'
+    when rule is not null then 'breaks a rule'
+    when known is not null then format(
+      'is not known: there is no such record in "%s"', known[cardinality(known)]
+    )
+    when reason like 'is another row''s already%' then 'is taken: another record has it already'
+    when reason like 'is another row''s still%' then 'is taken: another record has it still'
+    when reason = 'conflicts with another row' then 'conflicts with another record'
+    when reason like 'gives up what a row refers to in %' then 'changes what other records refer to'
+    when reason ~ '^(fits no partition|is refused by a trigger|cannot be written)' then 'cannot be stored'
+    when reason like 'is not UTF-8%' then regexp_replace(reason, ', which etl.*', '')
+    else reason
+  end);
+  mend := etl.visible(case
+    when reason like 'is no %' and type is not null then as_wanted
+    when reason like 'is a date in an order %' then 'Tell us which comes first, or send dates as 2021-07-31.'
+    when reason like 'has a zone of letters %' or reason like 'has no zone, %'
+      then 'Write the zone as +02:00, or send UTC with a Z.'
+    when reason like 'is out of the range of %' and wanted like 'a date%' then as_wanted
+    when reason like 'is out of the range of %' and wanted = 'a whole number' then case base
+      when 'smallint' then 'Send a whole number from -32768 to 32767.'
+      when 'integer' then 'Send a whole number from -2147483648 to 2147483647.'
+      else 'Send a whole number of at most 18 digits.'
+    end
+    when reason like 'is out of the range of %' and base = 'numeric' and amounts is not null then format(
+      'Send a number with at most %s digits before the point.', amounts[1]::int - coalesce(amounts[2], '0')::int
+    )
+    when reason like 'is out of the range of %' then as_wanted
+    when reason like 'is too long for %' then format('Send at most %s characters.', coalesce(amounts[1], 'as many'))
+    when reason like 'breaks a rule of %' then 'Send what holds: ' || coalesce(etl.domain_rule(base), 'ask us which.')
+    when reason = 'is missing' then 'Send a value: it must not be empty.'
+    when rule is not null then 'Send what holds: ' || etl.under_names(
+      rule,
+      etl.names_of_columns(feed)
+        || case
+          when source is null or column_name is null then '{}'
+          else jsonb_build_object(quote_ident(column_name), source)
+        end
+    )
+    when known is not null then 'Correct it, or send the record that it refers to first.'
+    when reason like 'is another row''s still%' then 'Nothing: it is loaded once the other record has given it up.'
+    when reason like 'is another row''s already%' or reason = 'conflicts with another row'
+      then 'Correct whichever of the two is wrong.'
+    when reason like 'gives up what a row refers to in %'
+      then 'Send the value of before, or correct those records, too.'
+    when reason ~ '^(fits no partition|is refused by a trigger|cannot be written)' then 'Ask us: we know more.'
+    when reason like 'is not UTF-8%' or reason like 'holds a NUL byte%' or reason like 'has a string that holds%'
+      then 'Send the file as text in UTF-8.'
+    when reason ~ '^has \d+ fields?' then 'Quote the field that holds a delimiter.'
+    when reason like 'has a value under more than one name%' then 'Send it under one of them alone.'
+    when reason like 'has a quote%' or reason like 'has text after%'
+      then 'Quote the whole field, and write each quote in it twice.'
+    when reason like 'has half a line end%' then 'Quote the field.'
+    when reason in ('is a blank line', 'repeats the header line') then 'Leave the line out.'
+    when reason like 'has a key twice%' then 'Send each key once.'
+    when reason like 'is empty%' then 'Leave the comma out.'
+    else 'Send each record as one JSON object.'
+  end);
+end
+$$;
+comment on function etl.in_plain_words(etl.feeds, text, text, text) is
+  'A reason of etl.rejects as its partner is told it, and what he is to mend. What a trigger said is left out: it may
+speak of others.';
+
+create or replace function etl.plain_type(type text)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  with recursive beneath as (
+    select to_regtype(type)::oid as oid
+    union all
+    select t.typbasetype from beneath b join pg_catalog.pg_type t on t.oid = b.oid and t.typtype = 'd'
+  ), base as (
+    select b.oid, t.typtype, t.typcategory, etl.kind_of(b.oid) as kind
+    from beneath b
+    join pg_catalog.pg_type t on t.oid = b.oid and t.typtype <> 'd'
+  )
+  select coalesce(
+    (
+      select case
+        when b.kind = 'integer' then 'a whole number'
+        when b.kind = 'number' then 'a number'
+        when b.oid = 'date'::regtype then 'a date'
+        when b.kind = 'day' then 'a date and time'
+        when b.oid in ('time'::regtype, 'timetz'::regtype) then 'a time'
+        when b.oid = 'interval'::regtype then 'a length of time'
+        when b.oid = 'boolean'::regtype then 'true or false'
+        when b.oid = 'uuid'::regtype then 'a UUID'
+        when b.oid in ('json'::regtype, 'jsonb'::regtype) then 'JSON'
+        when b.typtype = 'e' then (
+          select 'one of ' || string_agg('"' || left(e.enumlabel, 40) || '"', ', ' order by e.enumsortorder)
+          from pg_catalog.pg_enum e
+          where e.enumtypid = b.oid
+        )
+        when b.typcategory = 'A' then 'a list'
+        when b.typcategory = 'S' then 'a text'
+      end
+      from base b
+    ),
+    'a value of the type ' || type
+  )
+$$;
+comment on function etl.plain_type(text) is 'A type, without its length, as people call it.';
+
+create or replace function etl.plain_rule(definition text)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+declare
+  -- Names and texts in quotes may look like anything: each is a number between two signs while the rest is rewritten.
+  quoted constant text := '"(?:[^"]|"")*"|''(?:[^'']|'''')*''';
+  place constant text := '\u0001\d+\u0002';
+  pieces text[] := array(select m[1] from regexp_matches(definition, '(' || quoted || ')', 'g') m);
+  bare text;
+begin
+  select string_agg(
+    part || case when n <= cardinality(pieces) then format(e'\u0001%s\u0002', n) else '' end, '' order by n
+  )
+  into bare
+  from regexp_split_to_table(definition, quoted) with ordinality s(part, n);
+  bare := regexp_replace(
+    bare,
+    format(
+      '::(%1$s|[a-z_.0-9]+)(\.(%1$s|[a-z_.0-9]+))*(\([\d,]+\))?( varying| precision| with(out)? time zone)?'
+        '(\([\d,]+\))?(\[\])*',
+      place
+    ),
+    '', 'g'
+  );
+  bare := regexp_replace(bare, format('(?<![\w\u0002])\((-?[\d.]+|%s)\)', place), '\1', 'g');
+  bare := regexp_replace(bare, '^CHECK \((.*)\)( NO INHERIT)?( NOT VALID)?$', '\1');
+  bare := regexp_replace(bare, '^\(([^()]*)\)$', '\1');
+  return (
+    select string_agg(part || coalesce(pieces[left_over.numbers[n]], ''), '' order by n)
+    from (
+      select array(select m[1]::int from regexp_matches(bare, '\u0001(\d+)\u0002', 'g') m) as numbers
+    ) left_over
+    cross join regexp_split_to_table(bare, place) with ordinality s(part, n)
+  );
+end
+$$;
+comment on function etl.plain_rule(text) is
+  'A CHECK as people write it: without casts, and parentheses that say nothing.';
+
+create or replace function etl.under_names(rule text, names jsonb)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select string_agg(coalesce(names ->> w.match[1], w.match[1]), '' order by w.place)
+  from regexp_matches(
+    rule,
+    -- A text and a name in quotes, a word, or that of a function with its parenthesis, and whatever is between them.
+    '(''(?:[^'']|'''')*''|"(?:[^"]|"")*"|\w+\(?|[^\w''"]+|.)', 'g'
+  ) with ordinality w(match, place)
+$$;
+comment on function etl.under_names(text, jsonb) is
+  'SQL text with other names for its columns, of which names has those of now, as quote_ident() spells them. What stands
+in a text of it stays.';
+
+create or replace function etl.names_of_columns(feed etl.feeds)
+returns jsonb
+language sql immutable
+set search_path = ''
+as $$
+  -- Of several the last of an object stays.
+  select coalesce(jsonb_object_agg(quote_ident(m.value), m.key order by m.key desc), '{}')
+  from jsonb_each_text(feed.columns) m
+  where m.value is not null
+$$;
+comment on function etl.names_of_columns(etl.feeds) is
+  'The partner''s names of the columns that etl.feeds.columns maps, by ours as quote_ident() spells them.';
+
+create or replace function etl.domain_rule(type text)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select string_agg(etl.plain_rule(pg_get_constraintdef(k.oid)), ' and ' order by k.conname)
+  from pg_catalog.pg_constraint k
+  where k.contypid = to_regtype(type)
+$$;
+comment on function etl.domain_rule(text) is 'What holds of the values of a domain; null where nothing is known.';
+
+create or replace function etl.called(feed etl.feeds)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  -- On one line: it is in a subject.
+  select regexp_replace(
+    etl.visible(coalesce(
+      nullif(concat_ws(' in ', etl.unescaped(substring(feed.url from '#([^{}]+)$')), etl.unescaped(file.name)), ''),
+      feed.name
+    )),
+    '\s+', ' ', 'g'
+  )
+  from (
+    -- What stands before the path is a host, and may be a password. What follows a ; is no part of the name.
+    select substring(
+      feed.url from '^\s*\w+://[^/?#\\]+/(?:[^?#]*/)?([^/?#;{}\\]+\.[^/?#;{}\\]+)(?:;[^/?#]*)?(?:[?#]|\s*$)'
+    ) as name
+  ) file
+$$;
+comment on function etl.called(etl.feeds) is
+  'What a partner calls his file: its name in the URL, where that is one, and of what archive; else the feed''s.';
+
+create or replace function etl.unescaped(part text)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+begin
+  return (
+    select convert_from(
+      string_agg(
+        case when m[1] is null then convert_to(m[2], 'UTF8') else decode(m[1], 'hex') end, '' order by place
+      ),
+      'UTF8'
+    )
+    from regexp_matches(part, '%([0-9A-Fa-f]{2})|([^%]+|%)', 'g') with ordinality t(m, place)
+  );
+exception when character_not_in_repertoire then
+  return part;
+end
+$$;
+comment on function etl.unescaped(text) is
+  'A part of a URL without its escapes, as %20; as it is where they are no text in UTF-8.';
+
+create or replace function etl.moment(at timestamptz)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
+$$;
+comment on function etl.moment(timestamptz) is 'A date and a time that everybody reads alike.';
+
+create or replace function etl.counted(amount bigint, what text)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select amount || ' ' || what || case when amount = 1 then '' else 's' end
+$$;
+comment on function etl.counted(bigint, text) is 'As "1 record", "2 records".';
+
+create or replace function etl.short(value text)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select case when length(s) > 60 then left(s, 59) || '…' else s end
+  from regexp_replace(etl.visible(left(value, 200)), '\s+', ' ', 'g') s
+$$;
+comment on function etl.short(text) is 'At most 60 characters on one line.';
+
+create or replace function etl.visible(value text)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  -- translate() looks through all signs for each character: only where there is one.
+  select case
+    when value !~ '[\x01-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]' then value
+    else translate(
+      value,
+      e'\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\r\x0e\x0f'
+        || e'\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f'
+        || e'\x7f\u0080\u0081\u0082\u0083\u0084\u0085\u0086\u0087\u0088\u0089\u008a\u008b\u008c\u008d\u008e\u008f'
+        || e'\u0090\u0091\u0092\u0093\u0094\u0095\u0096\u0097\u0098\u0099\u009a\u009b\u009c\u009d\u009e\u009f'
+        || e'\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069',
+      '␁␂␃␄␅␆␇␈␋␌␍␎␏␐␑␒␓␔␕␖␗␘␙␚␛␜␝␞␟␡' || repeat('�', 41)
+    )
+  end
+$$;
+comment on function etl.visible(text) is
+  'The text with a sign for each character that would move a terminal, or turn the direction of a line; tab and line
+feed stay.';
+
+create or replace function etl.safe_cell(value text)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select case
+    when value ~ '^\s*[-+]?\d+([.,]\d+)*([eE][-+]?\d+)?\s*$' then value
+    when value ~ '^\s*[=+@＝＋－＠-]|^[\t\r\n]' then '''' || etl.visible(value)
+    else etl.visible(value)
+  end
+$$;
+comment on function etl.safe_cell(text) is
+  'A cell that no spreadsheet takes for a formula: as OWASP advises, one that begins with = + - @, a tab or a line end
+gets a quote before it. A number, as -5, stays a number.';
+
+revoke all on all functions in schema etl from public;
+
 -- supabase/sql/merge.sql
 -- The merge: what is new or differs goes into the target, what breaks a rule into etl.rejects. Its steps are, in order,
 -- in cells.sql, cast.sql, rules.sql, relations.sql, write.sql (with isolate.sql) and rejects.sql; of a feed of changes
@@ -1540,6 +2783,7 @@ begin
   duplicate := 0;
   if read > etl.rejected_count() then
     perform etl.set_date_order(feed);
+    perform etl.validate_names();
     perform etl.tell_step('comparing rows');
     different := etl.cast_cells(target);
     unchanged := read - different - etl.rejected_count();
@@ -1574,6 +2818,466 @@ $$;
 comment on function etl.merge_staged(etl.feeds, regclass, uuid, bigint, boolean) is
   'Brings so many records of etl_staging into the target, their columns being mapped; what is rejected is in
 etl_rejected after it. has_limit: whether ETL06 is raised as soon as it is clear that there are too many.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/mistaken.sql
+-- What is most likely meant by a name that is not there: of a feed, of a table, of a column in etl.feeds.columns.
+
+create or replace function etl.feed_named(feed_name text)
+returns etl.feeds
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
+begin
+  if feed is null then
+    raise exception 'there is no feed %', coalesce(feed_name, 'null')
+      using errcode = 'ETL01', hint = etl.feed_meant(coalesce(feed_name, ''));
+  end if;
+  return feed;
+end
+$$;
+comment on function etl.feed_named(text) is
+  'The feed''s row. Raises ETL01, with the hint of etl.feed_meant(), where there is none.';
+
+create or replace function etl.feed_meant(feed_name text)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  tables text[] := etl.tables_called(feed_name);
+  loading text;
+begin
+  select f.name into loading
+  from etl.feeds f
+  where lower(f.name) = lower(feed_name) or etl.regclass_of(f.target)::oid = any (
+    select etl.regclass_of(t)::oid from unnest(tables) t
+  )
+  order by f.name
+  limit 1;
+  if loading is not null then
+    return format('The feed is called %s.', loading);
+  end if;
+  if tables <> '{}' then
+    return format(
+      'There is a table %s, and no row of etl.feeds loads it. This makes one: '
+        'insert into etl.feeds (name, url, target) values (%L, %L, %L)',
+      tables[1], feed_name, 'https://…', tables[1]
+    );
+  end if;
+  return 'etl.feeds has: '
+    || coalesce(etl.listed(array(select f.name from etl.feeds f order by f.name)), 'none')
+    || format('. A new one: deno task feed URL --name %s', quote_ident(feed_name));
+end
+$$;
+comment on function etl.feed_meant(text) is
+  'The hint for the name of a feed that is not there: the feed of that name but for case, or whose table has it; how
+the table of that name gets its feed; else the feeds that there are.';
+
+create or replace function etl.tables_called(said text)
+returns text[]
+language sql stable
+set search_path = ''
+as $$
+  select array(
+    select format('%I.%I', n.nspname, c.relname)
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p') and n.nspname !~ '^(pg_|information_schema$|etl$)'
+      and lower(plain.said) in (lower(c.relname), lower(n.nspname || '.' || c.relname))
+    order by n.nspname <> 'public', c.relname <> plain.said, n.nspname, c.relname
+  )
+  from (select replace(tables_called.said, '"', '') as said) plain
+$$;
+comment on function etl.tables_called(text) is
+  'The tables of that name, with or without its schema and whatever its case, each in full as SQL; those of public
+first.';
+
+create or replace function etl.unmatched_columns(feed etl.feeds)
+returns jsonb
+language sql
+set search_path = ''
+as $$
+  select jsonb_object_agg(m.source, m.name)
+  from jsonb_each_text(feed.columns) m(source, name)
+  where exists (select from etl.loadable_columns(etl.target_of(feed)) l where l.name = m.name::name)
+    and not exists (
+      select from pg_temp.etl_columns c
+      where c.name = m.name::name or m.source in (c.source, btrim(c.source, etl.blanks()))
+    )
+$$;
+comment on function etl.unmatched_columns(etl.feeds) is
+  'What of etl.feeds.columns says nothing of the file in etl_columns: it has no such name, and none other fills the
+column. Null where all of it is used. A name of before may stay beside that which took its place.';
+
+create or replace function etl.unmatched_told(feed etl.feeds, may_guess boolean)
+returns text
+language plpgsql
+set search_path = ''
+as $$
+declare
+  unmatched jsonb := etl.unmatched_columns(feed);
+  names text[] := array(select jsonb_object_keys(unmatched));
+  meant jsonb;
+begin
+  if unmatched is null then
+    return null;
+  end if;
+  if may_guess then
+    select jsonb_object_agg(l.key, unmatched -> l.value) into meant
+    from jsonb_each_text(etl.likely_names(names, etl.ignored_columns())) l;
+  end if;
+  return format(
+    'etl.feeds.columns maps %s, and the file has no such name.',
+    (
+      select string_agg(format('%I to %I', m.key, m.value), ', ' order by m.key)
+      from (select * from jsonb_each_text(unmatched) limit 10) m
+    )
+  ) || case
+    when meant is null then ''
+    else format(
+      ' Most likely it is this: update etl.feeds set columns = columns || %L where name = %L', meant, feed.name
+    )
+  end;
+end
+$$;
+comment on function etl.unmatched_told(etl.feeds, boolean) is
+  'What etl.unmatched_columns() finds, in words; null where that is nothing. may_guess: whether names of the file may
+be shown, as what is most likely meant.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/plan.sql
+-- The feeds of a run, whether another run is in their way, and whether what the loader remembers of them may be
+-- trusted.
+
+create or replace function etl.plan(names text[], force boolean default false, day date default null)
+returns setof jsonb
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  unknown text;
+  first_unknown text;
+begin
+  select string_agg(n, ', ' order by place), (array_agg(n order by place))[1] into unknown, first_unknown
+  from unnest(names) with ordinality u(n, place)
+  where not exists (select from etl.feeds f where f.name = n);
+  if unknown is not null then
+    raise exception 'there is no feed %', unknown using errcode = 'ETL01', hint = etl.feed_meant(first_unknown);
+  end if;
+  if day is not null then
+    select string_agg(f.name, ', ' order by f.name) into unknown
+    from etl.feeds f
+    where (f.name = any (names) or (names = '{}' and f.enabled)) and etl.address(f, day) = f.url;
+    if unknown is not null then
+      raise exception 'the URL of % holds no {day}', unknown
+        using errcode = 'ETL12',
+          hint = 'Name the feeds to load: only where a URL holds {day} is there a file of a day.';
+    end if;
+  end if;
+  return query
+  with recursive parents as (
+    select child.name as child, parent.name as parent
+    from etl.feeds child
+    join pg_catalog.pg_constraint c on c.conrelid = etl.regclass_of(child.target) and c.contype = 'f'
+    join etl.feeds parent on etl.regclass_of(parent.target) = c.confrelid
+    where c.conrelid <> c.confrelid
+  ), ancestors as (
+    select p.child, p.parent as ancestor
+    from parents p
+    union
+    select a.child, p.parent
+    from ancestors a
+    join parents p on p.child = a.ancestor
+  )
+  select to_jsonb(f) || jsonb_build_object(
+    'parents', (select coalesce(jsonb_agg(distinct p.parent), '[]') from parents p where p.child = f.name),
+    'turn', case
+      when w.led then '3 ' || to_char(w.since at time zone 'UTC', 'YYYYMMDDHH24MISSUS')
+      when w.feed is not null then '1 ' || to_char(w.since at time zone 'UTC', 'YYYYMMDDHH24MISSUS')
+      else concat('2 ', to_char(last_run at time zone 'UTC', 'YYYYMMDDHH24MISSUS'))
+    end,
+    'etag', s.etag, 'last_modified', s.last_modified,
+    'content_hash', s.content_hash, 'content_length', s.content_length,
+    'waits', f.contents = 'changes' and (
+      rejects.may_heal or (s.feed is null and exists (select from etl.rejects r where r.feed = f.name))
+    ),
+    'address', address.asked, 'backfill', address.backfill, 'failed', coalesce(ledger.failed, false),
+    'attempted', exists (select from etl.attempts a where a.feed = f.name),
+    'not_yet', not address.backfill and address.asked <> f.url and exists (
+      select
+      from etl.runs r
+      where r.feed = f.name and r.status = 'changed' and r.finished_at > now() - coalesce(f.fresh_within, '2 days')
+    )
+  )
+  from etl.feeds f
+  cross join lateral (
+    select etl.address(f, day) as asked, etl.address(f, day) is distinct from etl.address(f) as backfill
+  ) address
+  cross join lateral (
+    -- As etl.may_heal() has it, in the words of the index that finds them.
+    select exists (
+      select from etl.rejects r
+      where r.feed = f.name
+        and (r.sqlstate !~ '^(22|23502|23514)' or r.reason ~ '^(is refused by a trigger|fits no partition)')
+    ) as may_heal
+  ) rejects
+  left join etl.feed_state s
+    on s.feed = f.name
+    and not force
+    and not address.backfill
+    and s.definition_hash = etl.definition_hash(f)
+    and (f.contents = 'changes' or not rejects.may_heal)
+    and not exists (select from etl.approvals a where a.feed = f.name and a.removals >= s.withheld)
+  left join etl.waiting w on w.feed = f.name
+  cross join lateral (
+    select
+      max(latest.finished_at) as last_run,
+      max(latest.finished_at) = max(latest.finished_at) filter (where latest.status = 'failed') as failed
+    from (values ('changed'), ('failed'), ('unchanged')) s(status)
+    cross join lateral (
+      select r.finished_at, r.status
+      from etl.runs r
+      where r.feed = f.name and r.status = s.status
+      order by r.finished_at desc
+      limit 1
+    ) latest
+  ) ledger
+  where f.name = any (names) or (names = '{}' and f.enabled)
+  -- Whoever is below another has more above it; those of a circle have the same.
+  order by (select count(*) from ancestors a where a.child = f.name and a.ancestor <> f.name), f.name;
+end
+$$;
+comment on function etl.plan(text[], boolean, date) is
+  'The feeds of a run, parents before children by the foreign keys: each a row of etl.feeds with the names of its
+parents, its turn, and the validators of its etl.feed_state. All enabled feeds where no name is given. Raises ETL01 for
+a name that is not in etl.feeds. turn is a text, the least of them first: those that wait, longest first; then who is in
+the ledger longest ago; then those that led a run and wait all the same. Validators are null where they must not
+be used: when forced, when a definition has changed, while there are rejects that may heal, and once etl.approve() has
+permitted what the last run withheld. Of a feed of changes such rejects do not matter; waits: whether it has any, to be
+tried again. address: the
+URL with its dates, of the day that is given, else of today; null where they cannot be written. backfill: it is the
+file of another day than today''s, and no validator is used. attempted: it has a row in etl.attempts. not_yet: that
+there is no such file is no failure, for the feed was changed within fresh_within, or two days. failed: whether the last
+that the ledger has of it is a failure.
+Raises ETL12 where a day is given and the URL of a feed holds none.';
+
+create or replace function etl.may_heal(state text, reason text)
+returns boolean
+language sql immutable
+set search_path = ''
+as $$
+  select state !~ '^(22|23502|23514)' or reason ~ '^(is refused by a trigger|fits no partition)'
+$$;
+comment on function etl.may_heal(text, text) is
+  'Whether a reject depends on more than its record, and may load without being sent again. Those alone that hold no
+value of a type (class 22), lack one (23502) or break a CHECK (23514) do not; but whatever a trigger refuses does, and
+what fits no partition.';
+
+create or replace function etl.claim_feeds(names text[])
+returns setof text
+language plpgsql
+set search_path = ''
+as $$
+declare
+  wanted text;
+begin
+  for wanted in
+    select f.name from etl.feeds f where f.name = any (names) or (names = '{}' and f.enabled) order by f.name
+  loop
+    if not pg_try_advisory_xact_lock(hashtext('tdc-etl feed'), hashtext(wanted)) then
+      return next wanted;
+    end if;
+  end loop;
+end
+$$;
+comment on function etl.claim_feeds(text[]) is
+  'Has these feeds, or all enabled ones where no name is given, for this transaction alone. Returns those that another
+run has; waits for nothing.';
+
+create or replace function etl.claim_tables(feed_name text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  target regclass := (select etl.regclass_of(f.target) from etl.feeds f where f.name = feed_name);
+  parent oid;
+begin
+  -- Where one is refused, the block gives up the others.
+  if not pg_try_advisory_xact_lock(hashtext('tdc-etl table'), hashoid(etl.root_of(target))) then
+    raise exception using errcode = 'ETL00';
+  end if;
+  for parent in
+    select distinct etl.root_of(k.parent) from etl.foreign_keys(target) k where k.child = target order by 1
+  loop
+    if not pg_try_advisory_xact_lock_shared(hashtext('tdc-etl table'), hashoid(parent)) then
+      raise exception using errcode = 'ETL00';
+    end if;
+  end loop;
+  return true;
+exception when sqlstate 'ETL00' then
+  return false;
+end
+$$;
+comment on function etl.claim_tables(text) is
+  'Has the feed''s table for this transaction alone, and shares those that its keys refer to with other runs that do.
+False where another run is in the way; waits for nothing. A parent that is being loaded so makes no orphans.';
+
+create or replace function etl.root_of(relation regclass)
+returns oid
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(pg_partition_root(relation), relation)::oid
+$$;
+comment on function etl.root_of(regclass) is 'The partitioned table that a partition belongs to; any other itself.';
+
+create or replace function etl.remember(
+  planned jsonb, etag text, last_modified text, content_hash text, content_length bigint, records bigint,
+  as_json boolean
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  present etl.feeds := (select f from etl.feeds f where f.name = planned ->> 'name');
+  before etl.feed_state := (select s from etl.feed_state s where s.feed = present.name);
+  state etl.feed_state := before;
+begin
+  if (planned ->> 'backfill')::boolean then
+    update etl.feed_state s set definition_hash = '' where s.feed = present.name and s.definition_hash <> '';
+    return;
+  end if;
+  if etl.definition(present) is distinct from etl.definition(jsonb_populate_record(null::etl.feeds, planned)) then
+    return;
+  end if;
+  state.feed := present.name;
+  state.etag := etag;
+  state.last_modified := last_modified;
+  state.content_hash := content_hash;
+  state.content_length := content_length;
+  -- The target's definition is what it is now, under the lock of the merge: the one that was obeyed.
+  state.definition_hash := etl.definition_hash(present);
+  state := etl.note_columns(
+    state, etl.regclass_of(present.target), as_json and (records < 10 or records < before.usual_records / 10)
+  );
+  state := etl.note_records(state, present, records);
+  -- Who names a disabled feed has it loaded once; no run takes it for all that.
+  if present.enabled then
+    state.undone_run := null;
+    state.undone_at := null;
+  end if;
+  -- ON CONFLICT alone would lock the row, which is a write, too.
+  if state is not distinct from before then
+    return;
+  end if;
+  insert into etl.feed_state as s (
+    feed, etag, last_modified, content_hash, content_length, definition_hash, carried_columns, ignored_columns,
+    gone_columns, unplaced_columns, drifted_since, records, usual_records, shrunk_since, undone_run, undone_at
+  )
+  values (
+    state.feed, state.etag, state.last_modified, state.content_hash, state.content_length, state.definition_hash,
+    state.carried_columns, state.ignored_columns, state.gone_columns, state.unplaced_columns, state.drifted_since,
+    state.records, state.usual_records, state.shrunk_since, state.undone_run, state.undone_at
+  )
+  on conflict on constraint feed_state_pkey do update
+  set etag = excluded.etag, last_modified = excluded.last_modified, content_hash = excluded.content_hash,
+    content_length = excluded.content_length, definition_hash = excluded.definition_hash,
+    carried_columns = excluded.carried_columns, ignored_columns = excluded.ignored_columns,
+    gone_columns = excluded.gone_columns, unplaced_columns = excluded.unplaced_columns,
+    drifted_since = excluded.drifted_since, records = excluded.records, usual_records = excluded.usual_records,
+    shrunk_since = excluded.shrunk_since, undone_run = excluded.undone_run, undone_at = excluded.undone_at;
+end
+$$;
+comment on function etl.remember(jsonb, text, text, text, bigint, bigint, boolean) is
+  'Keeps what lets the next run find out that nothing is new, and health what the body was like, for a feed as
+etl.plan() gave it, while its etl_columns are there. Keeps nothing where the feed was redefined or removed meanwhile,
+and writes nothing where all is as it was. After the file of another day the next run trusts no validator: it brings
+back what that file was older in.';
+
+create or replace function etl.remember_validators(
+  feed_name text, content_hash text, etag text, last_modified text, content_length bigint
+)
+returns void
+language sql
+set search_path = ''
+as $$
+  update etl.feed_state s
+  set etag = remember_validators.etag, last_modified = remember_validators.last_modified,
+    content_length = remember_validators.content_length
+  where s.ctid = (
+    select l.ctid
+    from etl.feed_state l
+    where l.feed = feed_name and l.content_hash = remember_validators.content_hash
+    for update skip locked
+  )
+$$;
+comment on function etl.remember_validators(text, text, text, text, bigint) is
+  'Keeps the validators of a later answer with the same content. Waits for nobody: what is not kept now is kept by the
+next run.';
+
+create or replace function etl.definition(feed etl.feeds)
+returns jsonb
+language sql immutable
+set search_path = ''
+as $$
+  select to_jsonb(feed) - '{name,reject_limit,enabled}'::text[]
+$$;
+comment on function etl.definition(etl.feeds) is
+  'What of a feed''s row decides what becomes of a body: all columns but its name, its limit and whether it is
+enabled.';
+
+create or replace function etl.definition_hash(feed etl.feeds)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  -- The catalog as it is, not pg_get_constraintdef: that would wait for a lock on the table, and with it the whole run.
+  select md5(concat_ws(
+    e'\n', etl.definition(feed),
+    -- Another day's file has validators of its own.
+    etl.address(feed),
+    (
+      select string_agg(
+        concat_ws(
+          ' ', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+          case when a.attgenerated <> '' then v.adbin end
+        ),
+        ',' order by a.attnum
+      )
+      from pg_catalog.pg_attribute a
+      left join pg_catalog.pg_attrdef v on v.adrelid = a.attrelid and v.adnum = a.attnum
+      where a.attrelid = etl.regclass_of(feed.target) and a.attnum > 0 and not a.attisdropped
+    ),
+    (
+      select string_agg(
+        concat_ws(' ', c.conname, c.contype, c.conkey, c.confrelid::regclass, c.confkey, c.conbin),
+        ',' order by c.conname
+      )
+      from pg_catalog.pg_constraint c
+      where c.conrelid = etl.regclass_of(feed.target)
+    ),
+    (
+      select string_agg(
+        concat_ws(
+          ' ', i.indexrelid::regclass, i.indisunique, i.indkey, i.indclass, i.indnullsnotdistinct, i.indpred, i.indexprs
+        ),
+        ',' order by i.indexrelid::regclass::text
+      )
+      from pg_catalog.pg_index i
+      where i.indrelid = etl.regclass_of(feed.target)
+    )
+  ))
+$$;
+comment on function etl.definition_hash(etl.feeds) is
+  'MD5 of everything but the body that decides what a load does: the feed''s row, the day in its URL, the target''s
+columns, constraints, indexes.';
 
 revoke all on all functions in schema etl from public;
 
@@ -1679,10 +3383,13 @@ language sql stable
 set search_path = ''
 as $$
   select jsonb_build_object('raw', 'r.raw', 'record', etl.fill(
-    $sql$case when r.raw is null then jsonb_object({names}::text[], array[{cells}]::text[]) end$sql$,
+    $sql$
+    case when r.raw is null then (select jsonb_object({names}::text[], array[{cells}]::text[]) {unpacked}) end
+    $sql$,
     jsonb_build_object(
       'names', quote_literal(array_agg(n.name order by c.position)),
-      'cells', string_agg('s.c' || c.position, ', ' order by c.position)
+      'cells', string_agg(etl.cell_at(c.position, etl.wide_cells()), ', ' order by c.position),
+      'unpacked', coalesce('from ' || etl.unpacked(etl.wide_cells()), '')
     )
   ))
   from pg_temp.etl_columns c
@@ -1822,7 +3529,7 @@ begin
           'reason', quote_literal('is in no row of ' || fk.parent || case
             when etl.is_inherited(fk.parent) then ' itself: the tables that inherit from it do not count'
             when fk.parent <> target and etl.refers_to(fk.parent, target)
-              then ', which refers to this table in turn: neither can be loaded first'
+              then ', which refers to this table in turn: of two new rows that need each other neither can be first'
             else ''
           end),
           'parent', etl.own_rows(fk.parent),
@@ -2196,6 +3903,232 @@ comment on function etl.collation_of(oid) is
 
 revoke all on all functions in schema etl from public;
 
+-- supabase/sql/reports.sql
+-- The two reports and how fresh they are, by RPC. A trip is completed once it has a dropoff_timestamp, and belongs to
+-- that moment.
+-- They are for staff, and for whoever row security does not hold: the owner, service_role.
+-- Signed-in users have 8 s for a request; PostgREST takes a function's own statement_timeout for the whole of it.
+-- In UTC, so that 14 days are as long for every caller, and older columns without a time zone are read alike.
+
+create or replace function public.trips_without_charges(
+  completed_from timestamptz default '-infinity',
+  completed_before timestamptz default 'infinity'
+)
+returns table (
+  id public.trips.id%type,
+  driver_id public.trips.driver_id%type,
+  request_timestamp timestamptz,
+  pickup_timestamp timestamptz,
+  dropoff_timestamp timestamptz,
+  base_fare public.trips.base_fare%type,
+  gratuity public.trips.gratuity%type,
+  charge_rejected boolean
+)
+language plpgsql stable security invoker
+set search_path = ''
+set timezone = 'UTC'
+set statement_timeout = '30s'
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  rejected text[];
+begin
+  if row_security_active('public.trips') then
+    -- Not in one condition: those above may not look into etl.
+    if not etl.is_staff() then
+      raise insufficient_privilege
+        using message = 'the reports are for staff', hint = 'The owner admits: select etl.admit(''you@example.org'').';
+    end if;
+  end if;
+  rejected := array(select etl.trips_of_rejected_charges());
+  -- Planned for each call, by its bounds: for all trips a hash join, for those of a day the index of the charges. What
+  -- is rejected is a constant then, and a hash.
+  return query
+  select
+    t.id, t.driver_id, t.request_timestamp::timestamptz, t.pickup_timestamp::timestamptz,
+    t.dropoff_timestamp::timestamptz, t.base_fare, t.gratuity, t.id::text = any (rejected)
+  from public.trips t
+  where t.dropoff_timestamp::timestamptz >= completed_from
+    and t.dropoff_timestamp::timestamptz < completed_before
+    and not exists (select 1 from public.charges c where c.trip_id = t.id);
+end
+$$;
+comment on function public.trips_without_charges(timestamptz, timestamptz) is
+  'Completed trips that no charge points to. completed_from is included, completed_before is not. charge_rejected:
+whether a charge for the trip came, and waits in etl.rejects.';
+
+create or replace function public.churned_drivers(
+  as_of timestamptz default now(),
+  inactive_for interval default '14 days'
+)
+returns table (
+  id public.drivers.id%type,
+  tlc_number public.drivers.tlc_number%type,
+  first_name public.drivers.first_name%type,
+  last_name public.drivers.last_name%type,
+  last_dropoff_timestamp timestamptz
+)
+language plpgsql stable security invoker
+set search_path = ''
+set timezone = 'UTC'
+set statement_timeout = '30s'
+as $$
+begin
+  if row_security_active('public.trips') then
+    if not etl.is_staff() then
+      raise insufficient_privilege
+        using message = 'the reports are for staff', hint = 'The owner admits: select etl.admit(''you@example.org'').';
+    end if;
+  end if;
+  return query
+  select d.id, d.tlc_number, d.first_name, d.last_name, latest.dropoff_timestamp
+  from public.drivers d
+  cross join lateral (
+    select max(t.dropoff_timestamp::timestamptz) as dropoff_timestamp
+    from public.trips t
+    where t.driver_id = d.id and t.dropoff_timestamp::timestamptz <= as_of
+  ) latest
+  where latest.dropoff_timestamp < as_of - inactive_for;
+end
+$$;
+comment on function public.churned_drivers(timestamptz, interval) is
+  'Drivers who completed a trip before, and none in the window from as_of - inactive_for to as_of, both ends
+included. Trips after as_of are not seen: the answer is the one that as_of would have given.';
+
+create or replace function public.report_freshness()
+returns table (
+  feed text,
+  last_change timestamptz,
+  verdict text,
+  since timestamptz,
+  message text,
+  open_rejects bigint,
+  target text
+)
+language plpgsql stable security invoker
+set search_path = ''
+set timezone = 'UTC'
+set statement_timeout = '30s'
+as $$
+begin
+  if row_security_active('public.trips') then
+    if not etl.is_staff() then
+      raise insufficient_privilege
+        using message = 'the reports are for staff', hint = 'The owner admits: select etl.admit(''you@example.org'').';
+    end if;
+  end if;
+  return query select f.* from etl.freshness() f;
+end
+$$;
+comment on function public.report_freshness() is
+  'What the reports rest on: a row for each feed of their three tables. last_change: when a run last changed something;
+verdict: as etl.health() has it, or disabled; since: since when it is so, where that is known; message: why;
+open_rejects: records that came and are not in the table; target: the table, as public.trips.';
+
+create or replace function etl.freshness()
+returns table (
+  feed text,
+  last_change timestamptz,
+  verdict text,
+  since timestamptz,
+  message text,
+  open_rejects bigint,
+  target text
+)
+language sql stable security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+  select h.feed, h.last_change, h.verdict, h.since, h.message, h.open_rejects, etl.regclass_of(f.target)::text
+  from etl.health_of_all() h
+  join etl.feeds f on f.name = h.feed
+  where etl.regclass_of(f.target) in ('public.drivers'::regclass, 'public.trips'::regclass, 'public.charges'::regclass)
+    and (select etl.serves_staff())
+  order by h.feed
+$$;
+comment on function etl.freshness() is
+  'For public.report_freshness(), with the owner''s rights: health reads what no user may. No row for who is no staff.';
+
+create or replace function etl.trips_of_rejected_charges()
+returns setof text
+language plpgsql stable security definer
+set search_path = ''
+as $$
+declare
+  -- As the table spells it: 007 is 7 where it is a number.
+  id_type text := (
+    select format_type(a.atttypid, a.atttypmod)
+    from pg_catalog.pg_attribute a
+    where a.attrelid = 'public.trips'::regclass and a.attname = 'id'
+  );
+begin
+  if not etl.serves_staff() then
+    return;
+  end if;
+  return query execute etl.fill(
+    $sql$
+    with spelled as materialized (
+      select k.feed, k.source
+      from (
+        select distinct
+          r.feed, jsonb_object_keys(case jsonb_typeof(r.record) when 'object' then r.record else '{}' end) as source
+        from etl.rejects r
+        where r.feed in (select f.name from etl.feeds f where etl.regclass_of(f.target) = 'public.charges'::regclass)
+      ) k
+      join etl.feeds f on f.name = k.feed
+      where etl.wanted_column(f, k.source) = 'trip_id'
+    )
+    select distinct cell.value::{type}::text
+    from spelled s
+    join etl.rejects r on r.feed = s.feed
+    cross join lateral (select r.record ->> s.source as value) cell
+    where pg_input_is_valid(cell.value, {name})
+    $sql$,
+    jsonb_build_object('name', quote_literal(id_type), 'type', id_type)
+  );
+end
+$$;
+comment on function etl.trips_of_rejected_charges() is
+  'The trips of the charges in etl.rejects, as public.trips.id spells them, by the name that the partner gives the
+column. For public.trips_without_charges(), with the owner''s rights. No row for who is no staff.';
+
+create or replace function etl.serves_staff()
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select current_setting('role') <> 'authenticated' or etl.is_staff()
+$$;
+comment on function etl.serves_staff() is
+  'Whether a function with the owner''s rights may answer: the user of this request is staff, or no user of the API.';
+
+do $$
+declare
+  report regprocedure;
+  reader text;
+begin
+  foreach report in array array[
+    'public.trips_without_charges(timestamptz, timestamptz)'::regprocedure,
+    'public.churned_drivers(timestamptz, interval)'::regprocedure,
+    'public.report_freshness()'::regprocedure,
+    'etl.freshness()'::regprocedure,
+    'etl.trips_of_rejected_charges()'::regprocedure
+  ] loop
+    execute format('revoke all on function %s from public', report);
+    foreach reader in array array['anon', 'authenticated', 'service_role'] loop
+      continue when not exists (select from pg_catalog.pg_roles where rolname = reader);
+      execute format('revoke all on function %s from %I', report, reader);
+      continue when reader = 'anon';
+      execute format('grant execute on function %s to %I', report, reader);
+    end loop;
+  end loop;
+  -- To call the two by their names; nothing else there is theirs.
+  if exists (select from pg_catalog.pg_roles where rolname = 'service_role') then
+    grant usage on schema etl to service_role;
+  end if;
+end $$;
+revoke all on function etl.serves_staff() from public;
+
 -- supabase/sql/retries.sql
 -- Where a feed's files hold changes, a reject is not gone because the next file lacks its record. It waits, and is
 -- tried again after what is new, until it loads or a newer record of its key comes. Two temp tables more than stage.sql
@@ -2308,6 +4241,8 @@ returns boolean
 language plpgsql
 set search_path = ''
 as $$
+declare
+  narrow int;
 begin
   perform etl.empty_tables();
   perform etl.shape_table('etl_again', array['etl$place bigint'] || case
@@ -2315,6 +4250,7 @@ begin
     else array(select format('c%s text', n) from generate_series(1, cardinality(sources)) n)
   end);
   alter table pg_temp.etl_again rename to etl_staging;
+  narrow := cardinality(sources) - coalesce(cardinality(etl.wide_cells()), 0);
   execute etl.fill(
     $sql$
     insert into pg_temp.etl_staging
@@ -2325,13 +4261,25 @@ begin
     $sql$,
     jsonb_build_object('cells', concat_ws(', ', 'w.place', case
       when as_json then 'w.record::text'
-      else (
-        select string_agg(format('w.record ->> %L', s.source), ', ' order by s.position)
-        from unnest(sources) with ordinality s(source, position)
+      else concat_ws(
+        ', ',
+        (
+          select string_agg(format('w.record ->> %L', s.source), ', ' order by s.position)
+          from unnest(sources[:narrow]) with ordinality s(source, position)
+        ),
+        case
+          when narrow < cardinality(sources) then format(
+            'array(select w.record ->> s.key from unnest(%L::text[]) with ordinality s(key, n) order by s.n)::text',
+            sources[narrow + 1:]
+          )
+        end
       )
     end))
   ) using as_json, sources;
   perform etl.map_columns(feed, sources);
+  if as_json then
+    perform etl.join_sources();
+  end if;
   begin
     perform etl.check_columns(feed, is_empty);
   exception when sqlstate 'ETL03' then
@@ -3076,7 +5024,7 @@ revoke all on all functions in schema etl from public;
 -- merged. The steps of a merge hand each other temp tables, which are made once a run, but for the staged feeds:
 --   etl_staging   the feed as text: c1, c2, … for CSV, the column record for JSON; its ctid is the order of the file.
 --                 Until its merge it is etl_staging_1, etl_staging_2, …, by the feed's place in the run
---   etl_columns   which source column feeds which column of the target
+--   etl_columns   which source column feeds which column of the target; of JSON the column's other keys, too
 --   etl_rejected  the records that are rejected, by the ctid of their staged row
 --   etl_typed     what of them is new or differs from the target, with the target's types
 --   etl_delta     the same as whole rows, with what the feed does not carry
@@ -3092,6 +5040,7 @@ as $$
 declare
   feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
   staging text := 'etl_staging_' || place;
+  wide name[];
 begin
   perform etl.target_of(feed);
   perform etl.check_time_zone(feed.time_zone);
@@ -3121,6 +5070,13 @@ begin
       )
     )
   );
+  wide := etl.wide_cells(staging);
+  if wide is not null then
+    execute format(
+      'create trigger etl_narrow before insert on pg_temp.%s for each row execute function etl.narrow_row(%s)',
+      staging, etl.each(wide, '{column}')
+    );
+  end if;
   return format('copy pg_temp.%s from stdin (format csv, delimiter %L, quote %L)', staging, delimiter, quote);
 end
 $$;
@@ -3128,6 +5084,49 @@ comment on function etl.stage(text, int, text[], text, text) is
   'Makes the staging table of the feed at this place in the run, counted from 1, for a CSV header or (header null)
 for JSON, and returns the COPY statement that fills it. Takes no lock on the target, and so asks what the catalogs
 tell: raises what etl.target_of(), etl.check_time_zone() and etl.check_columns() raise.';
+
+create or replace function etl.wide_cells(staging text default 'etl_staging')
+returns name[]
+language sql stable
+set search_path = ''
+as $$
+  select array_agg(w.attname order by w.attnum)
+  from (
+    select a.attname, a.attnum
+    from pg_catalog.pg_attribute a
+    where a.attrelid = to_regclass('pg_temp.' || staging) and a.attnum > 0 and not a.attisdropped
+      and a.atttypid = 'pg_catalog.text'::regtype
+    order by a.attnum
+    -- A row of up to 340 texts fits a page, for the long ones are kept elsewhere.
+    offset 300
+  ) w
+$$;
+comment on function etl.wide_cells(text) is
+  'The columns of a staging table that a row would not have room for: the first of them holds the cells of all, as the
+text of an array. Null where there is room.';
+
+create or replace function etl.narrow_row()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  new := json_populate_record(new, (
+    with cells as materialized (
+      select c.name, c.value, c.place
+      from json_each_text(to_json(new)) with ordinality c(name, value, place)
+      where c.name = any (tg_argv)
+    )
+    select json_object_agg(c.name, case when c.name = tg_argv[0] then packed.cells end)
+    from cells c
+    cross join (select array_agg(c.value order by c.place)::text as cells from cells c) packed
+  ));
+  return new;
+end
+$$;
+comment on function etl.narrow_row() is
+  'A trigger for a staging table: puts the cells of the columns that it is given into the first of these. See
+etl.wide_cells().';
 
 create or replace function etl.take_staged(feed etl.feeds, place int, header text[])
 returns void
@@ -3169,7 +5168,8 @@ begin
   create temp table if not exists etl_columns (
     position bigint, source text, stored boolean, name name, attnum smallint,
     type text, collate_clause text, base_type text, has_length boolean,
-    kind text, nulls text[], decimal_comma boolean, refused text, forms text[], needs_order boolean, lenient boolean
+    kind text, nulls text[], decimal_comma boolean, refused text, forms text[], needs_order boolean, lenient boolean,
+    others text[]
   ) on commit drop;
   create temp table if not exists etl_rejected (
     etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text,
@@ -3226,15 +5226,40 @@ comment on function etl.shape_table(text, text[]) is
 one, that one is altered: until the commit each table that a run makes and drops keeps its locks, and the room for
 locks is limited.';
 
+create or replace function etl.regclass_of(said text)
+returns regclass
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return to_regclass(said);
+exception when feature_not_supported or syntax_error or invalid_name or insufficient_privilege then
+  return null;
+end
+$$;
+comment on function etl.regclass_of(text) is
+  'The table or view of that name, as etl.feeds.target has it; null where there is none, also where to_regclass()
+raises: for three names and more, and for a schema that is closed to the role.';
+
 create or replace function etl.target_of(feed etl.feeds)
 returns regclass
 language plpgsql stable
 set search_path = ''
 as $$
 declare
-  target regclass := to_regclass(feed.target);
+  target regclass := etl.regclass_of(feed.target);
+  closed name;
 begin
   if target is null then
+    select n.nspname into closed
+    from pg_catalog.pg_namespace n
+    where starts_with(replace(feed.target, '"', ''), n.nspname || '.') and not has_schema_privilege(n.oid, 'usage')
+    limit 1;
+    if closed is not null then
+      raise exception 'the schema of its table % is closed to the role %', feed.target, current_user
+        using errcode = 'insufficient_privilege',
+          hint = format('Whoever owns it opens it: grant usage on schema %I to %I', closed, current_user);
+    end if;
     raise exception 'its table % does not exist', feed.target
       using errcode = 'undefined_table', hint = case
         when etl.tables_called(feed.target) = '{}' then 'Create it in a migration, or correct etl.feeds.target.'
@@ -3270,8 +5295,9 @@ begin
 end
 $$;
 comment on function etl.target_of(etl.feeds) is
-  'The table that the feed loads. Raises 42P01 where it does not exist, ETL04 where it is no table, has tables that
-inherit from it or a rule INSTEAD of a write, ETL02 where it has no primary key, and what etl.check_absent() raises.';
+  'The table that the feed loads. Raises 42P01 where it does not exist, 42501 where its schema is closed to the role,
+ETL04 where it is no table, has tables that inherit from it or a rule INSTEAD of a write, ETL02 where it has no primary
+key, and what etl.check_absent() raises.';
 
 create or replace function etl.is_inherited(parent regclass)
 returns boolean
@@ -3322,10 +5348,11 @@ begin
   )
   select
     h.position, h.source,
-    -- A row of up to 340 texts fits a page, for the long ones are kept elsewhere. The first cell may hold the sentinel.
+    -- The first cell may hold the sentinel.
     c.name is not null or cardinality(header) <= 300 or h.position = 1,
     c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.kind, feed.nulls,
-    feed.decimal_comma and c.kind in ('integer', 'number', 'money'), etl.refused_of(c.kind, feed),
+    feed.decimal_comma and c.kind in ('integer', 'number', 'money'),
+    nullif(concat_ws('|', etl.refused_of(c.kind, feed), etl.refused_zone(c.kind, c.base_type, feed.time_zone)), ''),
     etl.forms_of(c.kind, feed), c.kind in ('day', 'days', 'parts') and feed.date_order is null, false
   from unnest(header) with ordinality as h(source, position)
   -- A name is cut to 63 bytes, as Postgres cuts that of a column.
@@ -3355,11 +5382,26 @@ returns text
 language sql immutable
 set search_path = ''
 as $$
-  select e' \t\n\x0b\f\r\u0085\u00a0\u00ad\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007'
-    || e'\u2008\u2009\u200a\u200b\u200c\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff'
+  select e' \t\n\x0b\f\r\u0085\u00a0\u00ad\u061c\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006'
+    || e'\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d'
+    || e'\u202e\u202f\u205f\u2060\u2066\u2067\u2068\u2069\u3000\ufe0e\ufe0f\ufeff'
 $$;
 comment on function etl.blanks() is
-  'What cannot be seen around a name: the white space of Unicode, characters of no width, and the byte order mark.';
+  'What cannot be seen around a name: the white space of Unicode, characters of no width, those that turn the direction
+of a line, and the byte order mark.';
+
+create or replace function etl.near_name(name text)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select lower(translate(
+    -- Elsewhere Postgres refuses to.
+    case when getdatabaseencoding() = 'UTF8' then normalize(name) else name end, etl.blanks(), ''
+  ))
+$$;
+comment on function etl.near_name(text) is
+  'A name as it is compared with those that it may be meant for: without blanks, case, or how its accents are encoded.';
 
 create or replace function etl.source_names()
 returns table (place bigint, name text)
@@ -3481,14 +5523,13 @@ begin
       using errcode = 'ETL03', hint = 'Ask the partner for distinct names, or mend etl.feeds.columns.';
   end if;
 
-  -- What names a column but for case and blanks is a name. All else may be a value, where the file has no header line.
+  -- What is near a column's name is a name. All else may be a value, where the file has no header line.
   select string_agg(format('%I for %I', near.source, near.name), ', '), jsonb_object_agg(near.source, near.name)
   into fault, mapping
   from (
     select distinct on (l.name) c.source, l.name
     from pg_temp.etl_columns c
-    join etl.loadable_columns(target) l on lower(translate(l.name, etl.blanks(), ''))
-      = lower(translate(etl.wanted_column(feed, c.source), etl.blanks(), ''))
+    join etl.loadable_columns(target) l on etl.near_name(l.name) = etl.near_name(etl.wanted_column(feed, c.source))
     where c.name is null and not exists (select from pg_temp.etl_columns o where o.name = l.name)
     order by l.name, c.position
     limit 20
@@ -3539,9 +5580,9 @@ begin
 end
 $$;
 comment on function etl.check_columns(etl.feeds, boolean, boolean) is
-  'Raises ETL03 where etl_columns names a column of the target twice, spells one otherwise but for case or blanks, has
-none, or lacks the key or, where the target is empty, a NOT NULL column without default. as_json: they are the keys of
-JSON records.';
+  'Raises ETL03 where etl_columns names a column of the target twice, spells one otherwise, as etl.near_name() compares,
+has none, or lacks the key or, where the target is empty, a NOT NULL column without default. as_json: they are the keys
+of JSON records.';
 
 create or replace function etl.loadable_columns(target regclass)
 returns table (
@@ -3614,7 +5655,7 @@ declare
   before text := current_setting('timezone');
 begin
   -- With a digit in it Postgres would take anything for a zone, and read its sign the other way round.
-  if zone ~ '[0-9]' and not exists (select from pg_catalog.pg_timezone_names z where z.name = zone) then
+  if zone ~ '[0-9]' and lower(zone) not in (select lower(z.name) from pg_catalog.pg_timezone_names z) then
     raise invalid_parameter_value;
   end if;
   perform set_config('timezone', zone, true);
@@ -4092,6 +6133,222 @@ $$;
 comment on function etl.have_wait_again(etl.feeds, uuid, uuid) is
   'Has wait again what waited before the run, where the row of its key was taken back; where that run was an undo, has
 it leave again. Returns how many wait again.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/usual.sql
+-- What a feed's files are usually like: which columns they have, and how many records. A file that differs is loaded
+-- all the same; etl.health() says so until the next one is as usual again, or a person accepts it.
+
+create or replace function etl.note_columns(state etl.feed_state, target regclass, is_sample boolean)
+returns etl.feed_state
+language plpgsql
+set search_path = ''
+as $$
+declare
+  carried text[] := etl.carried_columns();
+  known text[] := state.carried_columns || state.gone_columns;
+  present text[] := etl.unplaced_columns();
+begin
+  state.ignored_columns := coalesce(state.ignored_columns, present);
+  state.unplaced_columns := array(select p.n from unnest(present) p(n) where p.n <> all (state.ignored_columns));
+  state.carried_columns := coalesce(carried, '{}');
+  if is_sample and state.unplaced_columns = '{}' then
+    state.carried_columns := state.carried_columns
+      || array(select k.n from unnest(known) k(n) where k.n <> all (state.carried_columns || state.gone_columns));
+  end if;
+  state.gone_columns := array(
+    select c.name
+    from etl.loadable_columns(target) c
+    where c.name = any (known) and c.name <> all (state.carried_columns)
+    order by c.attnum
+  );
+  state.drifted_since := case
+    when state.gone_columns || state.unplaced_columns <> '{}' then coalesce(state.drifted_since, now())
+  end;
+  return state;
+end
+$$;
+comment on function etl.note_columns(etl.feed_state, regclass, boolean) is
+  'The state with the columns in etl_columns: which are gone, and which are new and have no place. The first body sets
+what is usual. is_sample: it need not hold every column, as a JSON file of few records; then, unless it has something
+new as well, what it lacks is not gone.';
+
+create or replace function etl.note_records(state etl.feed_state, feed etl.feeds, records bigint)
+returns etl.feed_state
+language plpgsql
+set search_path = ''
+as $$
+declare
+  usual bigint := state.usual_records;
+  is_shrunk boolean := feed.contents = 'all' and case
+    -- What was there before the loader, or before it forgot, was there.
+    when usual is null then records = 0 and feed.shrink_limit < 1 and not etl.is_empty(etl.regclass_of(feed.target))
+    -- Of a handful of records half is nothing.
+    when records > 0 and usual < 10 then false
+    else usual - records > feed.shrink_limit * usual
+  end;
+begin
+  state.records := records;
+  state.usual_records := case when is_shrunk then usual else records end;
+  state.shrunk_since := case when is_shrunk then coalesce(state.shrunk_since, now()) end;
+  return state;
+end
+$$;
+comment on function etl.note_records(etl.feed_state, etl.feeds, bigint) is
+  'The state with the number of records read: whether it is smaller than usual by more than the feed''s shrink_limit.
+Where fewer than 10 are usual, only a body without any is. A body of changes never is: its size says nothing.';
+
+create or replace function etl.accept_usual(feed_name text)
+returns void
+language sql
+set search_path = ''
+as $$
+  update etl.feed_state s
+  set ignored_columns = s.ignored_columns || s.unplaced_columns, gone_columns = '{}', unplaced_columns = '{}',
+    drifted_since = null, usual_records = s.records, shrunk_since = null
+  where s.feed = feed_name and (s.drifted_since is not null or s.shrunk_since is not null)
+$$;
+comment on function etl.accept_usual(text) is
+  'Takes the feed''s last body for what is usual, in its columns and in the number of its records.';
+
+create or replace function etl.unusual(
+  feed etl.feeds, state etl.feed_state, changed timestamptz, out verdict text, out message text, out hint text
+)
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  last_news timestamptz := coalesce(changed, state.known_since);
+  renamed jsonb;
+  mapping text;
+  approval text;
+  drift text;
+  shrinkage text;
+  withheld text;
+  silence text;
+begin
+  if not feed.enabled then
+    verdict := 'undone';
+    hint := format('update etl.feeds set enabled = true where name = %L;', feed.name);
+    message := concat_ws(
+      '. ',
+      format(
+        'Run %s was undone at %s, and the feed is disabled, for its file would bring the same back',
+        state.undone_run, state.undone_at
+      ),
+      'A run that named it has loaded it again, at ' || case when changed > state.undone_at then changed end,
+      format('Once that is mended: %s If it is to stay disabled: select etl.approve(%L)', hint, feed.name)
+    );
+    return;
+  end if;
+  if feed.absent <> 'keep' and state.withheld > 0 then
+    withheld := format(
+      'Rows of %s that it lacks and that stay: %s, for %s', feed.target, state.withheld, state.withheld_why
+    );
+  end if;
+  if state.drifted_since is not null or state.shrunk_since is not null or withheld is not null then
+    approval := format('select etl.approve(%L)', feed.name);
+  end if;
+  if state.drifted_since is not null then
+    renamed := etl.likely_names(state.gone_columns, state.unplaced_columns);
+    if renamed is not null then
+      mapping := format('update etl.feeds set columns = columns || %L where name = %L', renamed, feed.name);
+    end if;
+    drift := concat_ws(
+      '. ',
+      'Its columns are other ones since ' || state.drifted_since,
+      'The file lacks ' || etl.listed(state.gone_columns)
+        || ': new rows get the default or null, known rows keep theirs',
+      'It has ' || etl.listed(state.unplaced_columns) || ', and ' || feed.target || ' has no such column',
+      'Likely renamed: ' || (
+        select string_agg(format('%I is now %I', r.value, r.key), ', ' order by r.value) from jsonb_each_text(renamed) r
+      ),
+      'If so: ' || mapping
+    );
+  end if;
+  if state.shrunk_since is not null then
+    shrinkage := concat_ws(
+      '. ',
+      'Its file is too small since ' || state.shrunk_since,
+      'Records: ' || state.records || ', and usually ' || coalesce(state.usual_records::text, 'more'),
+      'Ask the partner whether it is whole'
+    );
+  end if;
+  if last_news < now() - feed.fresh_within then
+    silence := concat_ws(
+      '. ',
+      'Nothing new has come since ' || last_news || ', and something should within ' || feed.fresh_within,
+      'Ask the partner whether the file is still written'
+    );
+  end if;
+  verdict := case
+    when drift is not null then 'drifted'
+    when shrinkage is not null or withheld is not null then 'shrunk'
+    when silence is not null then 'stale'
+  end;
+  message := concat_ws('. ', drift, shrinkage, withheld, 'If the file is right as it is: ' || approval, silence);
+  hint := coalesce(mapping, approval) || ';';
+end
+$$;
+comment on function etl.unusual(etl.feeds, etl.feed_state, timestamptz) is
+  'What is unusual about a feed that runs well: the gravest of drifted, shrunk (rows that are withheld count as
+that) and stale, a message on all of them, and the line to run where there is one; of one that is disabled, that it was
+undone. verdict is null where nothing is. changed: when a run last changed something.';
+
+create or replace function etl.likely_names(gone text[], unplaced text[])
+returns jsonb
+language sql immutable
+set search_path = ''
+as $$
+  with names as (
+    select n.is_gone, n.name, array(
+      -- The pairs of neighbouring letters, without regard to case and punctuation.
+      select distinct substr(plain.name, i, 2) from generate_series(1, greatest(length(plain.name) - 1, 1)) i
+    ) as pairs
+    from (
+      select true as is_gone, g.name from unnest(gone[:100]) g(name)
+      union all
+      -- What has no name of its own cannot be mapped.
+      select false, u.name from unnest(unplaced[:100]) u(name) where u.name !~ '^column [0-9]+( \(unnamed\))?$'
+    ) n
+    cross join lateral regexp_replace(lower(n.name), '[^[:alnum:]]', '', 'g') plain(name)
+  ), compared as (
+    select
+      g.name as gone, u.name as unplaced,
+      both_have.shared * 2.0 / (cardinality(g.pairs) + cardinality(u.pairs)) as likeness
+    from names g
+    join names u on g.is_gone and not u.is_gone
+    cross join lateral (
+      select count(*) as shared from unnest(g.pairs) p(pair) where p.pair = any (u.pairs)
+    ) both_have
+  ), ranked as (
+    select
+      c.*,
+      row_number() over (partition by c.gone order by c.likeness desc, c.unplaced) as of_gone,
+      row_number() over (partition by c.unplaced order by c.likeness desc, c.gone) as of_unplaced
+    from compared c
+  )
+  select jsonb_object_agg(r.unplaced, r.gone)
+  from ranked r
+  where r.of_gone = 1 and r.of_unplaced = 1
+    and (r.likeness >= 0.3 or (cardinality(likely_names.gone) = 1 and cardinality(likely_names.unplaced) = 1))
+$$;
+comment on function etl.likely_names(text[], text[]) is
+  'New name -> column, as etl.feeds.columns has it, for the columns that are gone and most likely renamed: each other''s
+likest by the pairs of letters that they share, or the only ones. Null where none is. Of more than 100 names, which are
+another file, the first 100 are compared.';
+
+create or replace function etl.listed(names text[])
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select string_agg(quote_ident(left(n.name, 63)), ', ' order by n.position) filter (where n.position <= 10)
+    || case when cardinality(names) > 10 then ' and ' || cardinality(names) - 10 || ' more' else '' end
+  from unnest(names) with ordinality n(name, position)
+$$;
+comment on function etl.listed(text[]) is 'The first ten names, for a message; null where there is none.';
 
 revoke all on all functions in schema etl from public;
 
@@ -4766,6 +7023,118 @@ end
 $$;
 comment on function etl.repair(text[]) is
   'Executes the statements that etl.free_values, etl.defer_indexes and etl.defer_self_references returned.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/zones.sql
+-- Zones that a cell names by letters. Postgres has one meaning for each, by pg_timezone_abbrevs; people have several
+-- for some: IST is India's, Israel's and Ireland's.
+
+create or replace function etl.refused_zone(kind text, base_type text, own_zone text)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select string_agg(pattern, '|')
+  from (
+    select etl.zone_among(etl.doubtful_zones(own_zone)) where base_type ~ 'with time zone|^tstz' or kind = 'parts'
+    union all
+    select etl.time_without_zone() where base_type like 'time with time zone%' and etl.has_summer(own_zone)
+  ) refused(pattern)
+$$;
+comment on function etl.refused_zone(text, text, text) is
+  'As etl.refused_of(), what a load does not take of times with a zone, in a feed of this zone.';
+
+create or replace function etl.doubtful_zones(own_zone text)
+returns text[]
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  before constant text := current_setting('timezone');
+  own text[];
+  other text[];
+  is_east boolean;
+begin
+  perform set_config('timezone', own_zone, true);
+  select
+    coalesce(array_agg(z.word) filter (where z.is_meant), '{}'), coalesce(array_agg(z.word), '{}'),
+    min(z.away) > interval '0'
+  into own, other, is_east
+  from (
+    select lower(d.word) as word, d.away, a.utc_offset = d.away as is_meant
+    from (
+      select to_char(day at time zone 'UTC', 'TZ') as word, (day at time zone 'UTC')::timestamp - day as away
+      from generate_series(timestamp '2001-01-01', timestamp '2025-07-01', interval '6 months') day
+    ) d
+    left join pg_catalog.pg_timezone_abbrevs a on a.abbrev = upper(d.word)
+    where d.word ~ '^[A-Za-z]+$'
+    group by d.word, d.away, a.utc_offset
+  ) z;
+  perform set_config('timezone', before, true);
+  -- RFC 5322 has America's as America does, and so has whoever lives west of Greenwich.
+  return array(
+    select unnest(etl.common_zones(of_america => false) || other)
+    union
+    select unnest(etl.common_zones(of_america => true)) where is_east
+    except
+    select unnest(own)
+  );
+end
+$$;
+comment on function etl.doubtful_zones(text) is
+  'The abbreviations of zones, in small letters, that have several meanings where this zone is at home: but for its own,
+where Postgres has the same.';
+
+create or replace function etl.common_zones(of_america boolean)
+returns text[]
+language sql immutable
+set search_path = ''
+as $$
+  select case
+    when of_america then '{adt,ast,cdt,cst,edt,est,mdt,mst,pdt,pst}'::text[]
+    else '{act,amst,amt,bdt,bst,cast,cct,ect,gst,ist,sst,wast,wst}'
+  end
+$$;
+comment on function etl.common_zones(boolean) is
+  'Abbreviations of zones that are in use for several: those of America, which others use, too, and all others.';
+
+create or replace function etl.zone_among(words text[])
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select format('\d\s*(?:[ap]m)?\s*\(?(?:%s)(?!\s*[a-z/_])', array_to_string(words, '|'))
+$$;
+comment on function etl.zone_among(text[]) is 'A regular expression for a time with one of these words for its zone.';
+
+create or replace function etl.has_summer(zone text)
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  before text := current_setting('timezone');
+  has_summer boolean;
+begin
+  perform set_config('timezone', zone, true);
+  select count(distinct extract(timezone from d)) > 1 into has_summer
+  from generate_series(now(), now() + interval '1 year', interval '1 week') d;
+  perform set_config('timezone', before, true);
+  return has_summer;
+end
+$$;
+comment on function etl.has_summer(text) is 'Whether the clocks of a time zone are changed within a year from now.';
+
+create or replace function etl.time_without_zone()
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select '(?:^|[{,"])\s*t?(?:\d\d?:\d\d(?::\d\d(?:\.\d*)?)?|\d{4}(?:\d\d)?)(?:\s*[ap]m)?\s*(?:$|[},"])'
+$$;
+comment on function etl.time_without_zone() is
+  'A regular expression for a time of day, alone or in an array, with neither a zone nor the date that would tell it.';
 
 revoke all on all functions in schema etl from public;
 
