@@ -201,6 +201,11 @@ const loads: Record<string, Case & { rows: (string | null)[][] }> = {
   },
   "a .gz file": { body: bytes(gzipSync("id,name\n1,Ana\n2,Bo\n")), rows: people },
   "a .gz file of two members": { body: bytes(gzipSync("id,name\n1,Ana\n"), gzipSync("2,Bo\n")), rows: people },
+  "a .gz file with zeros behind it": { body: bytes(gzipSync("id,name\n1,Ana\n2,Bo\n"), [0, 0, 0]), rows: people },
+  "a .gz file with more than a megabyte of zeros behind it": {
+    body: bytes(gzipSync("id,name\n1,Ana\n2,Bo\n"), new Uint8Array(1_100_000)),
+    rows: people,
+  },
   "content-encoding gzip": {
     body: bytes(gzipSync("id,name\n1,Ana\n2,Bo\n")),
     headers: { "content-encoding": "gzip" },
@@ -318,6 +323,30 @@ const refused: Record<string, Case & { code: string; message: string | RegExp; h
   "a .gz file cut short": { body: bytes(gzipped.subarray(0, -9)), code: "gzip", message: /broken or cut short/ },
   "a .gz file with a flipped bit": { body: bytes(gzipped.with(-6, 7)), code: "gzip", message: /broken or cut short/ },
   "a .gz file with text behind it": { body: bytes(gzipped, "2,Bo\n"), code: "gzip", message: /broken or cut short/ },
+  ...Object.fromEntries(
+    ([
+      ["another member", gzipSync("2,Bo\n")],
+      ["text", utf8("2,Bo\n")],
+      ["a letter", utf8("2")],
+      ["the first byte of a member", [0x1f]],
+      ["UTF-16", utf16("2,Bo\n")],
+      ["a letter and another member", bytes("2", gzipSync("2,Bo\n"))],
+    ] as const).flatMap(([what, behind]) =>
+      [1, 3, 20].map((zeros) => [
+        `a .gz file with ${what} behind ${zeros} zeros`,
+        {
+          body: bytes(gzipSync("id,name\n1,Ana\n"), new Uint8Array(zeros), [...behind]),
+          code: "gzip",
+          message: /broken or cut short/,
+        },
+      ])
+    ),
+  ),
+  "a .gz file with text behind a megabyte of zeros": {
+    body: bytes(gzipped, new Uint8Array(1_100_000), "2,Bo\n"),
+    code: "gzip",
+    message: /broken or cut short/,
+  },
   "content-encoding gzip, cut short": {
     body: bytes(gzipped.subarray(0, -9)),
     headers: { "content-encoding": "gzip" },
