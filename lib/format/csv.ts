@@ -74,14 +74,17 @@ export function hasHeader(bytes: Uint8Array, dialect: Dialect): boolean {
   return lineAt(bytes, separatorLine(bytes, start)?.next ?? start, dialect) !== null;
 }
 
-/** Reads what stands before the records. Where no delimiter is said, the candidate is taken that splits the line most often. */
-export function readHeader(bytes: Uint8Array, dialect: Dialect): Header {
+/**
+ * Reads what stands before the records. Where no delimiter is said, the candidate is taken that splits the line most often.
+ * `readAs`: see Peekable.
+ */
+export function readHeader(bytes: Uint8Array, dialect: Dialect, readAs: string | null = null): Header {
   const start = skipAll(bytes, dialect.skip);
   const separator = separatorLine(bytes, start);
   const first = separator?.next ?? start;
   // A first record may have a quote that does not close.
   const line = lineAt(bytes, first, dialect) ?? (dialect.header && lineAt(bytes, first));
-  const text = decode(bytes.subarray(first, line?.end), dialect.header !== null).replace(/\r+$/, "");
+  const text = decode(bytes.subarray(first, line?.end), dialect.header !== null, readAs).replace(/\r+$/, "");
   const delimiter = dialect.delimiter ?? separator?.delimiter ?? guess(text, dialect);
   const names = dialect.header ?? splitLine(text, { ...dialect, delimiter });
   if (!names) throw badHeader("a quote in its header is not closed, or does not enclose a whole name");
@@ -138,15 +141,15 @@ function splitLine(line: string, { delimiter, quote, escape }: Dialect & { delim
 }
 
 /** isRecord: what is wrong with it is not the header's fault. */
-function decode(bytes: Uint8Array, isRecord: boolean): string {
+function decode(bytes: Uint8Array, isRecord: boolean, readAs: string | null): string {
   const isText = !bytes.includes(0);
   try {
     if (isText || isRecord) return new TextDecoder("utf-8", { fatal: !isRecord, ignoreBOM: true }).decode(bytes);
   } catch { /* told below */ }
   throw new EtlError(
     "encoding",
-    isText ? "its header line is not UTF-8" : "its header line holds a NUL",
-    askFor(looksLike(bytes, true)),
+    isText ? `its header line is not ${readAs ?? "UTF-8"}` : "its header line holds a NUL",
+    readAs ? "Correct etl.feeds.encoding, or ask the partner to have the export mended." : askFor(looksLike(bytes, true)),
   );
 }
 

@@ -43,13 +43,15 @@ export class Records {
 
   /**
    * `lead`: bytes before the first record of a CSV. `rejectLimit`: share of the records that may be broken; of the first
-   * 100,000, half may be in any case. `places`: where in a JSON document the records are.
+   * 100,000, half may be in any case. `places`: where in a JSON document the records are. `readAs`: the encoding of which
+   * the text was, if it is not UTF-8.
    */
   constructor(
     private readonly shape: Shape,
     private readonly lead = 0,
     private readonly rejectLimit = 0,
     private readonly places: Places = {},
+    private readonly readAs: string | null = null,
   ) {
     this.#scanner = new Scanner(shape);
     this.#lineEnd = encoder.encode(shape.kind === "csv" ? shape.lineEnd : "\n");
@@ -171,12 +173,12 @@ export class Records {
   #broken(stop: Stop, record: Uint8Array): Uint8Array {
     if (stop === Stop.notText) {
       this.#noText++;
-      this.#encoding = looksLike(record);
+      this.#encoding = this.readAs ? null : looksLike(record);
     }
     if (++this.broken >= hopelessRecords && this.broken > this.count * Math.max(this.rejectLimit, 0.5)) {
       throw this.#hopeless();
     }
-    return rowOfBroken(this.shape, this.sentinel, stop, record, this.#scanner.fields);
+    return rowOfBroken(this.shape, this.sentinel, stop, record, this.#scanner.fields, this.readAs);
   }
 
   #hopeless(): EtlError {

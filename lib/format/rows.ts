@@ -1,12 +1,13 @@
 /** A feed's bytes -> rows as COPY takes them: unpacked, in UTF-8, cut into records, otherwise untouched. */
 import { EtlError } from "../errors.ts";
 import { type Dialect, hasHeader, type Header, readHeader, skipAll, skipLines } from "./csv.ts";
+import { decode } from "./decode.ts";
 import type { Document, Places } from "./document.ts";
 import { askFor } from "./encoding.ts";
 import { linesOrDocument } from "./lines.ts";
 import { notData } from "../fetch/failures.ts";
 import { longestRecord, type Patience, patient } from "../limits.ts";
-import { copies, isVisible, named, Peekable } from "./peekable.ts";
+import { isVisible, Peekable } from "./peekable.ts";
 import { type Page, Records } from "./records.ts";
 import type { Shape } from "./scan/scanner.ts";
 import { badJson } from "./tokens.ts";
@@ -45,7 +46,9 @@ export async function openRows(text: Peekable, feed: Layout, textAfter?: TextAft
   const start = await startOf(text, feed.skip);
   const { format, only } = await formatOf(text, start, feed);
   const hasEnd = text.hasEnd || format === "json";
-  const { header, delimiter, records, leadOf } = format === "csv" ? await openCsv(text, feed) : openJson(format, feed);
+  const { header, delimiter, records, leadOf } = format === "csv"
+    ? await openCsv(text, feed)
+    : openJson(format, feed, text.readAs);
   const rows: Rows = { header, delimiter, hasEnd, chunks: records.from(text, textAfter && pageAfter), records, only };
   return rows;
 
@@ -60,8 +63,8 @@ export async function openRows(text: Peekable, feed: Layout, textAfter?: TextAft
 /** What of the rows depends on the format. `leadOf`: the bytes before the first record of a further page. */
 type Reading = Pick<Rows, "header" | "delimiter"> & { records: Records; leadOf: (text: Peekable) => Promise<number> };
 
-function openJson(format: "json" | "ndjson", feed: Layout): Reading {
-  const records = new Records({ kind: format === "json" ? "array" : "lines" }, 0, feed.reject_limit, feed);
+function openJson(format: "json" | "ndjson", feed: Layout, readAs: string | null): Reading {
+  const records = new Records({ kind: format === "json" ? "array" : "lines" }, 0, feed.reject_limit, feed, readAs);
   const leadOf = async (text: Peekable) => {
     // A last page may have no line.
     if (format === "json") await startOf(text);
@@ -128,7 +131,7 @@ async function openCsv(text: Peekable, feed: Layout): Promise<Reading> {
   const dialect = { skip, header, delimiter: said, quote, escape: escape === quote ? null : escape };
   const { names, lead, delimiter, lineEnd } = await headerOf(text, dialect);
   const shape: Shape = { kind: "csv", columns: names.length, delimiter, lineEnd, quote, escape: dialect.escape };
-  const records = new Records(shape, lead, feed.reject_limit);
+  const records = new Records(shape, lead, feed.reject_limit, {}, text.readAs);
   const leadOf = async (text: Peekable) => {
     await startOf(text, skip);
     const page = await headerOf(text, { ...dialect, delimiter });
@@ -147,7 +150,7 @@ async function headerOf(text: Peekable, dialect: Dialect): Promise<Header> {
     const message = `it has no line end in its first ${longestRecord >> 20} MiB`;
     throw new EtlError("header", message, "It does not look like CSV: check etl.feeds.format.");
   }
-  return readHeader(first, dialect);
+  return readHeader(first, dialect, text.readAs);
 }
 
 /** The text of a body: unpacked, in UTF-8, without a byte order mark. `member`: the file in it, if it is a zip archive. */
@@ -159,30 +162,3 @@ export async function openText(
 ): Promise<Peekable> {
   return await decode(await unpack(new Peekable(body, hasEnd), unpackRatio, member), encoding);
 }
-
-async function decode(bytes: Peekable, said: string): Promise<Peekable> {
-  let decoder: TextDecoderStream;
-  const hint = "Correct etl.feeds.encoding.";
-  const first = await bytes.peek((first) => first.length >= 3);
-  const mark = marks.find(({ bytes }) => bytes.every((byte, i) => byte === first[i]));
-  const encoding = mark?.encoding ?? said;
-  try {
-    decoder = new TextDecoderStream(encoding, { fatal: true });
-  } catch (cause) {
-    throw new EtlError("encoding", `there is no encoding ${encoding}`, hint, { cause });
-  }
-  if (decoder.encoding !== "utf-8") {
-    const text = ReadableStream.from(copies(bytes)).pipeThrough(decoder as ReadableWritablePair<string, Uint8Array>);
-    const encoded = text.pipeThrough(new TextEncoderStream());
-    return named(encoded, "encoding", `it is not ${encoding}`, hint, bytes.hasEnd);
-  }
-  if (mark) bytes.skip(mark.bytes.length);
-  return bytes;
-}
-
-/** Byte order marks: no file begins with one that is in another encoding. */
-const marks = [
-  { encoding: "utf-8", bytes: [0xef, 0xbb, 0xbf] },
-  { encoding: "utf-16le", bytes: [0xff, 0xfe] },
-  { encoding: "utf-16be", bytes: [0xfe, 0xff] },
-];

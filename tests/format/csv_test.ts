@@ -173,6 +173,10 @@ const loads: Record<string, Case & { rows: (string | null)[][] }> = {
     body: utf16("\ufeffid,name\n1,Díaz €\n", true),
     rows: [["1", "Díaz €"]],
   },
+  "U+FFFD and a pair of surrogates in utf-16": {
+    body: utf16("\ufeffid,name\n1,\ufffd\u{1f695}\ufffd\n"),
+    rows: [["1", "\ufffd\u{1f695}\ufffd"]],
+  },
   "utf-16 by its byte order mark, gzip": { body: bytes(gzipSync(utf16("\ufeffid\n1\n"))), rows: [["1", null]] },
   "utf-16 by its byte order mark, JSON": {
     body: utf16('\ufeff[{"id":1,"name":"€"}]'),
@@ -314,11 +318,25 @@ const refused: Record<string, Case & { code: string; message: string | RegExp; h
     code: "encoding",
     message: /latin-9000/,
   },
-  "not in its encoding": {
-    body: bytes("id,name\n1,", [0x81, 0xff], "\n"),
+  "shift_jis that is said to be euc-jp": {
+    body: bytes("id,name\n", ...Array.from({ length: 20 }, (_, i) => bytes(`${i},x`, [0x82, 0xa0], "\n"))),
+    feed: { encoding: "euc-jp" },
+    code: "encoding",
+    message: "it is not euc-jp",
+    hint: /^Correct etl\.feeds\.encoding/,
+  },
+  "utf-16 by its byte order mark that is none": {
+    body: utf16("\ufeffid,name\n" + Array.from({ length: 20 }, (_, i) => `${i},\ud800\n`).join("")),
+    code: "encoding",
+    message: "it is not utf-16le",
+    hint: /^Its byte order mark says that it is/,
+  },
+  "a header that is not in its encoding": {
+    body: bytes("id,na", [0xff], "me\n1,Ana\n"),
     feed: { encoding: "shift_jis" },
     code: "encoding",
-    message: /it is not shift_jis/,
+    message: "its header line is not shift_jis, which etl.feeds.encoding says",
+    hint: /^Correct etl\.feeds\.encoding/,
   },
   "a .gz file cut short": { body: bytes(gzipped.subarray(0, -9)), code: "gzip", message: /broken or cut short/ },
   "a .gz file with a flipped bit": { body: bytes(gzipped.with(-6, 7)), code: "gzip", message: /broken or cut short/ },
@@ -490,6 +508,42 @@ const rejected: Record<
     rows: [],
     rejects: [[1, "1,\ufffd\ufffd\ufffd", "is not UTF-8", "22021"], [2, "2,\ufffd\ufffd", /^is not UTF-8/, "22021"]],
   },
+  "halves of surrogate pairs in utf-16": {
+    body: utf16("\ufeffid,name\n1,Ana\n2,B\ud83d\n3,\ufffd\n4,\ude95\u{1f695}\ufffd\n"),
+    rows: [["1", "Ana"], ["3", "\ufffd"]],
+    rejects: [
+      [2, "2,B\ufffd", "is not UTF-8, nor utf-16le, which its byte order mark says", "22021"],
+      [4, "4,\ufffd\u{1f695}\ufffd", "is not UTF-8, nor utf-16le, which its byte order mark says", "22021"],
+    ],
+  },
+  "half a surrogate pair in utf-16, big end first, and half a character at its end": {
+    body: bytes(utf16("\ufeffid,name\n1,Ana\n2,\ud83dB\n3,C", true), [0]),
+    rows: [["1", "Ana"]],
+    rejects: [
+      [2, "2,\ufffdB", "is not UTF-8, nor utf-16be, which its byte order mark says", "22021"],
+      [3, "3,C\ufffd", "is not UTF-8, nor utf-16be, which its byte order mark says", "22021"],
+    ],
+  },
+  ...Object.fromEntries(
+    ([
+      ["shift_jis", [0x83, 0x41], [0x81, 0xff]],
+      ["euc-jp", [0xa5, 0xa2], [0xff]],
+      ["gb18030", [0xa5, 0xa2], [0xff]],
+    ] as const).map(([encoding, letter, none]) => [
+      `a character that is none in ${encoding}`,
+      {
+        body: bytes("id,name\n1,", [...letter], "\n2,B", [...none], "\n"),
+        feed: { encoding },
+        rows: [["1", "\u30a2"]],
+        rejects: [[2, "2,B\ufffd", `is not UTF-8, nor ${encoding}, which etl.feeds.encoding says`, "22021"]] as [
+          number,
+          string,
+          string,
+          string,
+        ][],
+      },
+    ]),
+  ),
   "\\. on a line of its own": {
     body: "id,name\n1,Ana\n\\.\n2,Bo\n",
     rows: people,

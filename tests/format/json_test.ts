@@ -131,6 +131,11 @@ const rejected: Record<
     ids: ["1"],
     rejects: [[2, '{"id":"\ufffd"}', "is not UTF-8: it looks like windows-1252, which etl.feeds.encoding must say"]],
   },
+  "half a surrogate pair in utf-16": {
+    body: new Uint8Array(Uint16Array.from('\ufeff[{"id":"1"},{"id":"\ud800"}]', (c) => c.charCodeAt(0)).buffer),
+    ids: ["1"],
+    rejects: [[2, '{"id":"\ufffd"}', "is not UTF-8, nor utf-16le, which its byte order mark says"]],
+  },
   "10,000 levels": { body: `[{"id":"1"},${deep(10_000)}]`, ids: ["1"], rejects: [[2, deep(10_000), tooDeep]] },
   "513 levels, an object a line": { body: `${deep(512)}\n{"id":"2"}`, ids: ["2"], rejects: [[1, deep(512), tooDeep]] },
   "a million levels, an object a line": {

@@ -1,0 +1,96 @@
+/** A text in whatever encoding -> the same in UTF-8, and in it a byte that is none for each character that cannot be read. */
+import { EtlError } from "../errors.ts";
+import { concat, Peekable } from "./peekable.ts";
+
+/** Byte order marks, each before those that it begins with: no file begins with one that is in another encoding. */
+const marks = [
+  { encoding: "utf-8", bytes: [0xef, 0xbb, 0xbf] },
+  { encoding: "utf-16le", bytes: [0xff, 0xfe] },
+  { encoding: "utf-16be", bytes: [0xfe, 0xff] },
+];
+
+const badByte = Uint8Array.of(0xff);
+const replacement = "\ufffd", halfPair = "\ud800";
+
+/** So many characters that cannot be read are damage, and more than one in so many are none of this encoding. */
+const fewFaults = 10, rareFaults = 200;
+
+/** `said`: the encoding that etl.feeds says. */
+export async function decode(bytes: Peekable, said: string): Promise<Peekable> {
+  const first = await bytes.peek((first) => first.length >= 4);
+  const mark = marks.find(({ bytes }) => bytes.every((byte, i) => byte === first[i]));
+  const encoding = mark?.encoding ?? said;
+  let decoder: TextDecoder;
+  try {
+    decoder = new TextDecoder(encoding, { ignoreBOM: true });
+  } catch (cause) {
+    throw new EtlError("encoding", `there is no encoding ${encoding}`, "Correct etl.feeds.encoding.", { cause });
+  }
+  if (decoder.encoding !== "utf-8") {
+    const hint = mark
+      ? "Its byte order mark says that it is: ask the partner to have the export mended."
+      : "Correct etl.feeds.encoding.";
+    const other = new EtlError("encoding", `it is not ${encoding}`, hint);
+    const readAs = `${encoding}, which ${mark ? "its byte order mark" : "etl.feeds.encoding"} says`;
+    bytes = new Peekable(transcoded(bytes, decoder, other), bytes.hasEnd, readAs);
+  }
+  await skipMark(bytes);
+  return bytes;
+}
+
+async function skipMark(text: Peekable): Promise<void> {
+  const [{ bytes: mark }] = marks;
+  const first = await text.peek((first) => first.length >= mark.length);
+  if (mark.every((byte, i) => byte === first[i])) text.skip(mark.length);
+}
+
+/** Throws `other` at the end, where so much of it cannot be read that it must be in another encoding. */
+async function* transcoded(
+  bytes: AsyncIterable<Uint8Array>,
+  decoder: TextDecoder,
+  other: EtlError,
+): AsyncGenerator<Uint8Array> {
+  const encoder = new TextEncoder();
+  const isUtf16 = decoder.encoding.startsWith("utf-16");
+  const read = isUtf16
+    ? readerOfUtf16(decoder)
+    : (chunk?: Uint8Array) => decoder.decode(chunk, { stream: chunk !== undefined });
+  const fault = isUtf16 ? /\p{Cs}/u : replacement;
+  let faults = 0, beyondAscii = 0;
+  const encoded = function* (text: string) {
+    const pieces = text.split(fault);
+    faults += pieces.length - 1;
+    for (const [i, piece] of pieces.entries()) {
+      if (i > 0) yield badByte;
+      const bytes = encoder.encode(piece);
+      beyondAscii += isUtf16 ? piece.length : bytes.length - piece.length;
+      if (bytes.length > 0) yield bytes;
+    }
+  };
+  for await (const chunk of bytes) yield* encoded(read(chunk));
+  yield* encoded(read());
+  if (faults > fewFaults && faults * rareFaults > beyondAscii) throw other;
+}
+
+/** UTF-16 as it is, with halves of pairs: TextDecoder makes U+FFFD of these, and that may be in the file as well. */
+function readerOfUtf16(decoder: TextDecoder): (chunk?: Uint8Array) => string {
+  const isLittle = decoder.encoding === "utf-16le";
+  let rest: Uint8Array = new Uint8Array();
+  return (chunk) => {
+    const bytes = concat([rest, chunk ?? new Uint8Array()]), units = bytes.length >> 1;
+    // The first half of a pair waits for the other.
+    const isCut = chunk !== undefined && (bytes[units * 2 - (isLittle ? 1 : 2)] & 0xfc) === 0xd8;
+    const end = (isCut ? units - 1 : units) * 2;
+    rest = bytes.subarray(end);
+    const text = decoder.decode(bytes.subarray(0, end));
+    const exact = text.includes(replacement) ? unitsOf(bytes.subarray(0, end), isLittle) : text;
+    return chunk === undefined && rest.length > 0 ? exact + halfPair : exact;
+  };
+}
+
+function unitsOf(bytes: Uint8Array, isLittle: boolean): string {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 2) text += String.fromCharCode(view.getUint16(i, isLittle));
+  return text;
+}
