@@ -45,8 +45,10 @@ export async function openDownload(
     throw shown(asked, error);
   });
   const isUnchanged = response.status === 304;
-  // A 304 may tell the length of the body that it spares us.
-  const length = isUnchanged ? null : response.headers.get("content-length");
+  const coding = response.headers.get("transfer-encoding");
+  // A 304 may tell the length of the body that it spares us, a 204 any; and chunks count more than a length (RFC 9112, 6.3).
+  const hasLength = !isUnchanged && response.status !== 204 && coding === null;
+  const length = hasLength ? response.headers.get("content-length") : null;
   // Sent twice, it arrives as "5, 5".
   const total = length === null ? null : Number(length.split(",")[0]);
   const refusal = isUnchanged
@@ -71,7 +73,7 @@ export async function openDownload(
     lastModified: marked(strongDate(response.headers), mark) ?? (isUnchanged ? known.last_modified : null),
     member: asked.url.hash.slice(1) || null,
     total,
-    hasEnd: total !== null || response.headers.get("transfer-encoding")?.toLowerCase() === "chunked",
+    hasEnd: total !== null || /(^|[\s,])chunked$/i.test(coding ?? ""),
     body,
     async [Symbol.asyncDispose]() {
       await body.return(undefined);

@@ -184,11 +184,34 @@ for (const [what, [answer, code, message]] of Object.entries(refused)) {
   });
 }
 
-Deno.test("the same length twice is that length", async () => {
-  await using db = await freshDatabase();
-  await using server = serveRaw([file("Content-Length: 7\n")]);
-  assert.equal((await load(db, server.url)).inserted, 1);
-});
+const chunked = (body: string) => `${body.replaceAll("\n", "\r\n").length.toString(16)}\n${body}\n0\n\n`;
+
+/** Heads and bodies: whether the row loads, else the code of the error. */
+const lengths: Record<string, [answer: string, code: string | null]> = {
+  "the same length twice": [file("Content-Length: 7\n"), null],
+  "a length, and chunks": [
+    `HTTP/1.1 200 OK\nConnection: close\nContent-Length: 5\nTransfer-Encoding: chunked\n\n${chunked("id\n1\n")}`,
+    null,
+  ],
+  "a length of more, and chunks": [
+    `HTTP/1.1 200 OK\nConnection: close\nTransfer-Encoding: Chunked\nContent-Length: 99\n\n${chunked("id\n1\n")}`,
+    null,
+  ],
+  "a length, and chunks without the last": [
+    "HTTP/1.1 200 OK\nConnection: close\nContent-Length: 5\nTransfer-Encoding: chunked\n\n7\nid\n1\n\n",
+    "cut_short",
+  ],
+  "no content, and its length": ["HTTP/1.1 204 No Content\nConnection: close\nContent-Length: 5\n\n", "empty"],
+};
+
+for (const [what, [answer, code]] of Object.entries(lengths)) {
+  Deno.test(`a server says ${what}: ${code ?? "it loads"}`, async () => {
+    await using db = await freshDatabase();
+    await using server = serveRaw([answer]);
+    const { error, inserted } = await load(db, server.url);
+    assert.deepEqual([error?.code ?? null, inserted], [code, code ? 0 : 1], `${error?.message}`);
+  });
+}
 
 Deno.test("a header line of 100,000 columns is refused at once", async () => {
   await using db = await freshDatabase();
