@@ -113,7 +113,7 @@ const faults: Fault[] = [
     lasts: true,
   },
   {
-    told: /invalid (HTTP version|content-length)/i,
+    told: /invalid (HTTP |content-length)|transfer-encoding parsed/i,
     code: "bad_answer",
     message: "{place} answered with something that is not HTTP",
     hint: mended,

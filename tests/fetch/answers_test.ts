@@ -169,6 +169,21 @@ const refused: Record<string, [answer: string, code: string, message: RegExp]> =
   "a header of 600 KB": [file(`X: ${"a".repeat(600_000)}\n`), "bad_answer", /with too large a header$/],
   "two lengths": [file("Content-Length: 999\n"), "bad_answer", /with something that is not HTTP$/],
   "no HTTP": ["hello\n\n", "bad_answer", /with something that is not HTTP$/],
+  ...Object.fromEntries(
+    Object.entries({
+      "a blank behind a header's name": file("X : 12\n"),
+      "a header line without a colon": file("X\n"),
+      "a header without a name": file(": x\n"),
+      "a header line that is folded": file("X: a\n b\n"),
+      "a NUL in a header": file("X: a\0b\n"),
+      "a status that is no number": file("").replace("200", "abc"),
+      "a status of one digit": file("").replace("200", "0"),
+      "chunks in HTTP 1.0": "HTTP/1.0 200 OK\nTransfer-Encoding: chunked\n\n0\n\n",
+    }).map(([what, answer]): [string, [string, string, RegExp]] => [
+      what,
+      [answer, "bad_answer", /with something that is not HTTP$/],
+    ]),
+  ),
 };
 
 for (const [what, [answer, code, message]] of Object.entries(refused)) {
