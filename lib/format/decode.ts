@@ -34,14 +34,18 @@ export async function decode(bytes: Peekable, said: string): Promise<Peekable> {
     const readAs = `${encoding}, which ${mark ? "its byte order mark" : "etl.feeds.encoding"} says`;
     bytes = new Peekable(transcoded(bytes, decoder, other), bytes.hasEnd, readAs);
   }
-  await skipMark(bytes);
+  await skipMarks(bytes);
   return bytes;
 }
 
-async function skipMark(text: Peekable): Promise<void> {
+/** Some write a mark before what has one already. */
+async function skipMarks(text: Peekable): Promise<void> {
   const [{ bytes: mark }] = marks;
-  const first = await text.peek((first) => first.length >= mark.length);
-  if (mark.every((byte, i) => byte === first[i])) text.skip(mark.length);
+  const isMarked = async () => {
+    const first = await text.peek((first) => first.length >= mark.length);
+    return mark.every((byte, i) => byte === first[i]);
+  };
+  while (await isMarked()) text.skip(mark.length);
 }
 
 /** Throws `other` at the end, where so much of it cannot be read that it must be in another encoding. */

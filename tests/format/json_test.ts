@@ -43,6 +43,12 @@ const loads: Record<string, { body: string; rows: Record<string, unknown>[] }> =
   },
   "an object a line": { body: '{"id":"1"}\n{"id":"2"}', rows: [{ id: "1" }, { id: "2" }] },
   "blank lines between objects": { body: '\n{"id":"1"}\n\n  \n{"id":"2"}\n\n', rows: [{ id: "1" }, { id: "2" }] },
+  "a byte order mark between objects, and ^Z at the end": {
+    body: '\ufeff\ufeff{"id":"1"}\n\ufeff{"id":"2"}\n\x1a',
+    rows: [{ id: "1" }, { id: "2" }],
+  },
+  "NULs at the end, an object a line": { body: '{"id":"1"}\n{"id":"2"}\n\0\0\n\0', rows: [{ id: "1" }, { id: "2" }] },
+  "NULs and ^Z behind an array": { body: '[{"id":"1"}]\n\0\0\x1a', rows: [{ id: "1" }] },
   "512 levels, an object a line": { body: deep(511), rows: [{ id: "1", doc: "[".repeat(511) + "]".repeat(511) }] },
   "LF, then CRLF, an object a line": {
     body: '{"id":"1"}\n{"id":"2"}\r\n{"id":"3"}',
@@ -120,6 +126,11 @@ const rejected: Record<
     body: '[{"id":"1"},\n{"id":"2}\n]',
     ids: ["1"],
     rejects: [[2, ' {"id":"2}\n', badControl]],
+  },
+  "^Z and NULs between objects, an object a line": {
+    body: '{"id":"1"}\n\x1a\n\0\0\n{"id":"2"}\n\0',
+    ids: ["1", "2"],
+    rejects: [[2, "\x1a", badControl], [3, "\ufffd\ufffd", badControl]],
   },
   "a NUL": {
     body: '[{"id":"1"},\0{"id":"2"},{"id":"\0"}]',
