@@ -99,6 +99,24 @@ export function readHeader(bytes: Uint8Array, dialect: Dialect, readAs: string |
   return { names, delimiter, lineEnd, lead: dialect.header ? first : line?.next ?? bytes.length };
 }
 
+/** Whether the first record is there as well. */
+export function hasRecord(bytes: Uint8Array, { lead }: Header, dialect: Dialect): boolean {
+  return lineAt(bytes, lead, dialect) !== null;
+}
+
+/** The header without those of the empty names at its end for which the first record has no field. */
+export function fitted(header: Header, bytes: Uint8Array, dialect: Dialect): Header {
+  const { names, delimiter, lead } = header;
+  const record = decode(bytes.subarray(lead, lineAt(bytes, lead, dialect)?.end), true, null).replace(/\r+$/, "");
+  const fields = splitLine(record, { ...dialect, delimiter })?.length ?? names.length;
+  return record === "" || fields < named(names).length ? header : { ...header, names: names.slice(0, fields) };
+}
+
+/** The names without the empty ones at their end. */
+export function named(names: string[]): string[] {
+  return names.slice(0, names.findLastIndex((name) => name.trim() !== "") + 1);
+}
+
 /** Excel's own line, "sep=;". */
 function separatorLine(bytes: Uint8Array, start: number): { delimiter: string; next: number } | null {
   const found = /^"?sep=([^\r\n"\x80-\xff])"?(?:\r*\n|\r(?=[^\r\n]))/i.exec(latin1(bytes.subarray(start, start + 99)));

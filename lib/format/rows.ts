@@ -1,6 +1,16 @@
 /** A feed's bytes -> rows as COPY takes them: unpacked, in UTF-8, cut into records, otherwise untouched. */
 import { EtlError } from "../errors.ts";
-import { type Dialect, hasHeader, type Header, readHeader, skipAll, skipLines } from "./csv.ts";
+import {
+  type Dialect,
+  fitted,
+  hasHeader,
+  hasRecord,
+  type Header,
+  named,
+  readHeader,
+  skipAll,
+  skipLines,
+} from "./csv.ts";
 import { decode } from "./decode.ts";
 import type { Document, Places } from "./document.ts";
 import { askFor } from "./encoding.ts";
@@ -137,7 +147,7 @@ async function openCsv(text: Peekable, feed: Layout): Promise<Reading> {
     const page = await headerOf(text, { ...dialect, delimiter });
     // "\n" and "\r\n" may stand side by side.
     const isAlike = (page.lineEnd === "\r") === (lineEnd === "\r");
-    if (isAlike && JSON.stringify(page.names) === JSON.stringify(names)) return page.lead;
+    if (isAlike && JSON.stringify(named(page.names)) === JSON.stringify(named(names))) return page.lead;
     const hint = "Ask the partner for pages that are alike.";
     throw new EtlError("header", "its header line is not that of the first page", hint);
   };
@@ -150,7 +160,10 @@ async function headerOf(text: Peekable, dialect: Dialect): Promise<Header> {
     const message = `it has no line end in its first ${longestRecord >> 20} MiB`;
     throw new EtlError("header", message, "It does not look like CSV: check etl.feeds.format.");
   }
-  return readHeader(first, dialect, text.readAs);
+  const header = readHeader(first, dialect, text.readAs);
+  if (dialect.header || header.names.at(-1)!.trim() !== "") return header;
+  const isEnough = (first: Uint8Array) => first.length >= longestRecord || hasRecord(first, header, dialect);
+  return fitted(header, await text.peek(isEnough), dialect);
 }
 
 /** The text of a body: unpacked, in UTF-8, without a byte order mark. `member`: the file in it, if it is a zip archive. */

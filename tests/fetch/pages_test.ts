@@ -95,6 +95,15 @@ const loads: Record<string, { feed: Record<string, unknown>; pages: Record<strin
     },
     ids: ["1", "2", "3"],
   },
+  "by the header, of CSV with a delimiter more in a header": {
+    feed: { next: "link" },
+    pages: {
+      "/things": { body: "id,name,\n1,x\n", link: "</b>; rel=next" },
+      "/b": { body: "id,name\n2,y\n", link: "</c>; rel=next" },
+      "/c": { body: "id,name,\n" },
+    },
+    ids: ["1", "2"],
+  },
   "by the header, of lines": {
     feed: { next: "link" },
     pages: {

@@ -196,6 +196,18 @@ const loads: Record<string, Case & { rows: (string | null)[][] }> = {
   "tabs behind quotes, where tabs separate": { body: 'id\tname\n"1" \t"Ana"\n"2"\t "Bo"\n', rows: people },
   "a blank behind quotes, and another line end": { body: 'id,name\r\n"1" ,Ana\n2,Bo\r\n', rows: people },
   "a delimiter at the end of every line": { body: "id,name,\n1,Ana,\n2,Bo,\n", rows: people },
+  "a delimiter at the end of the header alone": { body: "id,name,\n1,Ana\n2,Bo\n", rows: people },
+  "delimiters at the end of the header alone": { body: "id,name,,,\n1,Ana\n2,Bo\n", rows: people },
+  "delimiters at the end of the header, and fewer at that of the records": {
+    body: "id,name,,,\n1,Ana,\n2,Bo,,\n",
+    rows: people,
+  },
+  "a delimiter at the end of the header, quotes and CRLF": {
+    body: '"id";"name";""\r\n"1";"A\r\n;"\r\n2;"Bo";\r\n',
+    rows: [["1", "A\r\n;"], ["2", "Bo"]],
+  },
+  "a delimiter at the end of the header, and nothing else": { body: "id,name,\n", rows: [] },
+  "a last column without a name": { body: "id,name,\n1,Ana,x\n2,Bo,y\n", rows: people },
   "a delimiter at the end of every line but the header": { body: "id,name\n1,Ana,\n2,Bo,", rows: people },
   "a delimiter at the end of a line, quotes and CRLF": {
     body: 'id;name\r\n1;"A;\r\n;";\r\n"2" ;"Bo" ;\r\n3;;\r\n',
@@ -639,6 +651,19 @@ const rejected: Record<
     body: "id,name\n1,Ana\n2\n",
     rows: [["1", "Ana"]],
     rejects: [[2, "2", "has 1 field where the header has 2", "22P04"]],
+  },
+  "too few fields, also without the header's last, which has no name": {
+    body: "id,name,\n1\n2,Bo,\n3,Cy\n",
+    rows: [["2", "Bo"]],
+    rejects: [
+      [1, "1", "has 1 field where the header has 3", "22P04"],
+      [3, "3,Cy", "has 2 fields where the header has 3", "22P04"],
+    ],
+  },
+  "a value for a name that is empty, behind a record that has none for it": {
+    body: "id,name,\n1,Ana\n2,Bo,x\n",
+    rows: [["1", "Ana"]],
+    rejects: [[2, "2,Bo,x", "has 3 fields where the header has 2", "22P04"]],
   },
   "too many fields, over two lines": {
     body: 'id,name\n1,Ana,"x\ny"\n2,Bo\n',
