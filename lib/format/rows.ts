@@ -16,6 +16,7 @@ import type { Document, Places } from "./document.ts";
 import { askFor } from "./encoding.ts";
 import { linesOrDocument } from "./lines.ts";
 import { notData } from "../fetch/failures.ts";
+import { noTable } from "./kinds.ts";
 import { longestRecord, type Patience, patient } from "../limits.ts";
 import { isVisible, Peekable } from "./peekable.ts";
 import { type Page, Records } from "./records.ts";
@@ -90,15 +91,20 @@ async function startOf(text: Peekable, skip = 0): Promise<number> {
     return from < 0 ? -1 : first.findIndex((byte, i) => i >= from && isVisible(byte));
   };
   // A byte more: it tells UTF-16.
-  const first = await text.peek((first) => {
-    const start = begin(first);
-    return first.length >= longestRecord || (start >= 0 && start + 1 < first.length);
-  });
+  const isEnough = (start: number, { length }: Uint8Array) => start >= 0 && start + 1 < length;
+  let first = await text.peek((first) => first.length >= longestRecord || isEnough(begin(first), first));
   const start = begin(first);
   if (start < 0) throw nothingIn(first, skip);
-  if (first[start] === "<".charCodeAt(0)) throw notData();
+  if (first[start] !== "<".charCodeAt(0)) return start;
+  first = await text.peek((first) => first.length >= start + longestTag);
+  const tag = new TextDecoder().decode(first.subarray(start, start + longestTag));
+  if (/^<\?xml\s/i.test(tag)) throw noTable("an XML document");
+  if (/^(<!--[^]*?-->\s*)*<(!doctype\s+html|html|head|body)\b/i.test(tag)) throw notData();
   return start;
 }
+
+/** Bytes in which a web page shows itself: a comment may stand before its first tag. */
+const longestTag = 1024;
 
 async function formatOf(
   text: Peekable,

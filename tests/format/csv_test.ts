@@ -34,6 +34,13 @@ const loads: Record<string, Case & { rows: (string | null)[][] }> = {
     headers: { "content-type": "text/html; charset=UTF-8" },
     rows: people,
   },
+  "a name that begins with <": { body: "<v>,id,name\n0,1,Ana\n<,2,Bo\n", rows: people },
+  "a value that begins with <, without a header line": {
+    body: "<10,Ana\n<htmlx,Bo\n",
+    feed: { header: ["id", "name"] },
+    rows: [["<10", "Ana"], ["<htmlx", "Bo"]],
+  },
+  "a first value that is <": { body: "<", feed: { header: ["id"], columns: { id: "id" } }, rows: [["<", null]] },
   "commas": { body: "id,name\n1,Ana\n2,Bo\n", rows: people },
   "semicolons": { body: "id;name\n1;Ana\n2;Bo\n", rows: people },
   "tabs": { body: "id\tname\n1\tAna\n2\tBo\n", rows: people },
@@ -312,6 +319,18 @@ const refused: Record<string, Case & { code: string; message: string | RegExp; h
     message: /no more than the 2 lines/,
   },
   "a web page below the lines to skip": { body: "\n\n<html>", feed: { skip: 2 }, code: "html", message: /a web page/ },
+  ...Object.fromEntries(
+    ["<!DOCTYPE html>", "<!doctype\nHTML PUBLIC 'x'>", "<HTML lang=en>", "<head>", "<body\n", "<!-- Ana -->\n<!---->\r\n <html>"].map(
+      (body) => [`what begins with ${JSON.stringify(body)}`, { body, code: "html", message: /a web page in place of data$/ }],
+    ),
+  ),
+  ...Object.fromEntries(
+    ['<?xml version="1.0"?><rows><Ana/></rows>', "\ufeff\n<?XML\tversion='1.0'?>\n<!DOCTYPE html>"].map((body) => [
+      `what begins with ${JSON.stringify(body)}`,
+      { body, code: "file_type", message: /it is an XML document$/, hint: /as CSV/ },
+    ]),
+  ),
+  "a tag that is none of a web page's": { body: "<rows>Ana\n1\n", code: "columns", message: /none of its 1 names/ },
   "names for a header that the table does not have": {
     body: "1,Ana\n",
     feed: { header: ["a", "b"] },
