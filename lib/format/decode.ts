@@ -2,9 +2,11 @@
 import { EtlError } from "../errors.ts";
 import { concat, Peekable } from "./peekable.ts";
 
-/** Byte order marks, each before those that it begins with: no file begins with one that is in another encoding. */
+/** Byte order marks, each before one that it begins with: no file begins with one that is in another encoding. */
 const marks = [
   { encoding: "utf-8", bytes: [0xef, 0xbb, 0xbf] },
+  { encoding: "utf-32le", bytes: [0xff, 0xfe, 0, 0] },
+  { encoding: "utf-32be", bytes: [0, 0, 0xfe, 0xff] },
   { encoding: "utf-16le", bytes: [0xff, 0xfe] },
   { encoding: "utf-16be", bytes: [0xfe, 0xff] },
 ];
@@ -20,6 +22,7 @@ export async function decode(bytes: Peekable, said: string): Promise<Peekable> {
   const first = await bytes.peek((first) => first.length >= 4);
   const mark = marks.find(({ bytes }) => bytes.every((byte, i) => byte === first[i]));
   const encoding = mark?.encoding ?? said;
+  if (mark?.encoding.startsWith("utf-32")) throw new EtlError("encoding", "it is in UTF-32", "Ask the partner for UTF-8.");
   let decoder: TextDecoder;
   try {
     decoder = new TextDecoder(encoding, { ignoreBOM: true });

@@ -40,7 +40,7 @@ const loads: Record<string, Case & { rows: (string | null)[][] }> = {
     feed: { header: ["id", "name"] },
     rows: [["<10", "Ana"], ["<htmlx", "Bo"]],
   },
-  "a first value that is <": { body: "<", feed: { header: ["id"], columns: { id: "id" } }, rows: [["<", null]] },
+  "a first value that is <": { body: "<", feed: { header: ["id"] }, rows: [["<", null]] },
   "commas": { body: "id,name\n1,Ana\n2,Bo\n", rows: people },
   "semicolons": { body: "id;name\n1;Ana\n2;Bo\n", rows: people },
   "tabs": { body: "id\tname\n1\tAna\n2\tBo\n", rows: people },
@@ -368,6 +368,18 @@ const refused: Record<string, Case & { code: string; message: string | RegExp; h
     code: "encoding",
     message: /NUL/,
     hint: /utf-16be:/,
+  },
+  "utf-32 by its byte order mark": {
+    body: new Uint8Array(Uint32Array.from("\ufeffid,name\n1,Ana\n", (c) => c.charCodeAt(0)).buffer),
+    code: "encoding",
+    message: "it is in UTF-32",
+    hint: /UTF-8/,
+  },
+  "utf-32 by its byte order mark, big end first": {
+    body: bytes(..."\ufeffid,name\n".split("").map((c) => [0, 0, c.charCodeAt(0) >> 8, c.charCodeAt(0) & 0xff])),
+    feed: { encoding: "windows-1252" },
+    code: "encoding",
+    message: "it is in UTF-32",
   },
   "a header in windows-1252": {
     body: bytes("id,name,t", [0xe9], "l", [0xe9], "phone\n1,Ana,0\n"),
