@@ -18,6 +18,8 @@ export interface Download extends AsyncDisposable {
   /** As they are remembered. */
   etag: string | null;
   lastModified: string | null;
+  /** The encoding that its server says; null where it says none. */
+  charset: string | null;
   /** The file in a zip archive, as the URL's fragment names it; null where it has none. */
   member: string | null;
   /** Bytes announced by the server, null where it did not say. */
@@ -71,6 +73,7 @@ export async function openDownload(
     // What a 304 does not name is as it was.
     etag: marked(response.headers.get("etag"), mark) ?? (isUnchanged ? known.etag : null),
     lastModified: marked(strongDate(response.headers), mark) ?? (isUnchanged ? known.last_modified : null),
+    charset: /;\s*charset\s*=\s*"?([^\s;"]+)/i.exec(response.headers.get("content-type") ?? "")?.[1] ?? null,
     member: asked.url.hash.slice(1) || null,
     total,
     hasEnd: total !== null || /(^|[\s,])chunked$/i.test(coding ?? ""),

@@ -17,8 +17,14 @@ const replacement = "\ufffd", halfPair = "\ud800";
 /** So many characters that cannot be read are damage, and more than one in so many are none of this encoding. */
 const fewFaults = 10, rareFaults = 200;
 
-/** `said`: the encoding that etl.feeds says. */
-export async function decode(bytes: Peekable, said: string): Promise<Peekable> {
+/** Behind an escape, what ISO-2022 turns to other characters by, in bytes that are ASCII otherwise. */
+const escape = 0x1b, shift = /^(\$[@AB]|\$[()*][@-~]|\([IJ])/;
+
+/** Bytes that are looked at for it. */
+const enoughForShift = 1 << 16;
+
+/** `said`: the encoding that etl.feeds says. `charset`: the one that the server says, which often is wrong. */
+export async function decode(bytes: Peekable, said: string, charset: string | null): Promise<Peekable> {
   const first = await bytes.peek((first) => first.length >= 4);
   const mark = marks.find(({ bytes }) => bytes.every((byte, i) => byte === first[i]));
   const encoding = mark?.encoding ?? said;
@@ -36,9 +42,26 @@ export async function decode(bytes: Peekable, said: string): Promise<Peekable> {
     const other = new EtlError("encoding", `it is not ${encoding}`, hint);
     const readAs = `${encoding}, which ${mark ? "its byte order mark" : "etl.feeds.encoding"} says`;
     bytes = new Peekable(transcoded(bytes, decoder, other), bytes.hasEnd, readAs);
-  }
+  } else if (!mark) bytes = await withoutShifts(bytes, charset);
   await skipMarks(bytes);
   return bytes;
+}
+
+/** Where the server says ISO-2022, no escape is taken for text; else none at the beginning that is like its own. */
+async function withoutShifts(bytes: Peekable, charset: string | null): Promise<Peekable> {
+  const hint = "Say so in etl.feeds.encoding, as iso-2022-jp; of others than that ask the partner for UTF-8.";
+  const error = new EtlError("encoding", "it is in ISO-2022, by its escape sequences", hint);
+  const first = (await bytes.peek((first) => first.length >= enoughForShift)).subarray(0, enoughForShift);
+  const [, ...escaped] = new TextDecoder().decode(first).split(String.fromCharCode(escape));
+  if (escaped.some((text) => shift.test(text))) throw error;
+  if (!/^(cs)?iso-?2022/i.test(charset ?? "")) return bytes;
+  const checked = async function* () {
+    for await (const chunk of bytes) {
+      if (chunk.includes(escape)) throw error;
+      yield chunk;
+    }
+  };
+  return new Peekable(checked(), bytes.hasEnd);
 }
 
 /** Some write a mark before what has one already. */

@@ -15,6 +15,7 @@ import { decode } from "./decode.ts";
 import type { Document, Places } from "./document.ts";
 import { askFor } from "./encoding.ts";
 import { linesOrDocument } from "./lines.ts";
+import type { Download } from "../fetch/download.ts";
 import { notData } from "../fetch/failures.ts";
 import { noTable } from "./kinds.ts";
 import { longestRecord, type Patience, patient } from "../limits.ts";
@@ -51,6 +52,9 @@ export interface Layout extends Partial<Dialect>, Places {
   format: Format | null;
   reject_limit?: number;
 }
+
+/** What a download says of its body. */
+type Came = Pick<Download, "hasEnd" | "member" | "charset">;
 
 /** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */
 export async function openRows(text: Peekable, feed: Layout, textAfter?: TextAfter): Promise<Rows> {
@@ -172,12 +176,15 @@ async function headerOf(text: Peekable, dialect: Dialect): Promise<Header> {
   return fitted(header, await text.peek(isEnough), dialect);
 }
 
-/** The text of a body: unpacked, in UTF-8, without a byte order mark. `member`: the file in it, if it is a zip archive. */
+/**
+ * The text of a body: unpacked, in UTF-8, without a byte order mark. `member`: the file in it, if it is a zip archive.
+ * `charset`: the encoding that its server says.
+ */
 export async function openText(
   body: AsyncIterable<Uint8Array>,
   encoding: string,
   { unpackRatio }: Pick<Patience, "unpackRatio"> = patient,
-  { hasEnd = false, member = null }: { hasEnd?: boolean; member?: string | null } = {},
+  { hasEnd = false, member = null, charset = null }: Partial<Came> = {},
 ): Promise<Peekable> {
-  return await decode(await unpack(new Peekable(body, hasEnd), unpackRatio, member), encoding);
+  return await decode(await unpack(new Peekable(body, hasEnd), unpackRatio, member), encoding, charset);
 }

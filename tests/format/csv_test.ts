@@ -28,6 +28,9 @@ const utf16 = (text: string, bigEndian = false) => {
 /** Deno 2.1 takes a content encoding off by itself, whatever was asked for. */
 const unpackedByFetch = Deno.version.deno.startsWith("2.1.");
 
+/** A letter of Japanese, between what turns to its characters and back. */
+const iso2022 = bytes([0x1b], '$B%"', [0x1b], "(B");
+
 const loads: Record<string, Case & { rows: (string | null)[][] }> = {
   "a script's answer, which it calls a web page": {
     body: "id,name\n1,Ana\n2,Bo\n",
@@ -262,6 +265,18 @@ const loads: Record<string, Case & { rows: (string | null)[][] }> = {
     feed: { encoding: "utf-16le" },
     rows: [["1", "Díaz €"]],
   },
+  "iso-2022-jp": {
+    body: bytes("id,name\n1,", iso2022, "\n"),
+    headers: { "content-type": "text/csv; charset=iso-2022-jp" },
+    feed: { encoding: "iso-2022-jp" },
+    rows: [["1", "\u30a2"]],
+  },
+  "ASCII that is said to be iso-2022-jp": {
+    body: "id,name\n1,Ana\n2,Bo\n",
+    headers: { "content-type": "text/csv; charset=iso-2022-jp" },
+    rows: people,
+  },
+  "a colour of a terminal": { body: "id,name\n1,\x1b[31mAna\n", rows: [["1", "\x1b[31mAna"]] },
   "a .gz file": { body: bytes(gzipSync("id,name\n1,Ana\n2,Bo\n")), rows: people },
   "a .gz file of two members": { body: bytes(gzipSync("id,name\n1,Ana\n"), gzipSync("2,Bo\n")), rows: people },
   "a .gz file with zeros behind it": { body: bytes(gzipSync("id,name\n1,Ana\n2,Bo\n"), [0, 0, 0]), rows: people },
@@ -381,6 +396,21 @@ const refused: Record<string, Case & { code: string; message: string | RegExp; h
     code: "encoding",
     message: "it is in UTF-32",
   },
+  ...Object.fromEntries(
+    ([
+      ["", {}],
+      [" behind 64 KB of ASCII, where the server says so", { "content-type": 'text/csv; x=y;CHARSET="ISO-2022-JP"' }],
+    ] as [string, Record<string, string>][]).map(([where, headers]) => [
+      `iso-2022-jp that etl.feeds does not say${where}`,
+      {
+        body: bytes("id,name\n", where && "0,x\n".repeat(20_000), "1,", iso2022, "\n"),
+        headers,
+        code: "encoding",
+        message: "it is in ISO-2022, by its escape sequences",
+        hint: /^Say so in etl\.feeds\.encoding, as iso-2022-jp/,
+      },
+    ]),
+  ),
   "a header in windows-1252": {
     body: bytes("id,name,t", [0xe9], "l", [0xe9], "phone\n1,Ana,0\n"),
     code: "encoding",
