@@ -167,7 +167,9 @@ function decode(bytes: Uint8Array, isRecord: boolean, readAs: string | null): st
   throw new EtlError(
     "encoding",
     isText ? `its header line is not ${readAs ?? "UTF-8"}` : "its header line holds a NUL",
-    readAs ? "Correct etl.feeds.encoding, or ask the partner to have the export mended." : askFor(looksLike(bytes, true)),
+    readAs
+      ? "Correct etl.feeds.encoding, or ask the partner to have the export mended."
+      : askFor(looksLike(bytes, true)),
   );
 }
 

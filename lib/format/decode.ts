@@ -28,7 +28,9 @@ export async function decode(bytes: Peekable, said: string, charset: string | nu
   const first = await bytes.peek((first) => first.length >= 4);
   const mark = marks.find(({ bytes }) => bytes.every((byte, i) => byte === first[i]));
   const encoding = mark?.encoding ?? said;
-  if (mark?.encoding.startsWith("utf-32")) throw new EtlError("encoding", "it is in UTF-32", "Ask the partner for UTF-8.");
+  if (mark?.encoding.startsWith("utf-32")) {
+    throw new EtlError("encoding", "it is in UTF-32", "Ask the partner for UTF-8.");
+  }
   let decoder: TextDecoder;
   try {
     decoder = new TextDecoder(encoding, { ignoreBOM: true });

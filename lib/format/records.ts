@@ -192,8 +192,9 @@ export class Records {
       this.#respelled++;
       const spelled = stop === Stop.endOfData ? encoder.encode(quoted("\\.", shape.quote)) : record;
       yield* this.#pass(concat([spelled, this.#lineEnd]));
-    } else if (stop === Stop.blank && kind === "csv") yield* this.#wait(firstOf(line, this.#scanner.blanks), this.#scanner.blanks);
-    else if (stop === Stop.badControl && kind === "lines" && record.every((byte) => byte <= space)) {
+    } else if (stop === Stop.blank && kind === "csv") {
+      yield* this.#wait(firstOf(line, this.#scanner.blanks), this.#scanner.blanks);
+    } else if (stop === Stop.badControl && kind === "lines" && record.every((byte) => byte <= space)) {
       yield* this.#wait(record, 1);
     } else if (stop === Stop.blank && (kind === "lines" || this.#isEmptyArray)) return;
     else yield* this.#pass(this.#broken(stop, record));

@@ -62,7 +62,15 @@ const refused: Record<
     /^its header x-key names a secret/,
   ],
   ...Object.fromEntries(
-    ["{Secret:BARE}", "{SECRET:BARE}", "{secret: BARE}", "{ secret:BARE }", "Bearer {secret:BARE }", "{secret}", "{secret:A-B}"]
+    [
+      "{Secret:BARE}",
+      "{SECRET:BARE}",
+      "{secret: BARE}",
+      "{ secret:BARE }",
+      "Bearer {secret:BARE }",
+      "{secret}",
+      "{secret:A-B}",
+    ]
       .map((value) => [
         `${value} in a header`,
         [{ headers: { "x-key": value } }, "headers", /^its header x-key names a secret in another way than is known$/],

@@ -22,7 +22,7 @@ const links: [header: string, next: string | null][] = [
   ["<a>; rel=next; flag; title*=UTF-8''caf%C3%A9", "a"],
   ["< a >; rel=next;", "a"],
   [", <a>; rel=next ,, <a>; rel=next,", "a"],
-  ["<a>; rel=\"prev http://x.example/o'neil\"", null],
+  ['<a>; rel="prev http://x.example/o\'neil"', null],
   ["<a>; title='next'; rel=prev, <b>", null],
   ["", null],
 ];
@@ -33,9 +33,25 @@ Deno.test("the header Link is read as RFC 8288 has it", () => {
     assert.throws(() => nextLink(header), /its header Link cannot be read$/, header);
   }
   const latin1 = (text: string) => String.fromCharCode(...new TextEncoder().encode(text));
-  for (const rel of ["='next'", "=`next`", "=next'", "=\"'next'\"", latin1("=“next”"), latin1('="“next”"'), "", '=""', '=" "']) {
+  for (
+    const rel of [
+      "='next'",
+      "=`next`",
+      "=next'",
+      "=\"'next'\"",
+      latin1("=“next”"),
+      latin1('="“next”"'),
+      "",
+      '=""',
+      '=" "',
+    ]
+  ) {
     const header = `<a>; rel=prev, <b>; rel${rel}; title=x`;
-    assert.throws(() => nextLink(header), /its header Link has a rel that is empty, or in quotes that are none$/, header);
+    assert.throws(
+      () => nextLink(header),
+      /its header Link has a rel that is empty, or in quotes that are none$/,
+      header,
+    );
   }
   assert.throws(() => nextLink("<a>; rel=next, <b>; rel=next"), /names two next pages$/);
 });

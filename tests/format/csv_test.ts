@@ -76,7 +76,10 @@ const loads: Record<string, Case & { rows: (string | null)[][] }> = {
       ])
     ),
   ),
-  "lines of delimiters and blanks in a file of one column": { body: "id\n1\n2\n,\n ,,\n \n", rows: [["1", null], ["2", null]] },
+  "lines of delimiters and blanks in a file of one column": {
+    body: "id\n1\n2\n,\n ,,\n \n",
+    rows: [["1", null], ["2", null]],
+  },
   "lines of delimiters and nothing else": { body: "id,name\n,\n,\n", rows: [] },
   "cells of blanks at the end, which are no empty cells": {
     body: "id,name\n1,Ana\n , \n",
@@ -290,12 +293,13 @@ const loads: Record<string, Case & { rows: (string | null)[][] }> = {
     rows: people,
   },
   ...Object.fromEntries(
-    ["", "none", "identity", "binary", "utf-8", "aws-chunked", "Identity, none", ...unpackedByFetch ? [] : ["gzip"]].map(
-      (coding) => [
-        `plain, and content-encoding ${JSON.stringify(coding)}`,
-        { body: "id,name\n1,Ana\n2,Bo\n", headers: { "content-encoding": coding }, rows: people },
-      ],
-    ),
+    ["", "none", "identity", "binary", "utf-8", "aws-chunked", "Identity, none", ...unpackedByFetch ? [] : ["gzip"]]
+      .map(
+        (coding) => [
+          `plain, and content-encoding ${JSON.stringify(coding)}`,
+          { body: "id,name\n1,Ana\n2,Bo\n", headers: { "content-encoding": coding }, rows: people },
+        ],
+      ),
   ),
   ...Object.fromEntries(
     ["identity, gzip", "gzip,aws-chunked", "X-Gzip", "none", "gzip, "].map((coding) => [
@@ -335,8 +339,21 @@ const refused: Record<string, Case & { code: string; message: string | RegExp; h
   },
   "a web page below the lines to skip": { body: "\n\n<html>", feed: { skip: 2 }, code: "html", message: /a web page/ },
   ...Object.fromEntries(
-    ["<!DOCTYPE html>", "<!doctype\nHTML PUBLIC 'x'>", "<HTML lang=en>", "<head>", "<body\n", "<!-- Ana -->\n<!---->\r\n <html>"].map(
-      (body) => [`what begins with ${JSON.stringify(body)}`, { body, code: "html", message: /a web page in place of data$/ }],
+    [
+      "<!DOCTYPE html>",
+      "<!doctype\nHTML PUBLIC 'x'>",
+      "<HTML lang=en>",
+      "<head>",
+      "<body\n",
+      "<!-- Ana -->\n<!---->\r\n <html>",
+    ].map(
+      (
+        body,
+      ) => [`what begins with ${JSON.stringify(body)}`, {
+        body,
+        code: "html",
+        message: /a web page in place of data$/,
+      }],
     ),
   ),
   ...Object.fromEntries(

@@ -101,7 +101,10 @@ const loads: Record<string, { entries: Entry[]; frame?: Frame; member?: string; 
       { name: "Desktop.ini", data: other },
     ],
   },
-  "what Windows adds, where it is wanted": { entries: [{ name: "desktop.ini", data: csv }, one], member: "desktop.ini" },
+  "what Windows adds, where it is wanted": {
+    entries: [{ name: "desktop.ini", data: csv }, one],
+    member: "desktop.ini",
+  },
   "a name in code page 437": {
     entries: [{ name: "caf\x82.csv", data: csv }, { ...one, data: other }],
     member: "caf%82.csv",
