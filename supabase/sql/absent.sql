@@ -10,7 +10,7 @@ declare
   other text := (
     select min(f.name)
     from etl.feeds f
-    where f.name <> feed.name and etl.root_of(to_regclass(f.target)) = etl.root_of(check_absent.target)
+    where f.name <> feed.name and etl.root_of(etl.regclass_of(f.target)) = etl.root_of(check_absent.target)
   );
 begin
   if other is not null then
@@ -222,6 +222,7 @@ declare
   advice text;
 begin
   perform set_config('datestyle', 'ISO, MDY', true);
+  perform set_config('search_path', etl.session_path(), true);
   perform etl.shape_table('etl_delta', array['etl$staged tid'] || etl.key_columns(target));
   insert into pg_temp.etl_delta select * from pg_temp.etl_typed;
   loop
@@ -282,6 +283,7 @@ declare
   fk record;
   kept bigint;
   again boolean := true;
+  only_key text := case when cardinality(etl.key_of(target)) = 1 then (etl.key_of(target))[1] end;
 begin
   while again loop
     again := false;
@@ -290,7 +292,7 @@ begin
         $sql$
         insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
         select distinct on (d.etl$staged)
-          d.etl$staged, {column_name}, to_jsonb(d.*) ->> {column_name}, {reason}, '23503', {constraint_name}
+          d.etl$staged, {column_name}, {value}, {reason}, '23503', {constraint_name}
         from pg_temp.etl_delta d
         join {target} p on {this_row}
         join {child} c on {matches}
@@ -299,9 +301,7 @@ begin
         jsonb_build_object(
           'target', target, 'this_row', etl.same_key(target, 'p', 'd'),
           'child', etl.own_rows(fk.child), 'matches', fk.matches,
-          'column_name', quote_nullable(
-            case when cardinality(etl.key_of(target)) = 1 then (etl.key_of(target))[1] end
-          ),
+          'column_name', quote_nullable(only_key), 'value', etl.value_of('pg_temp.etl_delta', 'd', only_key),
           'constraint_name', quote_literal(fk.name),
           'reason', quote_literal('is absent from the file, but rows refer to it in ' || fk.child),
           -- A row of the same table may go with it.

@@ -267,9 +267,10 @@ begin
   select
     string_agg(
       etl.fill(
-        'when ({value}) is not null and ({refused}) or not (' || is_valid || ') then {literal}',
+        'when {missing} or ({value}) is not null and ({refused}) or not (' || is_valid || ') then {literal}',
         jsonb_build_object(
           'value', c.spelled, 'type', quote_literal(c.type), 'literal', quote_literal(c.name),
+          'missing', case when c.refuses_null then format('(%s) is null', c.spelled) else 'false' end,
           'refused', etl.refused_cell(quote_ident(c.name), c.kind, c.refused, c.forms, c.decimal_comma, c.lenient)
         )
       ),
@@ -280,7 +281,8 @@ begin
   from (
     select
       c.*,
-      etl.spelled(quote_ident(c.name), c.kind, c.nulls, c.decimal_comma, c.lenient) as spelled
+      etl.spelled(quote_ident(c.name), c.kind, c.nulls, c.decimal_comma, c.lenient) as spelled,
+      etl.refuses_null(c.type::regtype) as refuses_null
     from pg_temp.etl_columns c
     where c.name is not null and c.type <> 'text'
   ) c;
@@ -304,6 +306,7 @@ begin
     -- Of what is refused Postgres may have read another value than its text says, as 125 in 12.5 with a decimal comma.
     cross join lateral (
       select case
+        when bad.spelled is null then '23502'
         when bad.value ~* c.refused or bad.value !~* all (c.forms) then etl.refused_state(c.kind)
         else {error}
       end as sqlstate
@@ -327,8 +330,11 @@ set search_path = ''
 as $$
 begin
   return case
+    when state = '23502' then 'is missing'
     when state = '22007' and value ~* etl.signed_zone()
       then 'has a zone of letters and a sign, which some read the other way round: +02 is sure'
+    when state = '22007' and type like 'time with time zone%' and value ~* etl.time_without_zone()
+      then 'has no zone, and that of its place is another one in summer: +02 is sure'
     when needs_order and state = '22007'
       and (value ~* etl.unordered_date() or value ~ '(?<![-/.\d])\d{1,2}[-/. ]\d{1,2}[-/. ]\d{3,4}(?!\d)')
       then 'is a date in an order that etl.feeds.date_order must name'

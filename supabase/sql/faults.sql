@@ -8,7 +8,7 @@ set search_path = ''
 as $$
 declare
   style text := current_setting('datestyle');
-  target regclass := to_regclass(feed.target);
+  target regclass := etl.regclass_of(feed.target);
   depth text;
 begin
   if not exists (select from pg_temp.etl_rejected) then
@@ -93,10 +93,8 @@ begin
             $sql$(
             select
               b.etl$staged, c.attnum::int as place, b.column_name,
-              case
-                when b.is_missing then 'is missing' else etl.reason_of(b.value, c.type, why.state, c.needs_order)
-              end as reason,
-              why.state as sqlstate, null::text as constraint_name
+              etl.reason_of(b.value, c.type, why.state, c.needs_order) as reason, why.state as sqlstate,
+              null::text as constraint_name
             from bad b
             join pg_temp.etl_columns c on c.attnum = b.attnum
             cross join lateral (
@@ -175,7 +173,8 @@ as $$
   cross join lateral (
     select jsonb_build_object(
       'name', quote_literal(c.name), 'column', quote_ident(c.name), 'attnum', c.attnum,
-      'type', quote_literal(c.type), 'type_name', c.type || c.collate_clause, 'is_required', a.attnotnull,
+      'type', quote_literal(c.type), 'type_name', etl.step_type(target, a.attnum),
+      'is_required', etl.is_required(target, a.attnum),
       'refused', etl.refused_cell(
         format('c.%I', c.name), c.kind, c.refused, c.forms, c.decimal_comma, c.lenient
       ),

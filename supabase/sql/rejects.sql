@@ -99,10 +99,13 @@ language sql stable
 set search_path = ''
 as $$
   select jsonb_build_object('raw', 'r.raw', 'record', etl.fill(
-    $sql$case when r.raw is null then jsonb_object({names}::text[], array[{cells}]::text[]) end$sql$,
+    $sql$
+    case when r.raw is null then (select jsonb_object({names}::text[], array[{cells}]::text[]) {unpacked}) end
+    $sql$,
     jsonb_build_object(
       'names', quote_literal(array_agg(n.name order by c.position)),
-      'cells', string_agg('s.c' || c.position, ', ' order by c.position)
+      'cells', string_agg(etl.cell_at(c.position, etl.wide_cells()), ', ' order by c.position),
+      'unpacked', coalesce('from ' || etl.unpacked(etl.wide_cells()), '')
     )
   ))
   from pg_temp.etl_columns c
@@ -131,12 +134,18 @@ begin
   execute etl.fill(
     $sql$
     insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
-    select r.etl$staged, r.column_name, to_jsonb(s.*) ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
+    select r.etl$staged, r.column_name, {value}, r.reason, r.sqlstate, r.constraint_name
     from unnest($1) fault
     cross join jsonb_populate_record(null::pg_temp.etl_rejected, fault) r
     join pg_temp.{step} s on s.etl$staged = r.etl$staged
     $sql$,
-    jsonb_build_object('step', step)
+    jsonb_build_object('step', step, 'value', (
+      select 'case r.column_name ' || coalesce(string_agg(
+        format('when %L then %s', n.name, etl.value_of(('pg_temp.' || step)::regclass, 's', n.name)), ' '
+      ), 'when null then null') || ' end'
+      from (select distinct f ->> 'column_name' as name from unnest(faults) f) n
+      where n.name is not null
+    ))
   ) using faults;
   perform etl.remove_rejected(step, cardinality(faults));
 end

@@ -41,7 +41,7 @@ begin
       execute etl.fill(
         $sql$
         insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
-        select c.etl$staged, {column_name}, to_jsonb(c.*) ->> {column_name}, {reason}, '23503', {constraint_name}
+        select c.etl$staged, {column_name}, {value}, {reason}, '23503', {constraint_name}
         from {children} c
         left join {parent} p on {matches}
         {given}
@@ -49,10 +49,11 @@ begin
         $sql$,
         jsonb_build_object(
           'column_name', quote_nullable(fk.column_name), 'constraint_name', quote_literal(fk.name),
+          'value', etl.value_of('pg_temp.etl_delta', 'c', fk.column_name),
           'reason', quote_literal('is in no row of ' || fk.parent || case
             when etl.is_inherited(fk.parent) then ' itself: the tables that inherit from it do not count'
             when fk.parent <> target and etl.refers_to(fk.parent, target)
-              then ', which refers to this table in turn: neither can be loaded first'
+              then ', which refers to this table in turn: of two new rows that need each other neither can be first'
             else ''
           end),
           'parent', etl.own_rows(fk.parent),
@@ -106,9 +107,17 @@ declare
   any_rejected boolean := false;
 begin
   for fk in
-    select k.*, k.attnums && array(select c.attnum from pg_temp.etl_columns c where c.name is not null) as is_carried
+    select k.*, x.is_carried, k.on_update not in ('a', 'r') as is_followed
     from etl.foreign_keys(target) k
-    where k.parent = target and k.on_update in ('a', 'r')
+    cross join lateral (
+      select k.attnums && array(select c.attnum from pg_temp.etl_columns c where c.name is not null) as is_carried
+    ) x
+    where k.parent = target
+      -- An undo has no file that would say anything of a child.
+      and (
+        k.on_update in ('a', 'r')
+          or k.child = target and x.is_carried and to_regclass('pg_temp.etl_staging') is not null
+      )
       and exists (select from pg_temp.etl_columns c where c.name = any (k.parent_columns))
       and not k.parent_columns <@ etl.key_of(target)
     order by k.name
@@ -116,7 +125,7 @@ begin
     execute etl.fill(
       $sql$
       insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
-      select d.etl$staged, {column_name}, to_jsonb(d.*) ->> {column_name}, {reason}, '23503', {constraint_name}
+      select d.etl$staged, {column_name}, {value}, {reason}, '23503', {constraint_name}
       from pg_temp.etl_delta d
       join {target} p on {same_key}
       where d.etl$exists and pg_catalog.record_image_ne(row({old}), row({new}))
@@ -126,6 +135,9 @@ begin
         'target', target, 'child', etl.own_rows(fk.child), 'matches', fk.matches,
         'same_key', etl.same_key(target, 'd', 'p'),
         'column_name', quote_nullable(case when cardinality(fk.parent_columns) = 1 then fk.parent_columns[1] end),
+        'value', etl.value_of(
+          'pg_temp.etl_delta', 'd', case when cardinality(fk.parent_columns) = 1 then fk.parent_columns[1] end
+        ),
         'constraint_name', quote_literal(fk.name),
         'reason', quote_literal('gives up what a row refers to in ' || fk.child),
         'old', etl.each(fk.parent_columns, 'p.{column}'), 'new', etl.each(fk.parent_columns, 'd.{column}'),
@@ -134,8 +146,20 @@ begin
           when fk.on_update = 'a' then format('and not exists (select 1 from (select d.*) p where %s)', fk.matches)
           else ''
         end,
-        -- A child whose reference the feed changes, too, was an orphan or was not.
         'and_stays', case
+          -- A child would follow, and its record in the same file says that it does not.
+          when fk.is_followed then etl.fill(
+            $sql$
+            and exists (
+              select 1 from ({typed}) t cross join lateral (select c.*) o where {same_key} and not {differs}
+            )
+            $sql$,
+            jsonb_build_object(
+              'typed', etl.typed_cells(with_length => true), 'same_key', etl.same_key(target, 't', 'o'),
+              'differs', etl.differs(etl.key_of(target))
+            )
+          )
+          -- A child whose reference the feed changes, too, was an orphan or was not.
           when fk.child = target and fk.is_carried then etl.fill(
             'and not exists (select 1 from pg_temp.etl_delta g where {same_key})',
             jsonb_build_object('same_key', etl.same_key(target, 'g', 'c'))
@@ -152,8 +176,8 @@ begin
 end
 $$;
 comment on function etl.validate_referenced(regclass) is
-  'Rejects what gives up a value that a row refers to, where the foreign key neither cascades nor sets another.
-Returns whether there was any.';
+  'Rejects what gives up a value that a row refers to, where the foreign key neither cascades nor sets another, or where
+that row is of the same file, and there as it was. Returns whether there was any.';
 
 create or replace function etl.foreign_keys(of regclass)
 returns table (
@@ -259,6 +283,7 @@ begin
     places := jsonb_build_object(
       'target', target, 'entry', ix.entry, 'entry_names', ix.entry_names, 'holds', ix.holds, 'same', ix.same,
       'column_name', quote_nullable(ix.column_name), 'constraint_name', quote_literal(ix.name),
+      'value', etl.value_of('pg_temp.etl_delta', 'r', ix.column_name),
       'key', etl.each(key, '{column}'), 'is_known', etl.each(key[:1], 'e.{column} is not null'),
       'same_key', etl.same_key(target, 'g', 'e'),
       -- While rows refer to it, it cannot be set to null on its way to another row.
@@ -273,7 +298,7 @@ begin
       etl.fill(
         $sql$
         with fresh as (
-          select etl$staged, to_jsonb(r.*) ->> {column_name} as etl$value, {entry}
+          select etl$staged, {value} as etl$value, {entry}
           from pg_temp.etl_delta r
           where {holds}
         )

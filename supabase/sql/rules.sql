@@ -8,19 +8,30 @@ as $$
 declare
   rules jsonb;
   first_broken text;
+  value text;
   offenders bigint;
 begin
   select
     jsonb_agg(to_jsonb(r)),
-    'case ' || string_agg(format('when %s then %s', r.broken, r.rule), ' ' order by r.rule) || ' end'
-  into rules, first_broken
+    'case ' || string_agg(format('when %s then %s', r.broken, r.rule), ' ' order by r.rule) || ' end',
+    'case bad.rule ' || string_agg(
+      format('when %s then %s', r.rule, etl.value_of('pg_temp.etl_typed', 't', r.column_name)), ' '
+    ) || ' end'
+  into rules, first_broken, value
   from (
     select row_number() over (order by r.sqlstate, r.place, r.constraint_name) as rule, r.*
     from (
-      select c.attnum as place, c.name::text as column_name, format('%I is null', c.name) as broken,
+      select c.attnum as place, c.name::text as column_name,
+        -- Of a composite NOT NULL takes one of nulls; but a key with a null in it is found by no join.
+        format(case
+          when t.typtype <> 'c' then '%I is null'
+          when c.name = any (etl.key_of(target)) then '(%I is not null) is not true'
+          else 'num_nulls(%I) = 1'
+        end, c.name) as broken,
         'is missing' as reason, '23502' as sqlstate, null::text as constraint_name
       from pg_temp.etl_columns c
       join pg_catalog.pg_attribute a on a.attrelid = target and a.attnum = c.attnum and a.attnotnull
+      join pg_catalog.pg_type t on t.oid = etl.base_type(a.atttypid)
       union all
       select
         null,
@@ -45,18 +56,18 @@ begin
     etl.fill(
       $sql$
       insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
-      select bad.etl$staged, r.column_name, bad.typed ->> r.column_name, r.reason, r.sqlstate, r.constraint_name
+      select bad.etl$staged, r.column_name, bad.value, r.reason, r.sqlstate, r.constraint_name
       from (
-        select t.etl$staged, broken.rule, to_jsonb(t.*) as typed
+        select t.etl$staged, bad.rule, {value} as value
         from pg_temp.etl_typed t
-        cross join lateral (select {first_broken} as rule) broken
-        where broken.rule is not null
+        cross join lateral (select {first_broken} as rule) bad
+        where bad.rule is not null
       ) bad
       join jsonb_to_recordset({rules}) as r(
         rule int, column_name text, reason text, sqlstate text, constraint_name text
       ) using (rule)
       $sql$,
-      jsonb_build_object('first_broken', first_broken, 'rules', quote_literal(rules))
+      jsonb_build_object('first_broken', first_broken, 'value', value, 'rules', quote_literal(rules))
     ),
     etl.fill(
       $sql$select {first_broken} from pg_temp.etl_typed where etl$staged between $1 and $2$sql$,
@@ -141,16 +152,17 @@ begin
     string_agg(
       etl.fill('case when {is_known} then o.{column} else {default} end as {column}', jsonb_build_object(
         'is_known', is_known, 'column', quote_ident(a.attname),
-        'default', case when a.attidentity = '' and not etl.is_volatile(d.adbin::text) then v.value else 'null' end
+        'default', case when a.attidentity = '' and not d.is_volatile then d.value else 'null' end
       )),
       ', '
     ) filter (where a.attgenerated = ''),
-    string_agg(v.value || ' as ' || quote_ident(a.attname), ', ') filter (where a.attgenerated <> ''),
+    string_agg(d.value || ' as ' || quote_ident(a.attname), ', ') filter (where a.attgenerated <> ''),
     string_agg(quote_ident(a.attname), ', ')
   into kept, generated, kept_names
   from pg_catalog.pg_attribute a
-  left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-  cross join lateral (select coalesce(pg_get_expr(d.adbin, d.adrelid), 'null') as value) v
+  cross join lateral (
+    select coalesce(d.value, 'null') as value, d.is_volatile from etl.default_of(target, a.attnum) d
+  ) d
   where a.attrelid = target and a.attnum > 0 and not a.attisdropped
     and not exists (select from pg_temp.etl_columns c where c.name = a.attname);
   if kept is null and generated is null then
@@ -175,7 +187,7 @@ begin
   );
   if generated is null then
     perform etl.shape_table('etl_delta', '{etl$staged tid,etl$exists boolean}'::text[] || array(
-      select format('%I %s%s', a.attname, format_type(a.atttypid, a.atttypmod), etl.collation_of(a.attcollation))
+      select format('%I %s', a.attname, etl.step_type(target, a.attnum))
       from pg_catalog.pg_attribute a
       where a.attrelid = target and a.attnum > 0 and not a.attisdropped
       order by a.attnum
@@ -196,19 +208,6 @@ $$;
 comment on function etl.complete_rows(regclass) is
   'Makes etl_delta of etl_typed: whole rows, as they would be stored, with what the feed does not carry.';
 
-create or replace function etl.is_volatile(expression text)
-returns boolean
-language sql stable
-set search_path = ''
-as $$
-  select coalesce(bool_or(p.provolatile = 'v'), false)
-  from regexp_matches(expression, ':(?:funcid|opfuncid) (\d+)', 'g') match
-  join pg_catalog.pg_proc p on p.oid = match[1]::oid
-$$;
-comment on function etl.is_volatile(text) is
-  'Whether an expression, as pg_attrdef.adbin has it, calls a function that is volatile: each call may give
-something else.';
-
 create or replace function etl.validate_checks(target regclass)
 returns void
 language plpgsql
@@ -223,7 +222,7 @@ begin
     select a.attname
     from pg_catalog.pg_attribute a
     where a.attrelid = target and a.attnum > 0 and not a.attisdropped
-      and a.attnotnull and not a.atthasdef and a.attidentity = ''
+      and a.attidentity = '' and (etl.default_of(target, a.attnum)).value is null and etl.is_required(target, a.attnum)
       and not exists (select from pg_temp.etl_columns c where c.name = a.attname)
       -- An empty table has come to require it meanwhile: no record is at fault.
       and not etl.is_empty(target)
@@ -247,10 +246,13 @@ begin
     left join pg_catalog.pg_attribute a on a.attrelid = target and a.attnum = k.conkey[1]
     where k.conrelid = target and k.contype = 'c'
       and not k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
+      -- Of the row as a whole, or of where it is stored, the write alone can be asked.
+      and 0 < all (k.conkey)
     order by k.conname
   loop
     places := jsonb_build_object(
       'holds', rule.holds, 'column_name', quote_nullable(rule.column_name),
+      'value', etl.value_of('pg_temp.etl_delta', 'd', rule.column_name),
       'reason', quote_literal('breaks the rule ' || rule.definition), 'constraint_name', quote_literal(rule.conname)
     );
     offenders := etl.execute_on(
@@ -258,7 +260,7 @@ begin
       etl.fill(
         $sql$
         insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
-        select d.etl$staged, {column_name}, to_jsonb(d.*) ->> {column_name}, {reason}, '23514', {constraint_name}
+        select d.etl$staged, {column_name}, {value}, {reason}, '23514', {constraint_name}
         from pg_temp.etl_delta d
         where ({holds}) is false
         $sql$,
