@@ -35,9 +35,10 @@ import { begin, beginFeed, end, endFeed, undoFeed } from "./database/transaction
 import { meaningOf } from "./database/sqlstates.ts";
 import { asEtlError, EtlError, TooManyRejects } from "./errors.ts";
 import { type Asking, asking, secretsFrom, secretsIn } from "./fetch/asking.ts";
-import { type Download, type Known, openDownload } from "./fetch/download.ts";
+import { type Download, openDownload } from "./fetch/download.ts";
 import { wrapped } from "./format/document.ts";
 import { Pages } from "./fetch/pages.ts";
+import type { Known } from "./fetch/validators.ts";
 import type { Peekable } from "./format/peekable.ts";
 import { namesOf } from "./format/pointer.ts";
 import { openRows, openText } from "./format/rows.ts";

@@ -100,10 +100,12 @@ function header(name: string, template: string, secrets: Secrets): string {
   if (reserved.test(name)) {
     throw badHeader(`its header ${name} is for the loader to say`, "Remove it from etl.feeds.headers.");
   }
-  if (template.replaceAll(reference, "").includes("{secret")) {
+  const other = /\{\s*(secret|day)\b/i.exec(template.replaceAll(reference, ""))?.[1].toLowerCase();
+  if (other === "secret") {
     const hint = "A secret is named {secret:NAME}, of letters, digits and _, without blanks.";
     throw badHeader(`its header ${name} names a secret in another way than is known`, hint);
   }
+  if (other) throw badHeader(`its header ${name} names a day, which only a URL can`, "Name it in etl.feeds.url.");
   const value = filled(template, secrets);
   if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
     const hint = "Look for it in etl.feeds.headers, and in the secret where it names one.";

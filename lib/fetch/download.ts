@@ -5,12 +5,7 @@ import { mostRedirects, type Patience, patient } from "../limits.ts";
 import { type Asking, redirected, shown } from "./asking.ts";
 import { badStatus, cutShort, noAnswer, notTaken, tooBig, tooManyRedirects } from "./failures.ts";
 import { StallClock } from "./stall.ts";
-
-/** What the last answer said of itself, to be asked whether it is so still. */
-export interface Known {
-  etag: string | null;
-  last_modified: string | null;
-}
+import { conditions, type Known, marked, markOf } from "./validators.ts";
 
 /** An answer of the partner's server. Its body is closed at the end of the block that holds it, read or not. */
 export interface Download extends AsyncDisposable {
@@ -20,8 +15,11 @@ export interface Download extends AsyncDisposable {
   url: string;
   /** Its header Link. */
   link: string | null;
+  /** As they are remembered. */
   etag: string | null;
   lastModified: string | null;
+  /** The encoding that its server says; null where it says none. */
+  charset: string | null;
   /** The file in a zip archive, as the URL's fragment names it; null where it has none. */
   member: string | null;
   /** Bytes announced by the server, null where it did not say. */
@@ -38,23 +36,21 @@ export interface Download extends AsyncDisposable {
 /** Asks for the feed, or a page of it. `over` ends it. `before`: bytes of the pages before. */
 export async function openDownload(
   asked: Asking,
-  { etag, last_modified }: Known,
+  known: Known,
   patience: Patience = patient,
   onBytes: (received: number) => void = () => {},
   over?: AbortSignal,
   before = 0,
 ): Promise<Download> {
-  // Deno 2.9 unpacks only the first member of a gzip answer, in silence; "identity" leaves the unpacking to us.
-  const headers = new Headers({ "accept": "*/*", "accept-encoding": "identity", "user-agent": "tdc-etl" });
-  if (etag) headers.set("if-none-match", etag);
-  if (last_modified) headers.set("if-modified-since", last_modified);
   const clock = new StallClock(patience, asked.place, over);
-  const response = await request(asked, headers, clock, patience, over).catch((error) => {
+  const response = await request(asked, known, clock, patience, over).catch((error) => {
     throw shown(asked, error);
   });
   const isUnchanged = response.status === 304;
-  // A 304 may tell the length of the body that it spares us.
-  const length = isUnchanged ? null : response.headers.get("content-length");
+  const coding = response.headers.get("transfer-encoding");
+  // A 304 may tell the length of the body that it spares us, a 204 any; and chunks count more than a length (RFC 9112, 6.3).
+  const hasLength = !isUnchanged && response.status !== 204 && coding === null;
+  const length = hasLength ? response.headers.get("content-length") : null;
   // Sent twice, it arrives as "5, 5".
   const total = length === null ? null : Number(length.split(",")[0]);
   const refusal = isUnchanged
@@ -69,16 +65,18 @@ export async function openDownload(
     if (excess) throw excess;
     onBytes(before + received);
   });
+  const mark = markOf(new URL(response.url), asked.url);
   return {
     isUnchanged,
     url: response.url,
     link: response.headers.get("link"),
     // What a 304 does not name is as it was.
-    etag: response.headers.get("etag") ?? (isUnchanged ? etag : null),
-    lastModified: strongDate(response.headers) ?? (isUnchanged ? last_modified : null),
+    etag: marked(response.headers.get("etag"), mark) ?? (isUnchanged ? known.etag : null),
+    lastModified: marked(strongDate(response.headers), mark) ?? (isUnchanged ? known.last_modified : null),
+    charset: /;\s*charset\s*=\s*"?([^\s;"]+)/i.exec(response.headers.get("content-type") ?? "")?.[1] ?? null,
     member: asked.url.hash.slice(1) || null,
     total,
-    hasEnd: total !== null || response.headers.get("transfer-encoding")?.toLowerCase() === "chunked",
+    hasEnd: total !== null || /(^|[\s,])chunked$/i.test(coding ?? ""),
     body,
     async [Symbol.asyncDispose]() {
       await body.return(undefined);
@@ -96,7 +94,7 @@ function strongDate(headers: Headers): string | null {
 
 async function request(
   asked: Asking,
-  headers: Headers,
+  known: Known,
   clock: StallClock,
   { retryMs, longestWaitMs }: Patience,
   over?: AbortSignal,
@@ -106,9 +104,9 @@ async function request(
     let waitMs: number | null = null;
     const way = [asked.url];
     try {
-      const response = await follow(asked, headers, clock, way);
+      const response = await follow(asked, known, clock, way);
       // 203 came through a proxy, 204 is empty. Any other success holds no file, or a part of one.
-      const isConditional = headers.has("if-none-match") || headers.has("if-modified-since");
+      const isConditional = conditions(known, markOf(way.at(-1)!, asked.url)).length > 0;
       if ([200, 203, 204].includes(response.status) || (response.status === 304 && isConditional)) return response;
       const status = await statusOf(response, clock);
       waitMs = status === 429 || status === 503 ? retryAfter(response.headers) : null;
@@ -123,23 +121,27 @@ async function request(
   }
 }
 
-/**
- * The answer at the end of all redirects, which are added to `way`. What the feed's own headers say goes to its own origin
- * alone.
- */
-async function follow(asked: Asking, headers: Headers, clock: StallClock, way: URL[]): Promise<Response> {
-  const own = new Headers(headers);
-  for (const [name, value] of Object.entries(asked.headers)) own.set(name, value);
+/** The answer at the end of all redirects, which are added to `way`. */
+async function follow(asked: Asking, known: Known, clock: StallClock, way: URL[]): Promise<Response> {
   for (let redirects = 0; redirects <= mostRedirects; redirects++) {
     const url = way.at(-1)!;
-    const sent = url.origin === asked.url.origin ? own : headers;
-    const response = await clock.during(() => fetch(url, { headers: sent, redirect: "manual", signal: clock.signal }));
+    const headers = headersFor(asked, known, url);
+    const response = await clock.during(() => fetch(url, { headers, redirect: "manual", signal: clock.signal }));
     const location = response.headers.get("location");
     if (location === null || ![301, 302, 303, 307, 308].includes(response.status)) return response;
     await response.body?.cancel();
     way.push(redirected(asked, url, location));
   }
   throw tooManyRedirects(asked.place, new Set(way.map(({ href }) => href)).size < way.length);
+}
+
+/** What the feed's own headers say goes to its own origin alone; what is known, to where it is known of. */
+function headersFor(asked: Asking, known: Known, url: URL): Headers {
+  // Deno 2.9 unpacks only the first member of a gzip answer, in silence; "identity" leaves the unpacking to us.
+  const headers = new Headers({ "accept": "*/*", "accept-encoding": "identity", "user-agent": "tdc-etl" });
+  const own = url.origin === asked.url.origin ? Object.entries(asked.headers) : [];
+  for (const [name, value] of [...own, ...conditions(known, markOf(url, asked.url))]) headers.set(name, value);
+  return headers;
 }
 
 /** Closes an answer that is no file. Supabase's Storage has the status that it means in the body of a 400. */

@@ -1,10 +1,14 @@
 /** What is wrong with the partner's server or its answer, in words. What comes in the file: ../format. */
 import { EtlError } from "../errors.ts";
 
+/** What a body may be packed in that its own bytes do not tell. gzip they do, and the rest is no packing: "none", "utf-8". */
+const unreadable = /^(br|deflate|zstd|(x-)?compress|dc[bz]|exi|aes128gcm)$/;
+
 /** Why a body of such headers is not read; null where it is. */
 export function notTaken(place: string, headers: Headers): EtlError | null {
-  const coding = headers.get("content-encoding") ?? "identity";
-  if (/^(identity|gzip|x-gzip)$/i.test(coding)) return null;
+  const codings = (headers.get("content-encoding") ?? "").toLowerCase().split(",").map((coding) => coding.trim());
+  const coding = codings.find((coding) => unreadable.test(coding));
+  if (!coding) return null;
   const hint = "Ask the partner to send it plain or as gzip.";
   return new EtlError("content_encoding", `${place} answered with the content encoding ${coding}`, hint);
 }
@@ -109,7 +113,7 @@ const faults: Fault[] = [
     lasts: true,
   },
   {
-    told: /invalid (HTTP version|content-length)/i,
+    told: /invalid (HTTP |content-length)|transfer-encoding parsed/i,
     code: "bad_answer",
     message: "{place} answered with something that is not HTTP",
     hint: mended,

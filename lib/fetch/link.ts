@@ -27,12 +27,20 @@ export function nextLink(header: string): string | null {
       }
     }
     if (!/^\s*(,|$)/.test(header.slice(at))) throw bad("its header Link cannot be read");
-    const isNext = parameters.get("rel")?.toLowerCase().split(/\s+/).includes("next");
     // With an anchor it is a link from somewhere else.
-    if (isNext && !parameters.has("anchor")) found.add(link[1].trim());
+    if (relations(parameters.get("rel")).includes("next") && !parameters.has("anchor")) found.add(link[1].trim());
   }
   if (found.size > 1) throw bad("its header Link names two next pages");
   return [...found][0] ?? null;
+}
+
+/** What the link is to this page. Signs that are meant for quotes and are none, or no word at all, may stand for "next". */
+function relations(rel: string | undefined): string[] {
+  if (rel === undefined) return [];
+  const words = rel.toLowerCase().trim().split(/\s+/);
+  const isNone = (word: string) => word === "" || (!word.includes(":") && /["'`]|[^!-~]/.test(word));
+  if (words.some(isNone)) throw bad("its header Link has a rel that is empty, or in quotes that are none");
+  return words;
 }
 
 function bad(message: string): EtlError {

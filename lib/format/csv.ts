@@ -74,14 +74,17 @@ export function hasHeader(bytes: Uint8Array, dialect: Dialect): boolean {
   return lineAt(bytes, separatorLine(bytes, start)?.next ?? start, dialect) !== null;
 }
 
-/** Reads what stands before the records. Where no delimiter is said, the candidate is taken that splits the line most often. */
-export function readHeader(bytes: Uint8Array, dialect: Dialect): Header {
+/**
+ * Reads what stands before the records. Where no delimiter is said, the candidate is taken that splits the line most often.
+ * `readAs`: see Peekable.
+ */
+export function readHeader(bytes: Uint8Array, dialect: Dialect, readAs: string | null = null): Header {
   const start = skipAll(bytes, dialect.skip);
   const separator = separatorLine(bytes, start);
   const first = separator?.next ?? start;
   // A first record may have a quote that does not close.
   const line = lineAt(bytes, first, dialect) ?? (dialect.header && lineAt(bytes, first));
-  const text = decode(bytes.subarray(first, line?.end), dialect.header !== null).replace(/\r+$/, "");
+  const text = decode(bytes.subarray(first, line?.end), dialect.header !== null, readAs).replace(/\r+$/, "");
   const delimiter = dialect.delimiter ?? separator?.delimiter ?? guess(text, dialect);
   const names = dialect.header ?? splitLine(text, { ...dialect, delimiter });
   if (!names) throw badHeader("a quote in its header is not closed, or does not enclose a whole name");
@@ -94,6 +97,24 @@ export function readHeader(bytes: Uint8Array, dialect: Dialect): Header {
   const bytesOfEnd = bytes.subarray(line?.end ?? bytes.length, line?.next);
   const lineEnd = bytesOfEnd.length > 1 ? "\r\n" : bytesOfEnd[0] === carriageReturn ? "\r" : "\n";
   return { names, delimiter, lineEnd, lead: dialect.header ? first : line?.next ?? bytes.length };
+}
+
+/** Whether the first record is there as well. */
+export function hasRecord(bytes: Uint8Array, { lead }: Header, dialect: Dialect): boolean {
+  return lineAt(bytes, lead, dialect) !== null;
+}
+
+/** The header without those of the empty names at its end for which the first record has no field. */
+export function fitted(header: Header, bytes: Uint8Array, dialect: Dialect): Header {
+  const { names, delimiter, lead } = header;
+  const record = decode(bytes.subarray(lead, lineAt(bytes, lead, dialect)?.end), true, null).replace(/\r+$/, "");
+  const fields = splitLine(record, { ...dialect, delimiter })?.length ?? names.length;
+  return record === "" || fields < named(names).length ? header : { ...header, names: names.slice(0, fields) };
+}
+
+/** The names without the empty ones at their end. */
+export function named(names: string[]): string[] {
+  return names.slice(0, names.findLastIndex((name) => name.trim() !== "") + 1);
 }
 
 /** Excel's own line, "sep=;". */
@@ -138,15 +159,17 @@ function splitLine(line: string, { delimiter, quote, escape }: Dialect & { delim
 }
 
 /** isRecord: what is wrong with it is not the header's fault. */
-function decode(bytes: Uint8Array, isRecord: boolean): string {
+function decode(bytes: Uint8Array, isRecord: boolean, readAs: string | null): string {
   const isText = !bytes.includes(0);
   try {
     if (isText || isRecord) return new TextDecoder("utf-8", { fatal: !isRecord, ignoreBOM: true }).decode(bytes);
   } catch { /* told below */ }
   throw new EtlError(
     "encoding",
-    isText ? "its header line is not UTF-8" : "its header line holds a NUL",
-    askFor(looksLike(bytes, true)),
+    isText ? `its header line is not ${readAs ?? "UTF-8"}` : "its header line holds a NUL",
+    readAs
+      ? "Correct etl.feeds.encoding, or ask the partner to have the export mended."
+      : askFor(looksLike(bytes, true)),
   );
 }
 

@@ -5,8 +5,11 @@ export class Peekable implements AsyncIterable<Uint8Array> {
   #first: Uint8Array = new Uint8Array(0);
   #source: AsyncIterator<Uint8Array>;
 
-  /** `hasEnd`: whether it says itself where it ends, as what is packed does, so that it throws where it is cut short. */
-  constructor(chunks: AsyncIterable<Uint8Array>, readonly hasEnd = false) {
+  /**
+   * `hasEnd`: whether it says itself where it ends, as what is packed does, so that it throws where it is cut short. `readAs`:
+   * the encoding from which it was turned into UTF-8, and who says that it is in it.
+   */
+  constructor(chunks: AsyncIterable<Uint8Array>, readonly hasEnd = false, readonly readAs: string | null = null) {
     this.#source = chunks[Symbol.asyncIterator]();
   }
 
@@ -50,11 +53,6 @@ export function concat(pieces: Uint8Array[]): Uint8Array {
 
 export function isVisible(byte: number): boolean {
   return byte > 0x20 || byte < 0x09;
-}
-
-/** For a stream that reads ahead: a chunk of the body is valid only until the next. */
-export async function* copies(chunks: AsyncIterable<Uint8Array>) {
-  for await (const chunk of chunks) yield chunk.slice();
 }
 
 /** What the stream itself throws becomes this EtlError; what came from upstream stays. */

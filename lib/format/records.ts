@@ -13,6 +13,8 @@ import { concat } from "./peekable.ts";
 import { Scanner, type Shape, Stop } from "./scan/scanner.ts";
 
 const batchSize = 1 << 19;
+/** Kinds of lines, one after the other, that wait to be known for the file's end. */
+const mostWaiting = 10_000;
 const lineFeed = 0x0a, carriageReturn = 0x0d, space = 0x20;
 const encoder = new TextEncoder();
 
@@ -33,8 +35,8 @@ export class Records {
   #noText = 0;
   #encoding: string | null = null;
   #respelled = 0;
-  /** Blank lines not passed on yet: at the end of a file they are none. */
-  #blanks = 0;
+  /** Lines with nothing in them, as they are not passed on yet, and how many of each: at the end of a file they are none. */
+  #waiting: { line: Uint8Array; count: number }[] = [];
   #scanner: Scanner;
   #lineEnd: Uint8Array;
   /** What is around the elements of an array; the records and bytes before them. */
@@ -43,13 +45,15 @@ export class Records {
 
   /**
    * `lead`: bytes before the first record of a CSV. `rejectLimit`: share of the records that may be broken; of the first
-   * 100,000, half may be in any case. `places`: where in a JSON document the records are.
+   * 100,000, half may be in any case. `places`: where in a JSON document the records are. `readAs`: the encoding of which
+   * the text was, if it is not UTF-8.
    */
   constructor(
     private readonly shape: Shape,
     private readonly lead = 0,
     private readonly rejectLimit = 0,
     private readonly places: Places = {},
+    private readonly readAs: string | null = null,
   ) {
     this.#scanner = new Scanner(shape);
     this.#lineEnd = encoder.encode(shape.kind === "csv" ? shape.lineEnd : "\n");
@@ -84,7 +88,7 @@ export class Records {
 
   async *#fromPage({ chunks, lead }: Page): AsyncGenerator<Uint8Array> {
     this.#document = this.shape.kind === "array" ? new Document(this.places) : null;
-    this.#blanks = 0;
+    this.#waiting = [];
     for await (const chunk of chunks) {
       this.#scanner.put(chunk);
       this.#scanner.take(lead);
@@ -138,10 +142,42 @@ export class Records {
     yield concat([record, this.#lineEnd]);
   }
 
-  /** Passes records on, after the blank lines before them. */
+  /** Passes records on, after the lines that wait before them. */
   *#pass(records: Uint8Array): Generator<Uint8Array> {
-    for (; this.#blanks > 0; this.#blanks--) yield this.#broken(Stop.blank, new Uint8Array());
+    yield* this.#passWaiting();
     yield records;
+  }
+
+  *#passWaiting(): Generator<Uint8Array> {
+    for (const { line, count } of this.#waiting.splice(0)) {
+      for (let i = 0; i < count; i++) yield this.#ofNothing(line);
+    }
+  }
+
+  /** So many lines that may be the last ones of the file. */
+  *#wait(line: Uint8Array, count: number): Generator<Uint8Array> {
+    const last = this.#waiting.at(-1);
+    if (last?.line.length === line.length && line.every((byte, i) => byte === last.line[i])) {
+      last.count += count;
+      return;
+    }
+    if (this.#waiting.length === mostWaiting) yield* this.#passWaiting();
+    this.#waiting.push({ line: line.slice(), count });
+  }
+
+  /** A line with nothing in it as a row: among records it is read like them. */
+  #ofNothing(line: Uint8Array): Uint8Array {
+    const { shape } = this;
+    if (shape.kind !== "csv") return this.#broken(Stop.badControl, line);
+    if (line.length === 0) return this.#broken(Stop.blank, line);
+    const delimiter = shape.delimiter.charCodeAt(0);
+    const fields = line.filter((byte) => byte === delimiter).length + 1, extra = Math.max(fields - shape.columns, 0);
+    const isExtra = extra < line.length && line.subarray(line.length - extra).every((byte) => byte === delimiter);
+    if (isExtra ? fields < shape.columns : extra > 0) return this.#broken(Stop.wrongFields, line, fields);
+    const record = line.subarray(0, line.length - extra);
+    if (record.includes(0)) return this.#broken(Stop.notText, line);
+    this.#respelled++;
+    return concat([record, this.#lineEnd]);
   }
 
   get #isEmptyArray(): boolean {
@@ -156,8 +192,11 @@ export class Records {
       this.#respelled++;
       const spelled = stop === Stop.endOfData ? encoder.encode(quoted("\\.", shape.quote)) : record;
       yield* this.#pass(concat([spelled, this.#lineEnd]));
-    } else if (stop === Stop.blank && kind === "csv") this.#blanks += this.#scanner.blanks;
-    else if (stop === Stop.blank && (kind === "lines" || this.#isEmptyArray)) return;
+    } else if (stop === Stop.blank && kind === "csv") {
+      yield* this.#wait(firstOf(line, this.#scanner.blanks), this.#scanner.blanks);
+    } else if (stop === Stop.badControl && kind === "lines" && record.every((byte) => byte <= space)) {
+      yield* this.#wait(record, 1);
+    } else if (stop === Stop.blank && (kind === "lines" || this.#isEmptyArray)) return;
     else yield* this.#pass(this.#broken(stop, record));
   }
 
@@ -168,15 +207,15 @@ export class Records {
     yield* this.#pass(this.#broken(Stop.more, withoutLineEnd(this.#scanner.take(end))));
   }
 
-  #broken(stop: Stop, record: Uint8Array): Uint8Array {
+  #broken(stop: Stop, record: Uint8Array, fields = this.#scanner.fields): Uint8Array {
     if (stop === Stop.notText) {
       this.#noText++;
-      this.#encoding = looksLike(record);
+      this.#encoding = this.readAs ? null : looksLike(record);
     }
     if (++this.broken >= hopelessRecords && this.broken > this.count * Math.max(this.rejectLimit, 0.5)) {
       throw this.#hopeless();
     }
-    return rowOfBroken(this.shape, this.sentinel, stop, record, this.#scanner.fields);
+    return rowOfBroken(this.shape, this.sentinel, stop, record, fields, this.readAs);
   }
 
   #hopeless(): EtlError {
@@ -193,6 +232,12 @@ export class Records {
       "A quote or a bracket may not be closed in it. Check etl.feeds.format, or ask the partner to mend the file.";
     return new EtlError("record_too_long", message, hint);
   }
+}
+
+/** The first of so many lines with nothing in them, without its line end: they are the same, or blank and so without anything. */
+function firstOf(lines: Uint8Array, count: number): Uint8Array {
+  const isBlank = lines[0] === lineFeed || lines[0] === carriageReturn;
+  return isBlank ? new Uint8Array() : withoutLineEnd(lines.subarray(0, lines.length / count));
 }
 
 function withoutLineEnd(line: Uint8Array): Uint8Array {

@@ -1,12 +1,25 @@
 /** A feed's bytes -> rows as COPY takes them: unpacked, in UTF-8, cut into records, otherwise untouched. */
 import { EtlError } from "../errors.ts";
-import { type Dialect, hasHeader, type Header, readHeader, skipAll, skipLines } from "./csv.ts";
+import {
+  type Dialect,
+  fitted,
+  hasHeader,
+  hasRecord,
+  type Header,
+  named,
+  readHeader,
+  skipAll,
+  skipLines,
+} from "./csv.ts";
+import { decode } from "./decode.ts";
 import type { Document, Places } from "./document.ts";
 import { askFor } from "./encoding.ts";
 import { linesOrDocument } from "./lines.ts";
+import type { Download } from "../fetch/download.ts";
 import { notData } from "../fetch/failures.ts";
+import { noTable } from "./kinds.ts";
 import { longestRecord, type Patience, patient } from "../limits.ts";
-import { copies, isVisible, named, Peekable } from "./peekable.ts";
+import { isVisible, Peekable } from "./peekable.ts";
 import { type Page, Records } from "./records.ts";
 import type { Shape } from "./scan/scanner.ts";
 import { badJson } from "./tokens.ts";
@@ -40,12 +53,17 @@ export interface Layout extends Partial<Dialect>, Places {
   reject_limit?: number;
 }
 
+/** What a download says of its body. */
+type Came = Pick<Download, "hasEnd" | "member" | "charset">;
+
 /** Cuts a text into rows; what its format and delimiter are is found out from its first bytes where null. */
 export async function openRows(text: Peekable, feed: Layout, textAfter?: TextAfter): Promise<Rows> {
   const start = await startOf(text, feed.skip);
   const { format, only } = await formatOf(text, start, feed);
   const hasEnd = text.hasEnd || format === "json";
-  const { header, delimiter, records, leadOf } = format === "csv" ? await openCsv(text, feed) : openJson(format, feed);
+  const { header, delimiter, records, leadOf } = format === "csv"
+    ? await openCsv(text, feed)
+    : openJson(format, feed, text.readAs);
   const rows: Rows = { header, delimiter, hasEnd, chunks: records.from(text, textAfter && pageAfter), records, only };
   return rows;
 
@@ -60,8 +78,8 @@ export async function openRows(text: Peekable, feed: Layout, textAfter?: TextAft
 /** What of the rows depends on the format. `leadOf`: the bytes before the first record of a further page. */
 type Reading = Pick<Rows, "header" | "delimiter"> & { records: Records; leadOf: (text: Peekable) => Promise<number> };
 
-function openJson(format: "json" | "ndjson", feed: Layout): Reading {
-  const records = new Records({ kind: format === "json" ? "array" : "lines" }, 0, feed.reject_limit, feed);
+function openJson(format: "json" | "ndjson", feed: Layout, readAs: string | null): Reading {
+  const records = new Records({ kind: format === "json" ? "array" : "lines" }, 0, feed.reject_limit, feed, readAs);
   const leadOf = async (text: Peekable) => {
     // A last page may have no line.
     if (format === "json") await startOf(text);
@@ -77,15 +95,20 @@ async function startOf(text: Peekable, skip = 0): Promise<number> {
     return from < 0 ? -1 : first.findIndex((byte, i) => i >= from && isVisible(byte));
   };
   // A byte more: it tells UTF-16.
-  const first = await text.peek((first) => {
-    const start = begin(first);
-    return first.length >= longestRecord || (start >= 0 && start + 1 < first.length);
-  });
+  const isEnough = (start: number, { length }: Uint8Array) => start >= 0 && start + 1 < length;
+  let first = await text.peek((first) => first.length >= longestRecord || isEnough(begin(first), first));
   const start = begin(first);
   if (start < 0) throw nothingIn(first, skip);
-  if (first[start] === "<".charCodeAt(0)) throw notData();
+  if (first[start] !== "<".charCodeAt(0)) return start;
+  first = await text.peek((first) => first.length >= start + longestTag);
+  const tag = new TextDecoder().decode(first.subarray(start, start + longestTag));
+  if (/^<\?xml\s/i.test(tag)) throw noTable("an XML document");
+  if (/^(<!--[^]*?-->\s*)*<(!doctype\s+html|html|head|body)\b/i.test(tag)) throw notData();
   return start;
 }
+
+/** Bytes in which a web page shows itself: a comment may stand before its first tag. */
+const longestTag = 1024;
 
 async function formatOf(
   text: Peekable,
@@ -128,13 +151,13 @@ async function openCsv(text: Peekable, feed: Layout): Promise<Reading> {
   const dialect = { skip, header, delimiter: said, quote, escape: escape === quote ? null : escape };
   const { names, lead, delimiter, lineEnd } = await headerOf(text, dialect);
   const shape: Shape = { kind: "csv", columns: names.length, delimiter, lineEnd, quote, escape: dialect.escape };
-  const records = new Records(shape, lead, feed.reject_limit);
+  const records = new Records(shape, lead, feed.reject_limit, {}, text.readAs);
   const leadOf = async (text: Peekable) => {
     await startOf(text, skip);
     const page = await headerOf(text, { ...dialect, delimiter });
     // "\n" and "\r\n" may stand side by side.
     const isAlike = (page.lineEnd === "\r") === (lineEnd === "\r");
-    if (isAlike && JSON.stringify(page.names) === JSON.stringify(names)) return page.lead;
+    if (isAlike && JSON.stringify(named(page.names)) === JSON.stringify(named(names))) return page.lead;
     const hint = "Ask the partner for pages that are alike.";
     throw new EtlError("header", "its header line is not that of the first page", hint);
   };
@@ -147,42 +170,21 @@ async function headerOf(text: Peekable, dialect: Dialect): Promise<Header> {
     const message = `it has no line end in its first ${longestRecord >> 20} MiB`;
     throw new EtlError("header", message, "It does not look like CSV: check etl.feeds.format.");
   }
-  return readHeader(first, dialect);
+  const header = readHeader(first, dialect, text.readAs);
+  if (dialect.header || header.names.at(-1)!.trim() !== "") return header;
+  const isEnough = (first: Uint8Array) => first.length >= longestRecord || hasRecord(first, header, dialect);
+  return fitted(header, await text.peek(isEnough), dialect);
 }
 
-/** The text of a body: unpacked, in UTF-8, without a byte order mark. `member`: the file in it, if it is a zip archive. */
+/**
+ * The text of a body: unpacked, in UTF-8, without a byte order mark. `member`: the file in it, if it is a zip archive.
+ * `charset`: the encoding that its server says.
+ */
 export async function openText(
   body: AsyncIterable<Uint8Array>,
   encoding: string,
   { unpackRatio }: Pick<Patience, "unpackRatio"> = patient,
-  { hasEnd = false, member = null }: { hasEnd?: boolean; member?: string | null } = {},
+  { hasEnd = false, member = null, charset = null }: Partial<Came> = {},
 ): Promise<Peekable> {
-  return await decode(await unpack(new Peekable(body, hasEnd), unpackRatio, member), encoding);
+  return await decode(await unpack(new Peekable(body, hasEnd), unpackRatio, member), encoding, charset);
 }
-
-async function decode(bytes: Peekable, said: string): Promise<Peekable> {
-  let decoder: TextDecoderStream;
-  const hint = "Correct etl.feeds.encoding.";
-  const first = await bytes.peek((first) => first.length >= 3);
-  const mark = marks.find(({ bytes }) => bytes.every((byte, i) => byte === first[i]));
-  const encoding = mark?.encoding ?? said;
-  try {
-    decoder = new TextDecoderStream(encoding, { fatal: true });
-  } catch (cause) {
-    throw new EtlError("encoding", `there is no encoding ${encoding}`, hint, { cause });
-  }
-  if (decoder.encoding !== "utf-8") {
-    const text = ReadableStream.from(copies(bytes)).pipeThrough(decoder as ReadableWritablePair<string, Uint8Array>);
-    const encoded = text.pipeThrough(new TextEncoderStream());
-    return named(encoded, "encoding", `it is not ${encoding}`, hint, bytes.hasEnd);
-  }
-  if (mark) bytes.skip(mark.bytes.length);
-  return bytes;
-}
-
-/** Byte order marks: no file begins with one that is in another encoding. */
-const marks = [
-  { encoding: "utf-8", bytes: [0xef, 0xbb, 0xbf] },
-  { encoding: "utf-16le", bytes: [0xff, 0xfe] },
-  { encoding: "utf-16be", bytes: [0xfe, 0xff] },
-];

@@ -257,9 +257,11 @@ function noMember(message: string, hint: string): EtlError {
   return new EtlError("zip_member", message, hint);
 }
 
-/** Not a folder, nor what macOS adds. */
+/** Neither a folder nor what macOS and Windows add. */
+const noFile = /^__MACOSX\/|[/\\]$|(^|[/\\])(\.DS_Store|\._[^/\\]*|Thumbs\.db|desktop\.ini)$/i;
+
 function isFile(name: Uint8Array): boolean {
-  return !/^__MACOSX\/|[/\\]$/.test(new TextDecoder("latin1").decode(name));
+  return !noFile.test(new TextDecoder("latin1").decode(name));
 }
 
 function isSame(one: Uint8Array, other: Uint8Array): boolean {

@@ -1,6 +1,7 @@
 /** What a server's answer says of itself: when its file is whole, and when "nothing changed" may be believed. */
 import assert from "node:assert/strict";
 import { type Database, freshDatabase } from "../support/database.ts";
+import { onLoopback } from "../support/web.ts";
 
 /** A server below HTTP: it answers each request with the next of these heads and bodies, and keeps what it was asked. */
 function serveRaw(answers: string[]) {
@@ -58,6 +59,96 @@ for (const [when, [head, kept]] of Object.entries(lastModified)) {
   });
 }
 
+/** A file behind a redirect, or before it: where /x leads at first and later, what is there, and whether it is asked for by what is known. */
+interface Place {
+  to: string;
+  body?: string;
+  etag?: string;
+  modified?: number;
+}
+
+const redirects: Record<string, [first: Place, then: Place, isAsked: boolean]> = {
+  "to a file that stays": [{ to: "/01.csv", etag: '"1"', modified: 9 }, { to: "/01.csv", etag: '"1"' }, true],
+  "to a file that changes": [{ to: "/01.csv", etag: '"1"' }, { to: "/01.csv", etag: '"2"', body: "id\n2\n" }, true],
+  "to an older file": [{ to: "/01.csv", modified: 9 }, { to: "/02.csv", modified: 5, body: "id\n2\n" }, false],
+  "to a file with the same ETag": [
+    { to: "/01.csv", etag: '"1"' },
+    { to: "/02.csv", etag: '"1"', body: "id\n2\n" },
+    false,
+  ],
+  "to a file that its query names": [
+    { to: "/file?name=01", etag: '"1"' },
+    { to: "/file?name=02", etag: '"1"', body: "id\n2\n" },
+    false,
+  ],
+  "to a file that its query names, signed": [
+    { to: "/file?versionId=1&X-Amz-Signature=a", etag: '"1"' },
+    { to: "/file?versionId=2&X-Amz-Signature=b", etag: '"1"', body: "id\n2\n" },
+    false,
+  ],
+  "to a file whose query is named like a signature's": [
+    { to: "/file?st=NY", etag: '"1"' },
+    { to: "/file?st=NJ", etag: '"1"', body: "id\n2\n" },
+    false,
+  ],
+  "to a file that is signed anew, as S3 does": [
+    { to: "/file?v=1&X-Amz-Date=1&X-Amz-Signature=a", etag: '"1"', modified: 9 },
+    { to: "/file?v=1&X-Amz-Date=2&X-Amz-Signature=b", etag: '"1"', modified: 9 },
+    true,
+  ],
+  "to a file that is signed anew, as CloudFront does": [
+    { to: "/file?Expires=1&Key-Pair-Id=k&Signature=a", modified: 9 },
+    { to: "/file?Expires=2&Key-Pair-Id=k&Signature=b", modified: 9 },
+    true,
+  ],
+  "to a file that is signed anew, as Azure does": [
+    { to: "/file?sv=1&se=1&sr=b&sp=r&sig=a", etag: '"1"' },
+    { to: "/file?sv=1&se=2&sr=b&sp=r&sig=b", etag: '"1"' },
+    true,
+  ],
+  "to itself, signed": [
+    { to: "/x?Expires=1&Signature=a", etag: '"1"' },
+    { to: "/x?Expires=2&Signature=b", etag: '"1"' },
+    true,
+  ],
+  "where there was none": [{ to: "/x", etag: '"1"' }, { to: "/02.csv", etag: '"1"', body: "id\n2\n" }, false],
+  "no more": [{ to: "/02.csv", etag: '"1"' }, { to: "/x", etag: '"1"', body: "id\n2\n" }, false],
+};
+
+for (const [where, [first, then, isAsked]] of Object.entries(redirects)) {
+  Deno.test(`a redirect ${where}: ${isAsked ? "that is asked with" : "that is not asked with"}`, async () => {
+    await using db = await freshDatabase();
+    let place = first;
+    const conditions: [path: string, etag: string | null, modified: string | null][] = [];
+    await using server = onLoopback(({ url, headers }) => {
+      const { pathname, search } = new URL(url);
+      const [etag, modified] = [headers.get("if-none-match"), headers.get("if-modified-since")];
+      if (etag || modified) conditions.push([pathname + search, etag, modified]);
+      if (pathname + search !== place.to) return new Response(null, { status: 302, headers: { location: place.to } });
+      const said = new Headers({ date: date(10) });
+      if (place.etag) said.set("etag", place.etag);
+      if (place.modified) said.set("last-modified", date(place.modified));
+      // As RFC 9110, 13.2.2 has it.
+      const isOld = modified && place.modified && Date.parse(modified) >= Date.parse(date(place.modified));
+      const same = etag ? etag === place.etag : isOld;
+      return new Response(same ? null : place.body ?? "id\n1\n", { status: same ? 304 : 200, headers: said });
+    });
+    assert.equal((await load(db, `${server.url}/x`)).inserted, 1);
+    place = then;
+    const { inserted, status } = await load(db, `${server.url}/x`);
+    assert.deepEqual([status, inserted], then.body ? ["changed", 1] : ["unchanged", 0]);
+    const known = [first.etag ?? null, first.modified ? date(first.modified) : null];
+    assert.ok(conditions.every(([, ...sent]) => String(sent) === String(known)), "they are sent as they came");
+    const there = conditions.filter(([path]) => path === then.to).length;
+    assert.equal(there, isAsked ? 1 : 0);
+    const [state] = await db.query("select etag, last_modified from etl.feed_state");
+    assert.doesNotMatch(JSON.stringify(state), /\.csv|name=|X-Amz|Signature/, "no place is kept");
+    conditions.length = 0;
+    assert.equal((await load(db, `${server.url}/x`)).status, "unchanged");
+    assert.equal(conditions.filter(([path]) => path === then.to).length, 1, "by the next run it is known");
+  });
+}
+
 const refused: Record<string, [answer: string, code: string, message: RegExp]> = {
   "a part of the file": [
     "HTTP/1.1 206 Partial Content\nContent-Range: bytes 0-3/8\nContent-Length: 4\nConnection: close\n\nid\n",
@@ -78,6 +169,21 @@ const refused: Record<string, [answer: string, code: string, message: RegExp]> =
   "a header of 600 KB": [file(`X: ${"a".repeat(600_000)}\n`), "bad_answer", /with too large a header$/],
   "two lengths": [file("Content-Length: 999\n"), "bad_answer", /with something that is not HTTP$/],
   "no HTTP": ["hello\n\n", "bad_answer", /with something that is not HTTP$/],
+  ...Object.fromEntries(
+    Object.entries({
+      "a blank behind a header's name": file("X : 12\n"),
+      "a header line without a colon": file("X\n"),
+      "a header without a name": file(": x\n"),
+      "a header line that is folded": file("X: a\n b\n"),
+      "a NUL in a header": file("X: a\0b\n"),
+      "a status that is no number": file("").replace("200", "abc"),
+      "a status of one digit": file("").replace("200", "0"),
+      "chunks in HTTP 1.0": "HTTP/1.0 200 OK\nTransfer-Encoding: chunked\n\n0\n\n",
+    }).map(([what, answer]): [string, [string, string, RegExp]] => [
+      what,
+      [answer, "bad_answer", /with something that is not HTTP$/],
+    ]),
+  ),
 };
 
 for (const [what, [answer, code, message]] of Object.entries(refused)) {
@@ -93,11 +199,34 @@ for (const [what, [answer, code, message]] of Object.entries(refused)) {
   });
 }
 
-Deno.test("the same length twice is that length", async () => {
-  await using db = await freshDatabase();
-  await using server = serveRaw([file("Content-Length: 7\n")]);
-  assert.equal((await load(db, server.url)).inserted, 1);
-});
+const chunked = (body: string) => `${body.replaceAll("\n", "\r\n").length.toString(16)}\n${body}\n0\n\n`;
+
+/** Heads and bodies: whether the row loads, else the code of the error. */
+const lengths: Record<string, [answer: string, code: string | null]> = {
+  "the same length twice": [file("Content-Length: 7\n"), null],
+  "a length, and chunks": [
+    `HTTP/1.1 200 OK\nConnection: close\nContent-Length: 5\nTransfer-Encoding: chunked\n\n${chunked("id\n1\n")}`,
+    null,
+  ],
+  "a length of more, and chunks": [
+    `HTTP/1.1 200 OK\nConnection: close\nTransfer-Encoding: Chunked\nContent-Length: 99\n\n${chunked("id\n1\n")}`,
+    null,
+  ],
+  "a length, and chunks without the last": [
+    "HTTP/1.1 200 OK\nConnection: close\nContent-Length: 5\nTransfer-Encoding: chunked\n\n7\nid\n1\n\n",
+    "cut_short",
+  ],
+  "no content, and its length": ["HTTP/1.1 204 No Content\nConnection: close\nContent-Length: 5\n\n", "empty"],
+};
+
+for (const [what, [answer, code]] of Object.entries(lengths)) {
+  Deno.test(`a server says ${what}: ${code ?? "it loads"}`, async () => {
+    await using db = await freshDatabase();
+    await using server = serveRaw([answer]);
+    const { error, inserted } = await load(db, server.url);
+    assert.deepEqual([error?.code ?? null, inserted], [code, code ? 0 : 1], `${error?.message}`);
+  });
+}
 
 Deno.test("a header line of 100,000 columns is refused at once", async () => {
   await using db = await freshDatabase();

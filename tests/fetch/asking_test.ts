@@ -61,6 +61,27 @@ const refused: Record<
     "headers",
     /^its header x-key names a secret/,
   ],
+  ...Object.fromEntries(
+    [
+      "{Secret:BARE}",
+      "{SECRET:BARE}",
+      "{secret: BARE}",
+      "{ secret:BARE }",
+      "Bearer {secret:BARE }",
+      "{secret}",
+      "{secret:A-B}",
+    ]
+      .map((value) => [
+        `${value} in a header`,
+        [{ headers: { "x-key": value } }, "headers", /^its header x-key names a secret in another way than is known$/],
+      ]),
+  ),
+  ...Object.fromEntries(
+    ["{day}", "{Day}", "{ day-1 }", "{day:YYYY}"].map((value) => [
+      `${value} in a header`,
+      [{ headers: { "x-day": value } }, "headers", /^its header x-day names a day, which only a URL can$/],
+    ]),
+  ),
   "a line break in a secret": [
     { headers: { "x-key": "{secret:BROKEN}" } },
     "headers",
@@ -91,6 +112,12 @@ for (const [what, [{ address = origin, headers = {} }, code, message]] of Object
     });
   });
 }
+
+Deno.test("a { of a header's own is sent as it stands", () => {
+  for (const value of ['{"day": 1, "secret": 2}', "{daily}", "{secretary}", "{}"]) {
+    assert.deepEqual(asking({ address: origin, headers: { "x-key": value } }).headers, { "x-key": value });
+  }
+});
 
 Deno.test("a secret is the vault's, else the environment's, without blanks around it; else both places are named", () => {
   using _settings = environment({

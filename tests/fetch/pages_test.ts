@@ -22,6 +22,8 @@ const links: [header: string, next: string | null][] = [
   ["<a>; rel=next; flag; title*=UTF-8''caf%C3%A9", "a"],
   ["< a >; rel=next;", "a"],
   [", <a>; rel=next ,, <a>; rel=next,", "a"],
+  ['<a>; rel="prev http://x.example/o\'neil"', null],
+  ["<a>; title='next'; rel=prev, <b>", null],
   ["", null],
 ];
 
@@ -29,6 +31,27 @@ Deno.test("the header Link is read as RFC 8288 has it", () => {
   for (const [header, next] of links) assert.equal(nextLink(header), next, header);
   for (const header of ["a; rel=next", "<a; rel=next", '<a>; rel="next', "<a>; rel=next <b>", "<a>; =next"]) {
     assert.throws(() => nextLink(header), /its header Link cannot be read$/, header);
+  }
+  const latin1 = (text: string) => String.fromCharCode(...new TextEncoder().encode(text));
+  for (
+    const rel of [
+      "='next'",
+      "=`next`",
+      "=next'",
+      "=\"'next'\"",
+      latin1("=“next”"),
+      latin1('="“next”"'),
+      "",
+      '=""',
+      '=" "',
+    ]
+  ) {
+    const header = `<a>; rel=prev, <b>; rel${rel}; title=x`;
+    assert.throws(
+      () => nextLink(header),
+      /its header Link has a rel that is empty, or in quotes that are none$/,
+      header,
+    );
   }
   assert.throws(() => nextLink("<a>; rel=next, <b>; rel=next"), /names two next pages$/);
 });
@@ -87,6 +110,15 @@ const loads: Record<string, { feed: Record<string, unknown>; pages: Record<strin
       "/d": { body: "id,name\r\n3,y\r\n" },
     },
     ids: ["1", "2", "3"],
+  },
+  "by the header, of CSV with a delimiter more in a header": {
+    feed: { next: "link" },
+    pages: {
+      "/things": { body: "id,name,\n1,x\n", link: "</b>; rel=next" },
+      "/b": { body: "id,name\n2,y\n", link: "</c>; rel=next" },
+      "/c": { body: "id,name,\n" },
+    },
+    ids: ["1", "2"],
   },
   "by the header, of lines": {
     feed: { next: "link" },
@@ -232,6 +264,12 @@ const refused: Record<
     pages: { "/things": { body: '[{"id":"1"}]', link: "/b; rel=next" } },
     code: "next",
     message: /: page 2: its header Link cannot be read$/,
+  },
+  "a header Link in quotes that are none": {
+    feed: { next: "link" },
+    pages: { "/things": { body: '[{"id":"1"}]', link: "</b>; rel='next'" }, "/b": { body: '[{"id":"2"}]' } },
+    code: "next",
+    message: /: page 2: its header Link has a rel that is empty, or in quotes that are none$/,
   },
   "pages that are too big together": {
     feed: pointed,

@@ -25,12 +25,25 @@ const utf16 = (text: string, bigEndian = false) => {
   return new Uint8Array(view.buffer);
 };
 
+/** Deno 2.1 takes a content encoding off by itself, whatever was asked for. */
+const unpackedByFetch = Deno.version.deno.startsWith("2.1.");
+
+/** A letter of Japanese, between what turns to its characters and back. */
+const iso2022 = bytes([0x1b], '$B%"', [0x1b], "(B");
+
 const loads: Record<string, Case & { rows: (string | null)[][] }> = {
   "a script's answer, which it calls a web page": {
     body: "id,name\n1,Ana\n2,Bo\n",
     headers: { "content-type": "text/html; charset=UTF-8" },
     rows: people,
   },
+  "a name that begins with <": { body: "<v>,id,name\n0,1,Ana\n<,2,Bo\n", rows: people },
+  "a value that begins with <, without a header line": {
+    body: "<10,Ana\n<htmlx,Bo\n",
+    feed: { header: ["id", "name"] },
+    rows: [["<10", "Ana"], ["<htmlx", "Bo"]],
+  },
+  "a first value that is <": { body: "<", feed: { header: ["id"] }, rows: [["<", null]] },
   "commas": { body: "id,name\n1,Ana\n2,Bo\n", rows: people },
   "semicolons": { body: "id;name\n1;Ana\n2;Bo\n", rows: people },
   "tabs": { body: "id\tname\n1\tAna\n2\tBo\n", rows: people },
@@ -43,6 +56,46 @@ const loads: Record<string, Case & { rows: (string | null)[][] }> = {
   "lone CR": { body: "id,name\r1,Ana\r2,Bo\r", rows: people },
   "no line end at the end": { body: "id,name\n1,Ana\n2,Bo", rows: people },
   "trailing blank lines": { body: "id,name\n1,Ana\n2,Bo\n\n\n", rows: people },
+  ...Object.fromEntries(
+    ([
+      ["lines of delimiters", ",\n,\n".repeat(20)],
+      ["lines of more delimiters than the header has", ",,,\n".repeat(20)],
+      ["lines of delimiters and blank ones", "\n,\n \n,,\n\n"],
+      ["a line of delimiters without its end", ",,"],
+      ["a line of blanks", "  \n"],
+      ["blanks", " \t"],
+      ["^Z", "\x1a"],
+      ["^Z on a line", "\x1a\n"],
+      ["NULs", "\0\0\0\0"],
+      ["delimiters, blank lines, ^Z and NULs", ", ,\n\n\x1a\0\0"],
+      ["a byte order mark", "\ufeff"],
+    ] as const).flatMap(([what, end]) =>
+      ["\n", "\r\n", "\r\r\n"].map((lineEnd) => [
+        `${what} at the end, ${JSON.stringify(lineEnd)}`,
+        { body: `id,name\n1,Ana\n2,Bo\n${end}`.replaceAll("\n", lineEnd), rows: people },
+      ])
+    ),
+  ),
+  "lines of delimiters and blanks in a file of one column": {
+    body: "id\n1\n2\n,\n ,,\n \n",
+    rows: [["1", null], ["2", null]],
+  },
+  "lines of delimiters and nothing else": { body: "id,name\n,\n,\n", rows: [] },
+  "cells of blanks at the end, which are no empty cells": {
+    body: "id,name\n1,Ana\n , \n",
+    rows: [[" ", " "], ["1", "Ana"]],
+  },
+  "lines of tabs": { body: "id\tname\n1\tAna\n2\tBo\n\t\n\t\n", rows: people },
+  "byte order marks between records": {
+    body: '\ufeff\ufeff"id","name"\n1,Ana\n\ufeff"2",Bo\n\ufeff\ufeff3,\ufeff\n',
+    rows: [...people, ["3", "\ufeff"]],
+  },
+  "a byte order mark twice in utf-16": { body: utf16("\ufeff\ufeffid,name\n1,Ana\n2,Bo\n"), rows: people },
+  "delimiters at the end of every line but the header": { body: "id,name\n1,Ana,,\n2,Bo,,,,\n", rows: people },
+  "delimiters at the end of a line, quotes and CRLF": {
+    body: 'id;name\r\n1;"A;\r\n;";;\r\n"2" ;"Bo" ;;;\r\n3;;;\r\n',
+    rows: [["1", "A;\r\n;"], ["2", "Bo"], ["3", null]],
+  },
   "trailing blank lines, CRLF": { body: "id,name\r\n1,Ana\r\n2,Bo\r\n\r\n\r\n", rows: people },
   "a quoted header": { body: '"id","name"\n1,Ana\n2,Bo\n', rows: people },
   "a quoted header, semicolons": { body: '"id";"name"\n1;Ana\n2;Bo\n', rows: people },
@@ -156,6 +209,18 @@ const loads: Record<string, Case & { rows: (string | null)[][] }> = {
   "tabs behind quotes, where tabs separate": { body: 'id\tname\n"1" \t"Ana"\n"2"\t "Bo"\n', rows: people },
   "a blank behind quotes, and another line end": { body: 'id,name\r\n"1" ,Ana\n2,Bo\r\n', rows: people },
   "a delimiter at the end of every line": { body: "id,name,\n1,Ana,\n2,Bo,\n", rows: people },
+  "a delimiter at the end of the header alone": { body: "id,name,\n1,Ana\n2,Bo\n", rows: people },
+  "delimiters at the end of the header alone": { body: "id,name,,,\n1,Ana\n2,Bo\n", rows: people },
+  "delimiters at the end of the header, and fewer at that of the records": {
+    body: "id,name,,,\n1,Ana,\n2,Bo,,\n",
+    rows: people,
+  },
+  "a delimiter at the end of the header, quotes and CRLF": {
+    body: '"id";"name";""\r\n"1";"A\r\n;"\r\n2;"Bo";\r\n',
+    rows: [["1", "A\r\n;"], ["2", "Bo"]],
+  },
+  "a delimiter at the end of the header, and nothing else": { body: "id,name,\n", rows: [] },
+  "a last column without a name": { body: "id,name,\n1,Ana,x\n2,Bo,y\n", rows: people },
   "a delimiter at the end of every line but the header": { body: "id,name\n1,Ana,\n2,Bo,", rows: people },
   "a delimiter at the end of a line, quotes and CRLF": {
     body: 'id;name\r\n1;"A;\r\n;";\r\n"2" ;"Bo" ;\r\n3;;\r\n',
@@ -172,6 +237,10 @@ const loads: Record<string, Case & { rows: (string | null)[][] }> = {
   "utf-16 by its byte order mark, big end first": {
     body: utf16("\ufeffid,name\n1,Díaz €\n", true),
     rows: [["1", "Díaz €"]],
+  },
+  "U+FFFD and a pair of surrogates in utf-16": {
+    body: utf16("\ufeffid,name\n1,\ufffd\u{1f695}\ufffd\n"),
+    rows: [["1", "\ufffd\u{1f695}\ufffd"]],
   },
   "utf-16 by its byte order mark, gzip": { body: bytes(gzipSync(utf16("\ufeffid\n1\n"))), rows: [["1", null]] },
   "utf-16 by its byte order mark, JSON": {
@@ -199,13 +268,45 @@ const loads: Record<string, Case & { rows: (string | null)[][] }> = {
     feed: { encoding: "utf-16le" },
     rows: [["1", "Díaz €"]],
   },
+  "iso-2022-jp": {
+    body: bytes("id,name\n1,", iso2022, "\n"),
+    headers: { "content-type": "text/csv; charset=iso-2022-jp" },
+    feed: { encoding: "iso-2022-jp" },
+    rows: [["1", "\u30a2"]],
+  },
+  "ASCII that is said to be iso-2022-jp": {
+    body: "id,name\n1,Ana\n2,Bo\n",
+    headers: { "content-type": "text/csv; charset=iso-2022-jp" },
+    rows: people,
+  },
+  "a colour of a terminal": { body: "id,name\n1,\x1b[31mAna\n", rows: [["1", "\x1b[31mAna"]] },
   "a .gz file": { body: bytes(gzipSync("id,name\n1,Ana\n2,Bo\n")), rows: people },
   "a .gz file of two members": { body: bytes(gzipSync("id,name\n1,Ana\n"), gzipSync("2,Bo\n")), rows: people },
+  "a .gz file with zeros behind it": { body: bytes(gzipSync("id,name\n1,Ana\n2,Bo\n"), [0, 0, 0]), rows: people },
+  "a .gz file with more than a megabyte of zeros behind it": {
+    body: bytes(gzipSync("id,name\n1,Ana\n2,Bo\n"), new Uint8Array(1_100_000)),
+    rows: people,
+  },
   "content-encoding gzip": {
     body: bytes(gzipSync("id,name\n1,Ana\n2,Bo\n")),
     headers: { "content-encoding": "gzip" },
     rows: people,
   },
+  ...Object.fromEntries(
+    ["", "none", "identity", "binary", "utf-8", "aws-chunked", "Identity, none", ...unpackedByFetch ? [] : ["gzip"]]
+      .map(
+        (coding) => [
+          `plain, and content-encoding ${JSON.stringify(coding)}`,
+          { body: "id,name\n1,Ana\n2,Bo\n", headers: { "content-encoding": coding }, rows: people },
+        ],
+      ),
+  ),
+  ...Object.fromEntries(
+    ["identity, gzip", "gzip,aws-chunked", "X-Gzip", "none", "gzip, "].map((coding) => [
+      `gzip, and content-encoding ${JSON.stringify(coding)}`,
+      { body: bytes(gzipSync("id,name\n1,Ana\n2,Bo\n")), headers: { "content-encoding": coding }, rows: people },
+    ]),
+  ),
   "content-encoding gzip, two members": {
     body: bytes(gzipSync("id,name\n1,Ana\n"), gzipSync("2,Bo\n")),
     headers: { "content-encoding": "gzip" },
@@ -214,9 +315,6 @@ const loads: Record<string, Case & { rows: (string | null)[][] }> = {
 };
 
 const gzipped = gzipSync("id,name\n" + Array.from({ length: 9999 }, (_, i) => `${i},${i * 7919 % 10007}\n`).join(""));
-
-/** Deno 2.1 takes a content encoding off by itself, whatever was asked for. */
-const unpackedByFetch = Deno.version.deno.startsWith("2.1.");
 
 const refused: Record<string, Case & { code: string; message: string | RegExp; hint?: RegExp }> = {
   "a quote within the header": { body: 'id,na"me\n1,Ana\n', code: "header", message: /^a quote in its header/ },
@@ -240,6 +338,31 @@ const refused: Record<string, Case & { code: string; message: string | RegExp; h
     message: /no more than the 2 lines/,
   },
   "a web page below the lines to skip": { body: "\n\n<html>", feed: { skip: 2 }, code: "html", message: /a web page/ },
+  ...Object.fromEntries(
+    [
+      "<!DOCTYPE html>",
+      "<!doctype\nHTML PUBLIC 'x'>",
+      "<HTML lang=en>",
+      "<head>",
+      "<body\n",
+      "<!-- Ana -->\n<!---->\r\n <html>",
+    ].map(
+      (
+        body,
+      ) => [`what begins with ${JSON.stringify(body)}`, {
+        body,
+        code: "html",
+        message: /a web page in place of data$/,
+      }],
+    ),
+  ),
+  ...Object.fromEntries(
+    ['<?xml version="1.0"?><rows><Ana/></rows>', "\ufeff\n<?XML\tversion='1.0'?>\n<!DOCTYPE html>"].map((body) => [
+      `what begins with ${JSON.stringify(body)}`,
+      { body, code: "file_type", message: /it is an XML document$/, hint: /as CSV/ },
+    ]),
+  ),
+  "a tag that is none of a web page's": { body: "<rows>Ana\n1\n", code: "columns", message: /none of its 1 names/ },
   "names for a header that the table does not have": {
     body: "1,Ana\n",
     feed: { header: ["a", "b"] },
@@ -278,6 +401,33 @@ const refused: Record<string, Case & { code: string; message: string | RegExp; h
     message: /NUL/,
     hint: /utf-16be:/,
   },
+  "utf-32 by its byte order mark": {
+    body: new Uint8Array(Uint32Array.from("\ufeffid,name\n1,Ana\n", (c) => c.charCodeAt(0)).buffer),
+    code: "encoding",
+    message: "it is in UTF-32",
+    hint: /UTF-8/,
+  },
+  "utf-32 by its byte order mark, big end first": {
+    body: bytes(..."\ufeffid,name\n".split("").map((c) => [0, 0, c.charCodeAt(0) >> 8, c.charCodeAt(0) & 0xff])),
+    feed: { encoding: "windows-1252" },
+    code: "encoding",
+    message: "it is in UTF-32",
+  },
+  ...Object.fromEntries(
+    ([
+      ["", {}],
+      [" behind 64 KB of ASCII, where the server says so", { "content-type": 'text/csv; x=y;CHARSET="ISO-2022-JP"' }],
+    ] as [string, Record<string, string>][]).map(([where, headers]) => [
+      `iso-2022-jp that etl.feeds does not say${where}`,
+      {
+        body: bytes("id,name\n", where && "0,x\n".repeat(20_000), "1,", iso2022, "\n"),
+        headers,
+        code: "encoding",
+        message: "it is in ISO-2022, by its escape sequences",
+        hint: /^Say so in etl\.feeds\.encoding, as iso-2022-jp/,
+      },
+    ]),
+  ),
   "a header in windows-1252": {
     body: bytes("id,name,t", [0xe9], "l", [0xe9], "phone\n1,Ana,0\n"),
     code: "encoding",
@@ -309,27 +459,70 @@ const refused: Record<string, Case & { code: string; message: string | RegExp; h
     code: "encoding",
     message: /latin-9000/,
   },
-  "not in its encoding": {
-    body: bytes("id,name\n1,", [0x81, 0xff], "\n"),
+  "shift_jis that is said to be euc-jp": {
+    body: bytes("id,name\n", ...Array.from({ length: 20 }, (_, i) => bytes(`${i},x`, [0x82, 0xa0], "\n"))),
+    feed: { encoding: "euc-jp" },
+    code: "encoding",
+    message: "it is not euc-jp",
+    hint: /^Correct etl\.feeds\.encoding/,
+  },
+  "utf-16 by its byte order mark that is none": {
+    body: utf16("\ufeffid,name\n" + Array.from({ length: 20 }, (_, i) => `${i},\ud800\n`).join("")),
+    code: "encoding",
+    message: "it is not utf-16le",
+    hint: /^Its byte order mark says that it is/,
+  },
+  "a header that is not in its encoding": {
+    body: bytes("id,na", [0xff], "me\n1,Ana\n"),
     feed: { encoding: "shift_jis" },
     code: "encoding",
-    message: /it is not shift_jis/,
+    message: "its header line is not shift_jis, which etl.feeds.encoding says",
+    hint: /^Correct etl\.feeds\.encoding/,
   },
   "a .gz file cut short": { body: bytes(gzipped.subarray(0, -9)), code: "gzip", message: /broken or cut short/ },
   "a .gz file with a flipped bit": { body: bytes(gzipped.with(-6, 7)), code: "gzip", message: /broken or cut short/ },
   "a .gz file with text behind it": { body: bytes(gzipped, "2,Bo\n"), code: "gzip", message: /broken or cut short/ },
+  ...Object.fromEntries(
+    ([
+      ["another member", gzipSync("2,Bo\n")],
+      ["text", utf8("2,Bo\n")],
+      ["a letter", utf8("2")],
+      ["the first byte of a member", [0x1f]],
+      ["UTF-16", utf16("2,Bo\n")],
+      ["a letter and another member", bytes("2", gzipSync("2,Bo\n"))],
+    ] as const).flatMap(([what, behind]) =>
+      [1, 3, 20].map((zeros) => [
+        `a .gz file with ${what} behind ${zeros} zeros`,
+        {
+          body: bytes(gzipSync("id,name\n1,Ana\n"), new Uint8Array(zeros), [...behind]),
+          code: "gzip",
+          message: /broken or cut short/,
+        },
+      ])
+    ),
+  ),
+  "a .gz file with text behind a megabyte of zeros": {
+    body: bytes(gzipped, new Uint8Array(1_100_000), "2,Bo\n"),
+    code: "gzip",
+    message: /broken or cut short/,
+  },
   "content-encoding gzip, cut short": {
     body: bytes(gzipped.subarray(0, -9)),
     headers: { "content-encoding": "gzip" },
     code: unpackedByFetch ? "cut_short" : "gzip",
     message: /cut short/,
   },
-  "a content encoding that we do not know": {
-    body: "id\n1\n",
-    headers: { "content-encoding": "zstd" },
-    code: "content_encoding",
-    message: /zstd/,
-  },
+  ...Object.fromEntries(
+    ["zstd", "deflate", "compress", "identity, zstd", "Zstd ,gzip", "gzip, x-compress"].map((coding) => [
+      `the content encoding ${coding}`,
+      {
+        body: "id\n1\n",
+        headers: { "content-encoding": coding },
+        code: "content_encoding",
+        message: new RegExp(`the content encoding ${coding.match(/zstd|deflate|(x-)?compress/i)![0].toLowerCase()}$`),
+      },
+    ]),
+  ),
 };
 
 /** Records that are rejected: record number, raw text, how the reason reads, SQLSTATE; and the rows that load. */
@@ -374,12 +567,12 @@ const rejected: Record<
     ],
   },
   "what is read all the same, among what is not": {
-    body: 'id,name\n"1" ,Ana\n"x" ,"y" ,z\n2,Bo,\n3,Cy,,\n\r\r\n"4" ,"D\n" "\n5 ,\r\r\n\n"6" ,\xff\n'
+    body: 'id,name\n"1" ,Ana\n"x" ,"y" ,z\n2,Bo,\n3,Cy,,z\n\r\r\n"4" ,"D\n" "\n5 ,\r\r\n\n"6" ,\xff\n'
       .replace("\xff", "\ud800"),
     rows: [["1", "Ana"], ["2", "Bo"], ["5 ", null], ["6", "\ufffd"]],
     rejects: [
       [2, '"x" ,"y" ,z', "has 3 fields where the header has 2", "22P04"],
-      [4, "3,Cy,,", "has 4 fields where the header has 2", "22P04"],
+      [4, "3,Cy,,z", "has 4 fields where the header has 2", "22P04"],
       [5, "", "is a blank line", "22P04"],
       [6, '"4" ,"D', "has text after a closing quote", "22P04"],
       [7, '" "', "has 1 field where the header has 2", "22P04"],
@@ -411,7 +604,6 @@ const rejected: Record<
     rows: [],
     rejects: [
       [1, "1\ufffd,\ufffdA\ufffdn\ufffda\ufffd", /^holds a NUL byte: it looks like utf-16le, which/, "22021"],
-      [2, "\ufffd", /field/, "22P04"],
     ],
   },
   "a backslash before the last quote": {
@@ -461,6 +653,42 @@ const rejected: Record<
     rows: [],
     rejects: [[1, "1,\ufffd\ufffd\ufffd", "is not UTF-8", "22021"], [2, "2,\ufffd\ufffd", /^is not UTF-8/, "22021"]],
   },
+  "halves of surrogate pairs in utf-16": {
+    body: utf16("\ufeffid,name\n1,Ana\n2,B\ud83d\n3,\ufffd\n4,\ude95\u{1f695}\ufffd\n"),
+    rows: [["1", "Ana"], ["3", "\ufffd"]],
+    rejects: [
+      [2, "2,B\ufffd", "is not UTF-8, nor utf-16le, which its byte order mark says", "22021"],
+      [4, "4,\ufffd\u{1f695}\ufffd", "is not UTF-8, nor utf-16le, which its byte order mark says", "22021"],
+    ],
+  },
+  "half a surrogate pair in utf-16, big end first, and half a character at its end": {
+    body: bytes(utf16("\ufeffid,name\n1,Ana\n2,\ud83dB\n3,C", true), [0]),
+    rows: [["1", "Ana"]],
+    rejects: [
+      [2, "2,\ufffdB", "is not UTF-8, nor utf-16be, which its byte order mark says", "22021"],
+      [3, "3,C\ufffd", "is not UTF-8, nor utf-16be, which its byte order mark says", "22021"],
+    ],
+  },
+  ...Object.fromEntries(
+    ([
+      ["shift_jis", [0x83, 0x41], [0x81, 0xff]],
+      ["euc-jp", [0xa5, 0xa2], [0xff]],
+      ["gb18030", [0xa5, 0xa2], [0xff]],
+    ] as const).map(([encoding, letter, none]) => [
+      `a character that is none in ${encoding}`,
+      {
+        body: bytes("id,name\n1,", [...letter], "\n2,B", [...none], "\n"),
+        feed: { encoding },
+        rows: [["1", "\u30a2"]],
+        rejects: [[2, "2,B\ufffd", `is not UTF-8, nor ${encoding}, which etl.feeds.encoding says`, "22021"]] as [
+          number,
+          string,
+          string,
+          string,
+        ][],
+      },
+    ]),
+  ),
   "\\. on a line of its own": {
     body: "id,name\n1,Ana\n\\.\n2,Bo\n",
     rows: people,
@@ -476,6 +704,22 @@ const rejected: Record<
     rows: people,
     rejects: [[1, "", "is a blank line", "22P04"], [3, "", "is a blank line", "22P04"]],
   },
+  "a line of delimiters, of blanks, ^Z and a NUL among records": {
+    body: "id,name\n1,Ana\n,\n,\n  \n\x1a\n,\0\n2,Bo\n,\n",
+    rows: people,
+    rejects: [
+      [2, null, "is missing", "23502"],
+      [3, null, "is missing", "23502"],
+      [4, "  ", "has 1 field where the header has 2", "22P04"],
+      [5, "\x1a", "has 1 field where the header has 2", "22P04"],
+      [6, ",\ufffd", "holds a NUL byte", "22021"],
+    ],
+  },
+  "a delimiter among records in a file of one column": {
+    body: "id\n1\n,\n2\n",
+    rows: [["1", null], ["2", null]],
+    rejects: [[2, ",", "has 2 fields where the header has 1", "22P04"]],
+  },
   "a blank line in a file of one column": {
     body: "id\n1\n\n2\n",
     rows: [["1", null], ["2", null]],
@@ -485,6 +729,19 @@ const rejected: Record<
     body: "id,name\n1,Ana\n2\n",
     rows: [["1", "Ana"]],
     rejects: [[2, "2", "has 1 field where the header has 2", "22P04"]],
+  },
+  "too few fields, also without the header's last, which has no name": {
+    body: "id,name,\n1\n2,Bo,\n3,Cy\n",
+    rows: [["2", "Bo"]],
+    rejects: [
+      [1, "1", "has 1 field where the header has 3", "22P04"],
+      [3, "3,Cy", "has 2 fields where the header has 3", "22P04"],
+    ],
+  },
+  "a value for a name that is empty, behind a record that has none for it": {
+    body: "id,name,\n1,Ana\n2,Bo,x\n",
+    rows: [["1", "Ana"]],
+    rejects: [[2, "2,Bo,x", "has 3 fields where the header has 2", "22P04"]],
   },
   "too many fields, over two lines": {
     body: 'id,name\n1,Ana,"x\ny"\n2,Bo\n',
@@ -504,7 +761,7 @@ const rejected: Record<
   "a byte order mark in the middle": {
     body: "id,name\n1,Ana\n\ufeffid,name,x\n2,Bo\n",
     rows: people,
-    rejects: [[2, "\ufeffid,name,x", "has 3 fields where the header has 2", "22P04"]],
+    rejects: [[2, "id,name,x", "has 3 fields where the header has 2", "22P04"]],
   },
   "a header that repeats": {
     body: "id,name\n1,Ana\nid,name\n2,Bo\n",

@@ -43,6 +43,12 @@ const loads: Record<string, { body: string; rows: Record<string, unknown>[] }> =
   },
   "an object a line": { body: '{"id":"1"}\n{"id":"2"}', rows: [{ id: "1" }, { id: "2" }] },
   "blank lines between objects": { body: '\n{"id":"1"}\n\n  \n{"id":"2"}\n\n', rows: [{ id: "1" }, { id: "2" }] },
+  "a byte order mark between objects, and ^Z at the end": {
+    body: '\ufeff\ufeff{"id":"1"}\n\ufeff{"id":"2"}\n\x1a',
+    rows: [{ id: "1" }, { id: "2" }],
+  },
+  "NULs at the end, an object a line": { body: '{"id":"1"}\n{"id":"2"}\n\0\0\n\0', rows: [{ id: "1" }, { id: "2" }] },
+  "NULs and ^Z behind an array": { body: '[{"id":"1"}]\n\0\0\x1a', rows: [{ id: "1" }] },
   "512 levels, an object a line": { body: deep(511), rows: [{ id: "1", doc: "[".repeat(511) + "]".repeat(511) }] },
   "LF, then CRLF, an object a line": {
     body: '{"id":"1"}\n{"id":"2"}\r\n{"id":"3"}',
@@ -121,6 +127,11 @@ const rejected: Record<
     ids: ["1"],
     rejects: [[2, ' {"id":"2}\n', badControl]],
   },
+  "^Z and NULs between objects, an object a line": {
+    body: '{"id":"1"}\n\x1a\n\0\0\n{"id":"2"}\n\0',
+    ids: ["1", "2"],
+    rejects: [[2, "\x1a", badControl], [3, "\ufffd\ufffd", badControl]],
+  },
   "a NUL": {
     body: '[{"id":"1"},\0{"id":"2"},{"id":"\0"}]',
     ids: ["1"],
@@ -130,6 +141,11 @@ const rejected: Record<
     body: Uint8Array.from('[{"id":"1"},{"id":"\xff"}]', (letter) => letter.charCodeAt(0)),
     ids: ["1"],
     rejects: [[2, '{"id":"\ufffd"}', "is not UTF-8: it looks like windows-1252, which etl.feeds.encoding must say"]],
+  },
+  "half a surrogate pair in utf-16": {
+    body: new Uint8Array(Uint16Array.from('\ufeff[{"id":"1"},{"id":"\ud800"}]', (c) => c.charCodeAt(0)).buffer),
+    ids: ["1"],
+    rejects: [[2, '{"id":"\ufffd"}', "is not UTF-8, nor utf-16le, which its byte order mark says"]],
   },
   "10,000 levels": { body: `[{"id":"1"},${deep(10_000)}]`, ids: ["1"], rejects: [[2, deep(10_000), tooDeep]] },
   "513 levels, an object a line": { body: `${deep(512)}\n{"id":"2"}`, ids: ["2"], rejects: [[1, deep(512), tooDeep]] },

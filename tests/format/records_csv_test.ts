@@ -25,29 +25,40 @@ const hex = (letter: string) => `\\x${letter.charCodeAt(0).toString(16).padStart
 function readCsv(text: string, shape: Csv): Row[] {
   const { columns, delimiter, lineEnd, quote } = shape;
   const grammar = grammarOf(shape);
-  const rows: Row[] = [];
-  let blanks = 0;
+  const rows: Row[] = [], waiting: Row[] = [];
   for (let start = 0; start < text.length;) {
+    if (text.startsWith(mark, start)) {
+      start += mark.length;
+      continue;
+    }
     const { fault, fields, end, next } = readRecord(text, start, grammar);
     const record = text.slice(start, end);
     start = next;
-    if (record === "" && !fault) {
-      blanks++;
-      continue;
-    }
-    for (; blanks > 0; blanks--) rows.push(broken(["22P04", "is a blank line"], ""));
-    if (fields.length === columns + 1 && fields.at(-1) === "" && record !== delimiter) fields.pop();
+    const isFull = fields.length === columns && columns > 1;
+    const isNothing = !fault && record.length < (isFull ? columns : Infinity) &&
+      [...record].every((letter) => (letter <= " " || letter === delimiter) && letter !== quote);
+    const extra = fields.length - columns;
+    if (extra > 0 && extra < record.length && fields.slice(columns).join("") === "") fields.length = columns;
     const wrong: [string, string] | null = fault
       ? ["22P04", fault]
+      : record === ""
+      ? ["22P04", "is a blank line"]
       : fields.length !== columns
       ? ["22P04", `has ${fields.length} field${fields.length === 1 ? "" : "s"} where the header has ${columns}`]
       : textFault(record);
     const spelled = fields.join(delimiter);
-    if (wrong) rows.push(broken(wrong, record));
-    else rows.push({ good: (spelled === "\\." ? `${quote}\\.${quote}` : spelled) + lineEnd });
+    const row: Row = wrong
+      ? broken(wrong, record)
+      : { good: (spelled === "\\." ? `${quote}\\.${quote}` : spelled) + lineEnd };
+    // At the end of the file it is none.
+    if (isNothing) waiting.push(row);
+    else rows.push(...waiting.splice(0), row);
   }
   return rows;
 }
+
+/** A byte order mark. */
+const mark = "\xef\xbb\xbf";
 
 function grammarOf({ delimiter, lineEnd, quote, escape }: Csv) {
   const [d, q, e] = [delimiter, quote, escape ?? quote].map(hex);
@@ -121,6 +132,8 @@ const foul = [
   '"a"b',
   "\r",
   "\n",
+  "\x1a",
+  "\t",
 ];
 
 /** What is no standard CSV, and is read all the same. */
@@ -166,10 +179,22 @@ const csvFile = fc.record({
   const end = fc.oneof(
     { weight: 30, arbitrary: fc.constant(lineEnd) },
     fc.constantFrom("\n", "\r\n", "\r", "", "\r\r\n", delimiter + lineEnd, `${delimiter}\r\r\n`, ` ${lineEnd}`),
+    fc.constantFrom(delimiter + delimiter + lineEnd, `${delimiter.repeat(4)}\r\r\n`, lineEnd + mark),
   );
   const line = fc.tuple(count.chain((n) => fc.array(field, { minLength: n, maxLength: n })), end)
     .map(([fields, end]) => fields.join(delimiter) + end);
-  const lines = fc.array(fc.oneof({ weight: 6, arbitrary: line }, soup), { maxLength: 12 }).map((all) => all.join(""));
+  const nothing = fc.tuple(
+    fc.array(fc.constantFrom(delimiter, delimiter, delimiter.repeat(columns - 1), " ", "\0", "\x1a"), { maxLength: 4 }),
+    fc.constantFrom(lineEnd, lineEnd, "\r\r\n", ""),
+    fc.integer({ min: 1, max: 3 }),
+  ).map(([pieces, end, times]) => (pieces.join("") + end).repeat(times));
+  const lines = fc.tuple(
+    fc.array(
+      fc.oneof({ weight: 6, arbitrary: line }, soup, nothing),
+      { maxLength: 12 },
+    ),
+    fc.array(nothing, { maxLength: 2 }),
+  ).map(([all, last]) => [...all, ...last].join(""));
   return fc.record({ shape: fc.constant<Csv>({ kind: "csv", ...style }), text: fc.oneof(soup, lines) });
 });
 

@@ -6,9 +6,11 @@ import { seed } from "../support/chance.ts";
 
 /** JSON as it should be cut; null where the array is not closed or something follows it. */
 function readJson(text: string, inArray: boolean): Row[] | null {
-  const rows: Row[] = [];
+  const rows: Row[] = [], waiting: Row[] = [];
   let record = "", open = "", inString = false, escaped = false, isBad = false, isDeep = false, isClosed = false;
   const end = () => {
+    // At the seam of two files.
+    if (!inArray) record = record.replace(/^(\xef\xbb\xbf)+/, "");
     const raw = inArray ? record : record.replace(/\r$/, "");
     const isBlank = !/[^\0-\x20]/.test(record);
     const fault: [string, string] | null = isDeep
@@ -19,7 +21,10 @@ function readJson(text: string, inArray: boolean): Row[] | null {
       ? ["22032", "is empty: there is a comma too many"]
       : textFault(record) ?? (record === "\\." ? ["22032", "is not valid JSON"] : null);
     const isNone = isBlank && !isBad && (inArray ? isClosed && rows.length === 0 : true);
-    if (!isNone) rows.push(fault ? broken(fault, raw) : { good: record + "\n" });
+    const row: Row = fault ? broken(fault, raw) : { good: record + "\n" };
+    // At the end of the file it is none.
+    if (!inArray && isBlank && isBad) waiting.push(row);
+    else if (!isNone) rows.push(...waiting.splice(0), row);
     [record, open, isBad, isDeep] = ["", "", false, false];
   };
   // The file's end ends a line.
@@ -81,6 +86,10 @@ const badElements = [
   "\0",
   '"\xff"',
   "\xc3",
+  "\x1a",
+  "\0\0 ",
+  "\xef\xbb\xbf",
+  '\xef\xbb\xbf{"a":1}',
   '{"a"]',
   '[{"a":1]',
   "]",

@@ -91,6 +91,20 @@ const loads: Record<string, { entries: Entry[]; frame?: Frame; member?: string; 
       { name: "__MACOSX/data/._a.csv", data: other },
     ],
   },
+  "one file among what macOS and Windows add": {
+    entries: [
+      { name: ".DS_Store", data: other },
+      { name: "data/.DS_Store", data: other },
+      { name: "data\\Thumbs.db", data: other },
+      { name: "data/a.csv", data: csv },
+      { name: "data/._a.csv", data: other },
+      { name: "Desktop.ini", data: other },
+    ],
+  },
+  "what Windows adds, where it is wanted": {
+    entries: [{ name: "desktop.ini", data: csv }, one],
+    member: "desktop.ini",
+  },
   "a name in code page 437": {
     entries: [{ name: "caf\x82.csv", data: csv }, { ...one, data: other }],
     member: "caf%82.csv",
@@ -150,6 +164,16 @@ const refused: Record<
     message: /^its zip archive has the file a\.csv twice$/,
   },
   "no file": { body: zipped([]), code: "zip_member", message: /has no file in it$/ },
+  "what macOS adds alone": {
+    body: zipped([{ name: ".DS_Store", data: csv }]),
+    code: "zip_member",
+    message: /has no file in it$/,
+  },
+  "a file beside one whose name is much like that of what macOS adds": {
+    body: zipped([one, { name: "a.DS_Store", data: csv }]),
+    code: "zip_member",
+    message: /has 2 files$/,
+  },
   "a folder alone": { body: zipped([{ name: "a/", data: "" }]), code: "zip_member", message: /has no file in it$/ },
   "a file that the directory does not have": {
     body: zipped([{ ...one, listed: "not" }, { name: "b.csv", data: other }]),

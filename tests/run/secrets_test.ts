@@ -77,12 +77,12 @@ const cases: Record<string, Case> = {
   in_the_path: { url: "http/{secret:TOKEN}/f", asked: [["http/s3cret%2F%2B%26%3F/f", {}]] },
   plain_headers: {
     url: "http://partner.example/f",
-    headers: { "accept": "text/csv", "user-agent": "ours", "cookie": "a=b", "x-a": "{ day }" },
+    headers: { "accept": "text/csv", "user-agent": "ours", "cookie": "a=b", "x-a": "{ a }" },
     asked: [["http://partner.example/f", {
       "accept": "text/csv",
       "user-agent": "ours",
       "cookie": "a=b",
-      "x-a": "{ day }",
+      "x-a": "{ a }",
     }]],
   },
   without_headers: {
@@ -116,9 +116,9 @@ const cases: Record<string, Case> = {
   },
   said_back: {
     url: "http/f?{secret:TOKEN}",
-    answer: () => new Response("a", { headers: { "content-encoding": "s3cret/+&?" } }),
+    answer: () => new Response("a", { headers: { "content-encoding": "s3cret/+&?, br" } }),
     asked: [["http/f?s3cret%2F%2B%26%3F", {}]],
-    error: ["content_encoding", /with the content encoding \{secret:TOKEN\}$/],
+    error: ["content_encoding", /with the content encoding br$/],
   },
   a_web_page: {
     url: "http/f?{secret:TOKEN}",

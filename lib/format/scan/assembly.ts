@@ -29,11 +29,11 @@ export const strayLineEnd = 6, notText = 7, endOfData = 8, badControl = 9, tooDe
 
 /**
  * The record at which it stopped; all before it is in order. `recordEnd` is behind its line end. Where it was `respelled`
- * it begins at `recordEnd`, and the scan goes on from there.
+ * it begins at `recordEnd`, and the scan goes on from there: also where nothing but a byte order mark was before it.
  */
 export let recordStart: usize = 0;
 export let recordEnd: usize = 0;
-/** How many fields that record has; how many blank lines there are, where it is the first of several. */
+/** How many fields that record has; how many lines there are, where it is the first of several with nothing in them. */
 export let fields: u32 = 0;
 export let blanks: f64 = 0;
 /** Records in order since the module was made. */
@@ -56,6 +56,8 @@ const endMark: u16 = 0x2e5c;
 
 let delimiter: u32 = comma;
 let columns: u32 = 1;
+/** A record with a delimiter between any two fields, and shorter than this, may have nothing in it. */
+let maybeNothing: usize = 0;
 let newline: u32 = lineFeed;
 let isTwoBytes: bool = false;
 const none: u32 = 256;
@@ -76,6 +78,7 @@ export function describe(
 ): void {
   delimiter = fieldDelimiter;
   columns = columnCount;
+  maybeNothing = columns === 1 ? <usize> -1 : columns;
   newline = lastByte;
   isTwoBytes = twoBytes;
   enclosure = fieldQuote;
@@ -134,24 +137,36 @@ export function scanCsv(from: usize, end: usize): u32 {
     if (bad !== 0) return readRecord(end);
     fields += <u32> popcnt(delimiters);
   }
-  return more;
+  return suspect && isMarked() ? skipMark() : more;
 }
 
 function endLine(at: usize, suspect: bool, end: usize): u32 {
   recordEnd = at + 1;
   const twoBytes = newline === lineFeed && at > recordStart && load<u8>(at - 1) === carriageReturn;
   const length = at - recordStart - <usize> twoBytes;
-  if (length === 0) return skipBlanks(end);
-  if (fields !== columns) {
-    return fields === columns + 1 && load<u8>(recordStart + length - 1) === delimiter ? readRecord(end) : wrongFields;
+  if (length < maybeNothing || fields !== columns) {
+    const fault = faultOfShape(length, suspect, end);
+    if (fault !== more) return fault;
   }
-  if (suspect && !isText(recordStart, at)) return notText;
+  if (suspect) {
+    if (isMarked()) return skipMark();
+    if (!isText(recordStart, at)) return notText;
+  }
   if (length === 2 && load<u16>(recordStart) === endMark) return endOfData;
   if (twoBytes !== isTwoBytes) return otherLineEnd;
   recordStart = recordEnd;
   fields = 1;
   records++;
   return more;
+}
+
+/** What is odd about a record that is as short, or has another number of fields than it should; `more` where nothing is. */
+function faultOfShape(length: usize, suspect: bool, end: usize): u32 {
+  if (length === 0) return skipBlanks(end);
+  if (hasNothing(length)) return skipSame(end);
+  if (fields === columns) return more;
+  if (suspect && isMarked()) return skipMark();
+  return fields > columns && load<u8>(recordStart + length - 1) === delimiter ? readRecord(end) : wrongFields;
 }
 
 /** Takes the blank lines that follow as well: a call for each of millions would be dear. */
@@ -166,11 +181,46 @@ function skipBlanks(end: usize): u32 {
 }
 
 /**
+ * Whether a record of this length has nothing in any of its fields, or not as many fields as it should have and in them
+ * nothing but blanks and control characters, as ^Z. A single field has nothing, too, if it has only these.
+ */
+function hasNothing(length: usize): bool {
+  if (fields === columns && length >= maybeNothing) return false;
+  for (let i = recordStart; i < recordStart + length; i++) {
+    const byte: u32 = load<u8>(i);
+    if ((byte > space && byte !== delimiter) || byte === enclosure) return false;
+  }
+  return true;
+}
+
+/** Takes the lines that follow as well, if they are the same: a spreadsheet may end with a million of them. */
+function skipSame(end: usize): u32 {
+  const length = recordEnd - recordStart;
+  for (blanks = 1; recordEnd + length <= end; blanks++) {
+    if (memory.compare(recordStart, recordEnd, length) !== 0) break;
+    recordEnd += length;
+  }
+  return blank;
+}
+
+/** Whether a byte order mark stands before the record: at the seam of two files. */
+function isMarked(): bool {
+  return (load<u32>(recordStart) & 0xffffff) === 0xbfbbef;
+}
+
+/** The record begins behind it. */
+function skipMark(): u32 {
+  recordEnd = recordStart + 3;
+  return respelled;
+}
+
+/**
  * Reads a record by the byte that is not spelled as COPY takes it. Where its meaning is plain, it is `respelled` in place:
- * without blanks between a quote and a delimiter, a second "\r" before its line end, or an empty field too many at its end,
- * and with its quotes doubled. Tells what is wrong with it otherwise.
+ * without blanks between a quote and a delimiter, a second "\r" before its line end, or empty fields too many at its end, and
+ * with its quotes doubled. Tells what is wrong with it otherwise.
  */
 function readRecord(end: usize): u32 {
+  if (isMarked()) return skipMark();
   const fault = readFields(end, false);
   if (fault === strayQuote || fault === textAfterQuote || fault === strayLineEnd) return faultOfLine(fault, end);
   if (fault !== respelled) return fault;
@@ -193,6 +243,8 @@ function write(byte: u32, isWriting: bool): void {
 
 function readFields(end: usize, isWriting: bool): u32 {
   let at = recordStart;
+  // How many of the last fields are empty.
+  let empty: u32 = 0;
   written = recordStart;
   fields = 1;
   for (;;) {
@@ -221,6 +273,7 @@ function readFields(end: usize, isWriting: bool): u32 {
         write(byte, isWriting);
       }
     }
+    empty = at === start ? empty + 1 : 0;
     let lineEnd = at;
     while (newline === lineFeed && lineEnd < end && load<u8>(lineEnd) === carriageReturn) lineEnd++;
     if (lineEnd >= end) return more;
@@ -240,9 +293,10 @@ function readFields(end: usize, isWriting: bool): u32 {
     }
     recordEnd = lineEnd + 1;
     if (at === recordStart) return skipBlanks(end);
-    if (fields === columns + 1 && at === start && at > recordStart + 1) {
-      fields--;
-      written--;
+    if (!isWriting && hasNothing(at - recordStart)) return skipSame(end);
+    if (fields > columns && empty >= fields - columns) {
+      written -= fields - columns;
+      fields = columns;
     }
     if (isWriting && isTwoBytes && lineEnd > at) write(carriageReturn, true);
     write(newline, isWriting);
@@ -310,6 +364,7 @@ export function scanJson(from: usize, end: usize, inArray: bool): u32 {
       const byte: u32 = load<u8>(at);
       if (byte === comma ? depth !== 0 : byte < space ? inArray && !endsBefore(at) : bracket(byte, inArray)) continue;
       const upToHere = bits ^ (bits - 1);
+      if (!inArray && suspect && isMarked()) return skipMark();
       if ((bad & upToHere) !== 0) fault = badControl;
       bad &= ~upToHere;
       recordEnd = at + 1;

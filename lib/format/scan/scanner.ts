@@ -131,7 +131,7 @@ export class Scanner extends Bytes {
     return this.wasm.fields.value;
   }
 
-  /** Blank lines at which the scan stopped. */
+  /** Lines with nothing in them at which the scan stopped: blank ones, or the first and others like it. */
   get blanks(): number {
     return this.wasm.blanks.value;
   }

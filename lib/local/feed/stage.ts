@@ -57,7 +57,7 @@ async function stageOnce(client: Client, said: Draft, before: Found): Promise<St
   const textOf = (page: Download) => openText(page.body, said.encoding ?? "utf-8", patient, page);
   const text = await textOf(download);
   const first = await text.peek((first) => first.length >= enough);
-  const encoding = said.encoding ? null : encodingOf(first);
+  const encoding = said.encoding || text.readAs ? null : encodingOf(first);
   if (encoding) return { encoding, why: "the file is not UTF-8, and looks like this" };
   const { draft, found, header } = layOut(said, first, before);
   const further = said.next === null ? furtherPage(draft, first, download, asked) : null;

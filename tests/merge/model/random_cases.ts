@@ -171,9 +171,10 @@ function textsOfJson(records: FeedRecord[], known: string[], bare: boolean): str
   });
 }
 
-/** Blank lines at the end of a CSV file are no records, and an array with nothing in it has none. */
+/** Lines with nothing in them at the end of a CSV file are no records, and an array with nothing in it has none. */
 function counted(records: FeedRecord[], format: Feed["format"]): FeedRecord[] {
-  if (format === "csv") return records.slice(0, records.findLastIndex((record) => !isNone(record)) + 1);
+  const hasNothing = (record: FeedRecord) => isNone(record) || Object.values(record).every((text) => text === null);
+  if (format === "csv") return records.slice(0, records.findLastIndex((record) => !hasNothing(record)) + 1);
   return format === "json" && records.length === 1 && isNone(records[0]) ? [] : records;
 }
 
