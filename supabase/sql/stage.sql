@@ -482,7 +482,11 @@ begin
     select
       a.attname, a.attnum, format_type(a.atttypid, a.atttypmod),
       case when a.attcollation <> t.typcollation then etl.collation_of(a.attcollation) else '' end,
-      format_type(base.oid, -1), a.atttypmod <> -1 or base.has_length,
+      -- The fields of an interval say what is read: 1 as a day.
+      format_type(
+        base.oid, case when base.oid = any ('{interval,interval[]}'::regtype[]) then base.length else -1 end
+      ),
+      base.length <> -1,
       case
         when t.typcategory <> 'S' then etl.kind_of(base.oid)
         -- A null refers to nothing and is nobody's like, where an empty text would be one value more.
@@ -493,14 +497,14 @@ begin
     join pg_catalog.pg_type t on t.oid = a.atttypid
     cross join lateral (
       with recursive chain as (
-        select t.oid, t.typtype, t.typbasetype, t.typtypmod <> -1 as has_length
+        select t.oid, t.typtype, t.typbasetype, t.typtypmod, a.atttypmod as length
         union all
-        select b.oid, b.typtype, b.typbasetype, chain.has_length or b.typtypmod <> -1
+        select b.oid, b.typtype, b.typbasetype, b.typtypmod, chain.typtypmod
         from chain
         join pg_catalog.pg_type b on b.oid = chain.typbasetype
         where chain.typtype = 'd'
       )
-      select chain.oid, chain.has_length from chain where chain.typtype <> 'd'
+      select chain.oid, chain.length from chain where chain.typtype <> 'd'
     ) base
     where a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
       -- What the database alone decides could be inserted, but never updated.

@@ -277,6 +277,61 @@ const cases: Record<string, Case> = {
     ],
   },
 
+  // Types whose text means other values in a column of fewer fields, or under a setting.
+  "a key of days, in CSV and JSON": {
+    sql: x("id interval day primary key, v int"),
+    steps: [
+      {
+        file: "id,v\n1,1\n2,2\n3,3\n",
+        rows: ['("1 day",1)', '("2 days",2)', '("3 days",3)'],
+        counts: { inserted: 3, duplicate: 0 },
+      },
+      {
+        file: '[{"id":1,"v":1},{"id":"2","v":5},{"id":"3 days","v":3},{"id":"1h30","v":3}]',
+        rows: ['("1 day",1)', '("2 days",5)', '("3 days",3)'],
+        rejects: [[4, "id", "22007", /^is no interval day$/]],
+        counts: { updated: 1, unchanged: 2, duplicate: 0 },
+      },
+    ],
+  },
+  "a key of days that comes twice, the last time as what is there": {
+    sql: x("id interval day primary key, v int"),
+    steps: [
+      { file: "id,v\n1,1\n2,2\n", rows: ['("1 day",1)', '("2 days",2)'] },
+      {
+        file: "id,v\n1,7\n2,8\n1 day,1\n",
+        rows: ['("1 day",1)', '("2 days",8)'],
+        counts: { updated: 1, duplicate: 1, unchanged: 1 },
+      },
+    ],
+  },
+  "a domain over a span of minutes, in a CHECK, beside a fault in another column": {
+    sql: `create domain t.m as interval minute; ${x("id int primary key, m t.m check (m < interval '1 hour'), n int")}`,
+    also: {
+      "select string_agg(f ->> 'sqlstate', ' ' order by f ->> 'sqlstate') as row from etl.rejects r, \
+jsonb_array_elements(r.faults) f where r.record_number = 3": "22P02 23514",
+    },
+    steps: [
+      {
+        file: "id,m,n\n1,59,1\n2,90,1\n3,90,x\n",
+        rows: ["(1,00:59:00,1)"],
+        rejects: [[2, "m", "23514", /^breaks the rule/], [3, "n", "22P02", /^is no integer$/]],
+      },
+    ],
+  },
+  "a cast from text that gives something else": {
+    sql: `create type t.mood as enum ('low', 'high'); create function t.mood(text) returns t.mood language sql
+        as $$select 'high'::t.mood$$;
+      create cast (text as t.mood) with function t.mood(text); ${x("id int primary key, v t.mood")}`,
+    steps: [
+      {
+        file: "id,v\n1,low\n2,mid\n3,\n",
+        rows: ["(1,low)", "(3,)"],
+        rejects: [[2, "v", "22P02", /^is no t\.mood$/]],
+      },
+    ],
+  },
+
   // Keys whose equality is not that of their text.
   "citext as key: the last record wins, and a forced run agrees": {
     sql: `create extension citext schema t; ${x("id t.citext primary key, v int")}`,

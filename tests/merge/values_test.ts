@@ -507,6 +507,32 @@ const cases: Record<string, Case> = {
   "an empty text in a column that must not be null": { type: "text not null unique", read: { "": "", "a": "a" } },
   "an empty text": { type: "text", read: { "": "", "a": "a" } },
 };
+// The fields say what is read: by Postgres' manual '1' is a day in INTERVAL DAY.
+for (
+  const [type, read] of Object.entries<Record<string, string>>({
+    "interval year": { "5": "5 years", "-2": "-2 years" },
+    "interval day": { "1": "1 day", "2 days": "2 days" },
+    "interval minute": { "90": "01:30:00" },
+    "interval minute to second": { "1:30": "00:01:30" },
+    "interval hour to minute": { "5": "00:05:00", "1:30": "01:30:00" },
+    "interval day to second(0)": { "1 2:03:04.6": "1 day 02:03:05" },
+    "interval day[]": { "{1,2}": '{"1 day","2 days"}' },
+    "t.days": { "3": "3 days" },
+    "t.more": { "3": "3 days" },
+  })
+) {
+  cases[`a span of time as ${type}`] = {
+    sql: "create domain t.days as interval day; create domain t.more as t.days check (value < interval '9 days');",
+    type,
+    read,
+    refused: [[/^is no /, "soon", "1h30"], ...type === "t.more" ? [[/^breaks a rule/, "10"] as [RegExp, string]] : []],
+  };
+}
+
+function long(length: number): string {
+  return "n".repeat(length);
+}
+
 const quoted = (cell: string) => `"${cell.replaceAll('"', '""')}"`;
 
 for (const format of ["csv", "json"]) {
