@@ -16,6 +16,7 @@ begin
     where c.name is not null
     order by c.position
   ));
+  perform etl.accept_days();
   statement := etl.cast_statement(target, is_empty);
   begin
     execute statement;

@@ -3,6 +3,7 @@
  * meanings is read; the expected values are worked out by hand.
  */
 import assert from "node:assert/strict";
+import { chance } from "../support/chance.ts";
 import { freshDatabase } from "../support/database.ts";
 import { serve } from "../support/web.ts";
 
@@ -94,6 +95,18 @@ const cases: Record<string, Case> = {
     refused: [
       [no("date"), "2021-07-01 -", "- 2021-07-01", "(2021-07-01)", "2021-07-01;", "2021-07-01 - 2021-07-03"],
       [no("date"), "2021-07-01/2021-07-03", "2021-07-01 UTC+2", "2021-07-01-05:00", "2021-07-01 -2:00:00 "],
+      // As long as what is usual, with its signs where they are.
+      [
+        no("date"),
+        "2021-07-01 -2:00:00",
+        "2021-07-01   :00:00",
+        "2021-07-1-",
+        "2 11-1,-11",
+        "1999--1--2",
+        "199--10-11",
+        "2021-07-01\u0001",
+        "2021-07-01\u00012021-07-02",
+      ],
     ],
   },
   "a date, the day first": {
@@ -222,13 +235,19 @@ const cases: Record<string, Case> = {
       // Ten minutes and half a second, to Postgres.
       [no("timestamp with time zone"), "2021-07-01 10:00.5", "2021-07-01 10", "2021-07-01 10.30", "1625141231"],
       [no("timestamp with time zone"), "2021-07-01 10:00 EST DST", "2021-07-01T", "2021-07-01 10:00:00,5", "10:00"],
+      [no("timestamp with time zone"), "2021-07-01 -2:00:00", "2021-07-01 +2:00:00", "2021-07-01   :00:00"],
+      [no("timestamp with time zone"), "2021-07-01T-0:00:00Z", "2021-07-01T10:00:0aZ", "2021-07-01 10:00:0 "],
+      [no("timestamp with time zone"), "2021-07-01T10:00:00.1a2Z", "2021-07-01 10:00:00+ 2", "2021-07-01 10:00:.0+02"],
     ],
   },
   "a time without a zone, the day first": {
     type: "timestamp",
     feed: feed("dmy"),
     read: { "01/07/2024 14:05": "2024-07-01 14:05:00", "1/7/24 2:05 PM": "2024-07-01 14:05:00" },
-    refused: [[no("timestamp without time zone"), "07/31/2024 14:05", ...words]],
+    refused: [
+      [no("timestamp without time zone"), "07/31/2024 14:05", ...words],
+      [no("timestamp without time zone"), "2021-07-01 -2:00:00", "2021-07-01 10:+0:00", "2021-07-01T10:00:0,"],
+    ],
   },
   "a time of day": {
     type: "time",
@@ -570,6 +589,84 @@ for (const format of ["csv", "json"]) {
     });
   }
 }
+
+/** Cells of these shapes, each with up to three other characters in it. */
+function shaped(shapes: string[], others: string, count: number): string[] {
+  const random = chance(7);
+  const one = (of: ArrayLike<string>) => of[Math.floor(random() * of.length)];
+  return Array.from({ length: count }, () => {
+    const cell = [...one(shapes)];
+    for (let n = Math.floor(random() * 4); n > 0; n--) cell[Math.floor(random() * cell.length)] = one(others);
+    return cell.join("");
+  });
+}
+
+Deno.test("values: a date of the usual form is of a form in any order of dates", async () => {
+  await using db = await freshDatabase();
+  const cells = shaped(
+    [
+      "2021-07-01",
+      "1999-11-12",
+      "2021-07-01 10:00:00",
+      "2021-07-01T10:00:00",
+      "2021-07-01T10:00:00Z",
+      "2021-07-01 10:00:00+02",
+      "2021-07-01T10:00:00.123Z",
+    ],
+    " +-:.,/TZapm0129",
+    20_000,
+  );
+  const [{ usual }] = await db.query("select etl.usual_form('c', 'day', false, false) as usual");
+  for (const [asked, atLeast] of [[usual, 200], ["c ~ ('^(?:' || etl.usual_day() || ')$')", 300]]) {
+    const [{ taken, bad }] = await db.query(
+      `with orders as materialized (
+        select etl.alone(etl.day_forms(o)) as forms from unnest('{dmy,mdy,ymd,NULL}'::text[]) o
+      )
+      select count(*)::int as taken, array_agg(c) filter (
+        where exists (select from orders o where c !~* all (o.forms))
+      ) as bad from unnest($1::text[]) c where ${asked}`,
+      [[...new Set(cells)]],
+    );
+    assert.equal(bad, null, asked);
+    assert.ok(taken > atLeast, `${taken} are usual`);
+  }
+});
+
+// Cells of a column are asked by the thousand: each part of the file, and each column by itself.
+for (
+  const [what, last, at] of [
+    ["refused", "2021-07-01 -2:00:00", null],
+    ["unusual", "1 July 2021 10:00", "2021-07-01 10:00:00+00"],
+  ]
+) {
+  Deno.test(`values: a date that is ${what}, behind many that are usual`, async () => {
+    await using db = await freshDatabase();
+    await using web = serve({});
+    await db.admin(`create schema t; grant all on schema t to ${new URL(db.url).username}`);
+    await db.query("create table t.x (id int primary key, a date, b timestamptz, c timestamptz)");
+    const count = 20_000;
+    const rows = Array.from({ length: count }, (_, i) => `${i},2021-07-01,2021-07-01T10:00:00.123Z,2021-07-01\n`);
+    web.files["/x"] = `id,a,b,c\n${rows.join("")}${count},2021-07-01,${last},\n`;
+    await db.feed("x", { url: `${web.url}/x`, target: "t.x" });
+    const { inserted, rejected } = await db.loadOne("x");
+    assert.deepEqual([inserted, rejected], at ? [count + 1, 0] : [count, 1]);
+    assert.deepEqual(await db.query("select b::text as at from t.x where id = $1", [count]), at ? [{ at }] : []);
+  });
+}
+
+Deno.test("values: a number of the usual form is refused in no other way", async () => {
+  await using db = await freshDatabase();
+  const cells = shaped(["123", "-12.5", "1e5", "0.5", "12"], " +-_.xob019E", 5_000);
+  const [{ usual }] = await db.query("select etl.usual_form('c', 'number', false, false) as usual");
+  const [{ taken, bad }] = await db.query(
+    `select count(*)::int as taken, array_agg(c) filter (
+      where c ~* etl.refused_of('number', f) and pg_input_is_valid(c, 'numeric')
+    ) as bad from unnest($1::text[]) c, (select null::etl.feeds as f) f where ${usual}`,
+    [[...new Set(cells)]],
+  );
+  assert.equal(bad, null);
+  assert.ok(taken > 100, `${taken} are usual`);
+});
 
 Deno.test("values: JSON writes its numbers with a point, and 1.234 there is never 1234", async () => {
   await using db = await freshDatabase();
