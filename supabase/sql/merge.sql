@@ -14,6 +14,7 @@ set search_path = ''
 set client_min_messages = warning
 set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres'
+set array_nulls = on
 as $$
 declare
   feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);

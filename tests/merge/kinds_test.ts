@@ -319,6 +319,12 @@ jsonb_array_elements(r.faults) f where r.record_number = 3": "22P02 23514",
       },
     ],
   },
+  "null in an array, whatever the role's array_nulls is": {
+    sql: `${x("id int primary key, v text[]")} do $$begin
+      execute format('alter role current_user in database %I set array_nulls = off', current_database());
+    end$$;`,
+    steps: [{ file: 'id,v\n1,"{a,NULL}"\n2,"{a,""NULL""}"\n', rows: ['(1,"{a,NULL}")', '(2,"{a,""NULL""}")'] }],
+  },
   "a cast from text that gives something else": {
     sql: `create type t.mood as enum ('low', 'high'); create function t.mood(text) returns t.mood language sql
         as $$select 'high'::t.mood$$;
