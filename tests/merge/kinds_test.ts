@@ -338,6 +338,28 @@ jsonb_array_elements(r.faults) f where r.record_number = 3": "22P02 23514",
     ],
   },
 
+  // A record of the names themselves is the header line only where the file has one.
+  "names as values, in JSON": {
+    sql: x("id text primary key, v text"),
+    steps: [{ file: '[{"id":"id","v":"v"}]', rows: ["(id,v)"] }],
+  },
+  "names as values, where etl.feeds.header has the names": {
+    sql: x("id text primary key, v text"),
+    feed: { header: ["id", "v"] },
+    steps: [{ file: "id,v\na,b\n", rows: ["(a,b)", "(id,v)"] }],
+  },
+  "the header line once more, and in capitals, where case is nothing": {
+    sql: `create collation t.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+      ${x("id text collate t.ci primary key, v text collate t.ci")}`,
+    steps: [
+      {
+        file: "id,v\nID,V\nzz,b\nid,v\n",
+        rows: ["(ID,V)", "(zz,b)"],
+        rejects: [[3, null, "22P04", /^repeats the header line$/]],
+      },
+    ],
+  },
+
   // Keys whose equality is not that of their text.
   "citext as key: the last record wins, and a forced run agrees": {
     sql: `create extension citext schema t; ${x("id t.citext primary key, v int")}`,
