@@ -335,7 +335,7 @@ begin
     cross join lateral (
       select case
         when bad.spelled is null then '23502'
-        when bad.value ~* c.refused or bad.value !~* all (c.forms) then etl.refused_state(c.kind)
+        when etl.is_refused(bad.value, c.kind, c.refused, c.forms) then etl.refused_state(c.kind)
         else {error}
       end as sqlstate
     ) why

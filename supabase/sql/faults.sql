@@ -100,7 +100,7 @@ begin
             cross join lateral (
               select case
                 when b.is_missing then '23502'
-                when b.value ~* c.refused or b.value !~* all (c.forms) then etl.refused_state(c.kind)
+                when etl.is_refused(b.value, c.kind, c.refused, c.forms) then etl.refused_state(c.kind)
                 else (pg_input_error_info(b.spelled, c.type)).sql_error_code
               end as state
             ) why

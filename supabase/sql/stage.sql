@@ -253,7 +253,7 @@ begin
     c.name is not null or cardinality(header) <= 300 or h.position = 1,
     c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.kind, feed.nulls,
     feed.decimal_comma and c.kind in ('integer', 'number', 'money'), etl.refused_of(c.kind, feed),
-    etl.forms_of(c.kind, feed), c.kind in ('day', 'days', 'parts') and feed.date_order is null, false
+    etl.forms_of(c.kind, feed), starts_with(c.kind, 'day') and feed.date_order is null, false
   from unnest(header) with ordinality as h(source, position)
   -- A name is cut to 63 bytes, as Postgres cuts that of a column.
   left join loadable c on c.name = case
@@ -490,8 +490,9 @@ begin
       case
         when t.typcategory <> 'S' then etl.kind_of(base.oid)
         -- A null refers to nothing and is nobody's like, where an empty text would be one value more.
-        when not a.attnotnull and etl.is_compared(target, a.attnum) then 'code'
-        else 'text'
+        when not a.attnotnull and etl.is_compared(target, a.attnum)
+          then case when base.oid = 'name'::regtype then 'name code' else 'code' end
+        else case when base.oid = 'name'::regtype then 'name' else 'text' end
       end
     from pg_catalog.pg_attribute a
     join pg_catalog.pg_type t on t.oid = a.atttypid
@@ -513,8 +514,9 @@ end
 $$;
 comment on function etl.loadable_columns(regclass) is
   'The columns of a table that a feed can fill: their type in full; their collation, as SQL, where it is not the
-type''s; the type without length beneath all domains; whether a length can change what is assigned; and of what kind it
-is, as etl.kind_of() says, or text, or code: a text of which an empty one is null.';
+type''s; the type beneath all domains, without length, unless that says how it is read; whether a length can change what
+is assigned; and of what kind it is, as etl.kind_of() says, or text, or code: a text of which an empty one is null (name
+and name code, where it is cut at 63 bytes).';
 
 create or replace function etl.is_compared(target regclass, attnum smallint)
 returns boolean

@@ -319,6 +319,17 @@ jsonb_array_elements(r.faults) f where r.record_number = 3": "22P02 23514",
       },
     ],
   },
+  "names alike in 63 bytes": {
+    sql: x("id name primary key, v int"),
+    steps: [
+      {
+        file: `id,v\n${"n".repeat(63)}a,1\n${"n".repeat(63)}b,2\nn,3\n`,
+        rows: ["(n,3)"],
+        rejects: [[1, "id", "22001", /^is too long for name$/], [2, "id", "22001", /^is too long for name$/]],
+        counts: { duplicate: 0 },
+      },
+    ],
+  },
   "null in an array, whatever the role's array_nulls is": {
     sql: `${x("id int primary key, v text[]")} do $$begin
       execute format('alter role current_user in database %I set array_nulls = off', current_database());

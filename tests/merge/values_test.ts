@@ -75,10 +75,18 @@ const cases: Record<string, Case> = {
   // Postgres reads 1625140101 as 162514-01-01.
   "numbers that are no date": {
     type: "date",
-    read: { "20240304": "2024-03-04", "2021-182": "2021-07-01" },
+    read: {
+      "20240304": "2024-03-04",
+      "2021-182": "2021-07-01",
+      "2021-365": "2021-12-31",
+      "2020-366": "2020-12-31",
+      "2000-366": "2000-12-31",
+    },
     refused: [
       [no("date"), "1625140101", "1625141231", "162514010", "1625140101000", "20210701101112", "2021101", "2021182"],
       [no("date"), "2021.182", "J2459396", "44378", "44378.5", "1625140101.5", "12021-07-01", "2021-W26-4"],
+      // Postgres counts on into the next year.
+      [no("date"), "2021-366", "1900-366", "2021-367", "2020-367", "2021-000", "2021-999", "2021W26", "2021W264"],
     ],
   },
   "what stands around a date": {
@@ -288,9 +296,18 @@ const cases: Record<string, Case> = {
       "1.5 hours": "01:30:00",
       "1 day -2 hours": "1 day -02:00:00",
       "-1 day +2:03": "-1 days +02:03:00",
+      "90": "00:01:30",
+      "1 12:59:10": "1 day 12:59:10",
+      "1 day, 2 hours": "1 day 02:00:00",
+      "@ 1 min ago": "-00:01:00",
+      "PT0.5H": "00:30:00",
+      "P1Y2M3W4DT5H6M7.5S": "1 year 2 mons 25 days 05:06:07.5",
     },
     refused: [
       [no("interval"), "infinity", "-infinity", "now"],
+      // An hour and a half, five hours, a year and two seconds.
+      [no("interval"), "1:30 min", "1:30h", "5:00 days", "1 5:00 days", "1 day 5:00 hours", "1- 2", "1-2 3", "1h:30"],
+      [no("interval"), "1 d 2", "1 week 2", "1 day 2-3", "1 day - 2 hours", "10:00.5", "P1", "PT", "PT10", "P1-2"],
       // To Postgres a day and five hours, an hour and 30 seconds, two years and three days.
       [no("interval"), "1,5 hours", "1h30", "1h 30", "1 day 5", "2-3 days", "5-10 min", "09:00 - 12:00"],
     ],
@@ -336,7 +353,10 @@ const cases: Record<string, Case> = {
   "spans of time in an array": {
     type: "interval[]",
     read: { "{3 days,1:30,900000}": '{"3 days",01:30:00,250:00:00}' },
-    refused: [[no("interval\\[\\]"), "{infinity}", "{now}"]],
+    refused: [
+      [no("interval\\[\\]"), "{infinity}", "{now}"],
+      [no("interval\\[\\]"), "{1h30}", '{"1,5 hours"}', '{"2-3 days"}', '{3 days,"1:30 min"}', "{{1- 2}}"],
+    ],
   },
   "a domain over a time with a zone": {
     sql: "create domain t.z as timestamptz;",
@@ -365,13 +385,52 @@ const cases: Record<string, Case> = {
     sql: "create type t.c as (name text, at date);",
     type: "t.c",
     read: { "(snow,2024-03-04)": "(snow,2024-03-04)" },
-    refused: [[order, "(a,3/4/24)"], [no("t\\.c"), "(a,now)"]],
+    refused: [
+      [order, "(a,3/4/24)"],
+      [no("t\\.c"), "(a,now)", "(a,1625140101)", "(a,2021101)", "(a,J2459396)", "(a,2021-366)"],
+    ],
   },
   "a composite of a time and a number": {
     sql: "create type t.c as (at timestamptz, n int);",
     type: "t.c",
-    read: { '("2021-07-01 10:00+02",7)': '("2021-07-01 08:00:00+00",7)' },
-    refused: [[zone, "(2021-07-01 10:00 UTC+2,7)"]],
+    read: { '("2021-07-01 10:00+02",7)': '("2021-07-01 08:00:00+00",7)', "(,7)": "(,7)" },
+    refused: [
+      [zone, "(2021-07-01 10:00 UTC+2,7)"],
+      [no("t\\.c"), "(2021-07-01 09:00 - 12:00,7)", "(2021-07-01 10:00 UTC2,7)", "(2021-07-01 10:00.5,7)"],
+      [no("t\\.c"), "(2021-07-01,1_000)", "(2021-07-01,0x0C)", "(now,)"],
+    ],
+  },
+  "a composite of a text and a time of day": {
+    sql: "create type t.c as (name text, at timetz);",
+    type: "t.c",
+    read: { "(09:00 - 12:00,10:30)": '("09:00 - 12:00",10:30:00+00)' },
+    refused: [[zone, "(a,10:30 UTC+2)"], [no("t\\.c"), "(a,09:00 - 12:00)", "(a,now)"]],
+  },
+  "composites in arrays, with arrays in them, of domains": {
+    sql: `create domain t.d as date; create type t.c as (name text, at t.d[], paid money);
+      create domain t.e as t.c check ((value).name <> 'bad');`,
+    type: "t.e[]",
+    read: {
+      '{"(\\"a, b\\",{2021-07-01},\\"1,234.50\\")"}': '{"(\\"a, b\\",{2021-07-01},\\"$1,234.50\\")"}',
+      '{"(\\"1,5 \\\\\\\\ \\"\\"2021101\\"\\"\\",,)",NULL}': '{"(\\"1,5 \\\\\\\\ \\"\\"2021101\\"\\"\\",,)",NULL}',
+    },
+    refused: [
+      [no("t\\.e\\[\\]"), '{"(a,{2021101},)"}', '{"(a,,1)","(a,\\"{2021-07-01,2021101}\\",1)"}'],
+      [no("t\\.e\\[\\]"), '{"(a,,\\"12,34\\")"}', '{"(a,,12\\\\,34)"}', '{"(\\"x, \\"\\"y\\",,\\"12,34\\")"}'],
+      [/^breaks a rule of t\.e\[\]$/, '{"(bad,,)"}'],
+    ],
+  },
+  "ranges in a composite": {
+    sql: "create type t.c as (at daterange, n numrange, m datemultirange);",
+    type: "t.c",
+    read: {
+      '("[2021-07-01,2021-07-03)","[1.5,)","{[2021-07-01,2021-07-03)}")':
+        '("[2021-07-01,2021-07-03)","[1.5,)","{[2021-07-01,2021-07-03)}")',
+      "(empty,,{})": "(empty,,{})",
+    },
+    refused: [
+      [no("t\\.c"), '("[2021-07-01,2021101)",,)', '("[,""now"")",,)', '(,"[1_0,)",)', '(,,"{[2021-07-01,infinity)}")'],
+    ],
   },
   "words that mean null": {
     type: "int",
@@ -435,6 +494,36 @@ const cases: Record<string, Case> = {
     feed: { decimal_comma: true },
     read: { "{1,2,-3}": "{1,2,-3}" },
     refused: [[no("numeric\\[\\]"), "{1.234}", "{1.5,2}"]],
+  },
+  "numbers with a comma, in a composite": {
+    sql: "create type t.c as (name text, n numeric);",
+    type: "t.c",
+    feed: { decimal_comma: true },
+    read: { "(1.234,7)": "(1.234,7)", "(a_b,)": "(a_b,)" },
+    refused: [[no("t\\.c"), "(a,1.234)", '(a,"1,5")', "(a,1_000)", "(a,0x0C)"]],
+  },
+  "numbers with a point, in a composite": {
+    sql: "create type t.c as (name text, n numeric, i int);",
+    type: "t.c",
+    read: { "(0x0C,1.5,12)": "(0x0C,1.5,12)" },
+    refused: [[no("t\\.c"), "(a,1_000,)", "(a,0x0C,)", "(a,,0b1)", '(a,"1,5",)']],
+  },
+  "amounts of money in an array": {
+    type: "money[]",
+    read: { '{12.34,"1,234.50",NULL}': '{$12.34,"$1,234.50",NULL}', "{}": "{}", "{{1},{2}}": "{{$1.00},{$2.00}}" },
+    refused: [[no("money\\[\\]"), '{"12,34"}', '{1,"1,23,4.5"}', '{{"12,34"}}', "{12\\,34}", "{5-}"]],
+  },
+  "amounts of money with a comma, in an array": {
+    type: "money[]",
+    feed: { decimal_comma: true },
+    read: { "{12,34}": "{$12.00,$34.00}" },
+    refused: [[no("money\\[\\]"), '{"12,34"}', "{12.34}", "{1.234}", '{"1.234,50"}']],
+  },
+  "amounts of money in a composite": {
+    sql: "create type t.c as (name text, m money);",
+    type: "t.c",
+    read: { '("a, b","1,234.50")': '("a, b","$1,234.50")', '("12,34",5)': '("12,34",$5.00)' },
+    refused: [[no("t\\.c"), '(a,"12,34")', "(a,12\\,34)", '("x ""y"", z","12,34")', '(a,12","34)']],
   },
   "amounts of money": {
     type: "money",
@@ -516,6 +605,44 @@ const cases: Record<string, Case> = {
     type: "t.n",
     read: { "12.0": "12" },
     refused: [[/^breaks a rule of t\.n$/, "120.0"]],
+  },
+  // What an octal number is to Postgres.
+  "an oid": {
+    type: "oid",
+    read: { "10": "10", "0": "0", " 7": "7" },
+    refused: [[no("oid"), "010", " 010", "0x10", "0o7", "-010", "abc"]],
+  },
+  "oids in an array": { type: "oid[]", read: { "{10,0}": "{10,0}" }, refused: [[no("oid\\[\\]"), "{1,010}"]] },
+  "a transaction's number": { type: "xid8", read: { "10": "10" }, refused: [[no("xid8"), "010", "0x10"]] },
+  // A cast from text does not know the number.
+  "the name or number of a table": {
+    type: "regclass",
+    read: { "1259": "pg_class", "pg_class": "pg_class", "-": "-" },
+    refused: [[no("regclass"), "nowhere", "02353", "0x4EB"]],
+  },
+  "the name or number of a type": {
+    type: "regtype",
+    read: { "23": "integer", "int": "integer" },
+    refused: [[no("regtype"), "nothing", "027"]],
+  },
+  // Postgres keeps 63 bytes of it, and one of "char".
+  "a name": {
+    type: "name",
+    read: { [long(63)]: long(63), ["é".repeat(31)]: "é".repeat(31), "": "", "a": "a" },
+    refused: [[/^is too long for name$/, long(64), "é".repeat(32), `${long(63)} `]],
+  },
+  "a name that is unique": { type: "name unique", read: { "": null, "a": "a" } },
+  "names in an array": { type: "name[]", read: { "{a,b}": "{a,b}" }, refused: [[no("name\\[\\]"), `{${long(64)}}`]] },
+  "a domain over a name": {
+    sql: "create domain t.n as name;",
+    type: "t.n",
+    read: { "a": "a" },
+    refused: [[/^is too long for t\.n$/, long(64)]],
+  },
+  "a single byte": {
+    type: '"char"',
+    read: { "a": "a", "": null },
+    refused: [[/^is too long for "char"$/, "ab", "é", "\\101"]],
   },
   "an empty text in a key": {
     sql: "create table t.p (code text primary key); insert into t.p values ('a');",
