@@ -43,6 +43,7 @@ const sqlstates: Record<string, Meaning> = {
     message: "the password is wrong",
     hint: "Check the password in DATABASE_URL.",
   },
+  "2BP01": { code: "dependent_objects_still_exist" },
   "3D000": {
     code: "invalid_catalog_name",
     message: "the database does not exist",
@@ -69,6 +70,11 @@ const sqlstates: Record<string, Meaning> = {
   "53400": {
     code: "configuration_limit_exceeded",
     hint: "The database reached a limit that was set for it, as temp_file_limit: raise it, then run again.",
+  },
+  "54000": {
+    code: "program_limit_exceeded",
+    hint:
+      "Postgres holds a row, and an entry of an index, in a page of 8 kB: give the table fewer or narrower columns.",
   },
   "55P03": {
     code: "lock_not_available",

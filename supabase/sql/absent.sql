@@ -10,7 +10,7 @@ declare
   other text := (
     select min(f.name)
     from etl.feeds f
-    where f.name <> feed.name and etl.root_of(to_regclass(f.target)) = etl.root_of(check_absent.target)
+    where f.name <> feed.name and etl.root_of(etl.regclass_of(f.target)) = etl.root_of(check_absent.target)
   );
 begin
   if other is not null then

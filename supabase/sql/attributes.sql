@@ -127,10 +127,14 @@ returns text
 language sql stable
 set search_path = ''
 as $$
-  select s.reset_val from pg_catalog.pg_settings s where s.name = 'search_path'
+  select coalesce(string_agg(p.part, ',' order by p.place), '')
+  from pg_catalog.pg_settings s
+  cross join string_to_table(s.reset_val, ',') with ordinality as p(part, place)
+  where s.name = 'search_path' and btrim(p.part, ' "') <> 'etl'
 $$;
 comment on function etl.session_path() is
   'The search_path that the session began with: what the functions of a table''s own CHECKs and triggers know names by
-that have no schema. It is set where such are asked, for all of etl''s functions set another one.';
+that have no schema. It is set where such are asked, for all of etl''s functions set another one. Without etl itself, so
+that its functions are told from others by their name.';
 
 revoke all on all functions in schema etl from public;

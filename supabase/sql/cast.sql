@@ -361,6 +361,8 @@ begin
     when state = '23502' then 'is missing'
     when state = '22007' and value ~* etl.signed_zone()
       then 'has a zone of letters and a sign, which some read the other way round: +02 is sure'
+    when state = '22007' and type like 'time with time zone%' and value ~* etl.time_without_zone()
+      then 'has no zone, and that of its place is another one in summer: +02 is sure'
     when needs_order and state = '22007'
       and (value ~* etl.unordered_date() or value ~ '(?<![-/.\d])\d{1,2}[-/. ]\d{1,2}[-/. ]\d{3,4}(?!\d)')
       then 'is a date in an order that etl.feeds.date_order must name'

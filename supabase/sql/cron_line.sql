@@ -14,7 +14,8 @@ declare
   days int[] := case when month_ends then '{}' else etl.cron_values(f[3], 1, 31) end;
   months int[] := etl.cron_values(f[4], 1, 12, '{jan,feb,mar,apr,may,jun,jul,aug,sep,oct,nov,dec}');
   weekdays int[] := etl.cron_values(f[5], 0, 7, '{sun,mon,tue,wed,thu,fri,sat}');
-  zone text := coalesce(nullif(current_setting('cron.timezone', true), ''), 'GMT');
+  before text := current_setting('timezone');
+  due timestamptz;
 begin
   if line ~ '^([1-9]|[1-5][0-9]) seconds?$' then
     return after + substring(line from '^[0-9]+')::int * interval '1 second';
@@ -24,11 +25,13 @@ begin
       using errcode = 'ETL08',
         hint = 'Five fields: minute, hour, day, month, weekday, as in */10 * * * *; or "30 seconds", up to 59.';
   end if;
-  return (
+  -- AT TIME ZONE reads some zones otherwise: see etl.day_in().
+  perform set_config('timezone', coalesce(nullif(current_setting('cron.timezone', true), ''), 'GMT'), true);
+  due := (
     select t.at
     from (
       select d.day
-      from (select (after at time zone zone)::date + n as day from generate_series(0, 366 * 8) n) d
+      from (select after::date + n as day from generate_series(0, 366 * 8) n) d
       cross join lateral (
         select
           case
@@ -46,11 +49,13 @@ begin
     ) d
     cross join unnest(hours) h
     cross join unnest(minutes) m
-    cross join lateral (select (d.day + make_interval(hours => h, mins => m)) at time zone zone as at) t
+    cross join lateral (select (d.day + make_interval(hours => h, mins => m))::timestamptz as at) t
     where t.at > after
     order by t.at
     limit 1
   );
+  perform set_config('timezone', before, true);
+  return due;
 end
 $$;
 comment on function etl.next_run(text, timestamptz) is

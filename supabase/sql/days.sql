@@ -20,8 +20,8 @@ declare
   positions bigint[];
   good text;
 begin
-  -- To take a record of JSON apart twice costs more than it saves.
-  if etl.is_staged_json() then
+  -- To take a record apart twice costs more than it saves.
+  if etl.is_staged_json() or etl.wide_cells() is not null then
     return;
   end if;
   select

@@ -8,7 +8,7 @@ set search_path = ''
 as $$
 declare
   style text := current_setting('datestyle');
-  target regclass := to_regclass(feed.target);
+  target regclass := etl.regclass_of(feed.target);
   depth text;
 begin
   if not exists (select from pg_temp.etl_rejected) then

@@ -6,7 +6,7 @@ language plpgsql stable
 set search_path = ''
 as $$
 declare
-  target regclass := (select to_regclass(f.target) from etl.feeds f where f.name = feed_name);
+  target regclass := (select etl.regclass_of(f.target) from etl.feeds f where f.name = feed_name);
   holder record;
 begin
   select l.pid, a.xact_start into holder

@@ -66,7 +66,7 @@ begin
     exception when others or assert_failure then
       get stacked diagnostics state = returned_sqlstate, said = message_text, rule = constraint_name,
         at_column = column_name, at_table = table_name, context = pg_exception_context;
-      if not etl.is_record_fault(target, state, rule, at_column) then
+      if not etl.is_record_fault(target, state, rule, at_column, at_table) then
         raise;
       end if;
       if size > 1 then
@@ -74,7 +74,10 @@ begin
       else
         faults := faults || jsonb_build_object(
           'etl$staged', queue[place], 'sqlstate', state, 'constraint_name', nullif(rule, ''),
-          'column_name', coalesce(nullif(at_column, ''), etl.only_column(target, rule)),
+          'column_name', case
+            when etl.is_another(target, at_table) then null
+            else coalesce(nullif(at_column, ''), etl.only_column(target, rule))
+          end,
           'reason', etl.reason_of(target, state, said, rule, at_table, context)
         );
         place := place + 1;
@@ -90,8 +93,26 @@ last; $3: how many), and returns those at fault as rows of etl_rejected, at most
 left (null: all). A part that raises is halved, after one that does not the next is twice as large: a fault costs
 about 2 log2(n) parts, or one where all are bad.';
 
+create or replace function etl.is_another(target regclass, at_table text)
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return coalesce(at_table, '') <> '' and not exists (
+    select
+    from etl.parts_of(target) p
+    join pg_catalog.pg_class c on c.oid = p.relation
+    where c.relname = at_table
+  );
+end
+$$;
+comment on function etl.is_another(regclass, text) is
+  'Whether the table that an error names, if it names one, is neither the target nor a part of it.';
+
 create or replace function etl.is_record_fault(
-  target regclass, state text, constraint_name text default null, column_name text default null
+  target regclass, state text, constraint_name text default null, column_name text default null,
+  at_table text default null
 )
 returns boolean
 language plpgsql stable
@@ -100,6 +121,7 @@ as $$
 begin
   return case
     when state = '42501' then row_security_active(target)
+    when state ~ '^23' and etl.is_another(target, at_table) then true
     when state = '23503' then not exists (
       select from pg_catalog.pg_constraint k
       where k.conrelid = target and k.contype = 'f' and k.conname = constraint_name
@@ -114,7 +136,7 @@ begin
   end;
 end
 $$;
-comment on function etl.is_record_fault(regclass, text, text, text) is
+comment on function etl.is_record_fault(regclass, text, text, text, text) is
   'Whether an error can be one record''s fault, so that the others can be written without it. It cannot where the
 server, a lock, a privilege or a definition is in the way; where a parent, found before, is gone; or where the table
 has come to require a column that the feed does not carry.';
@@ -131,6 +153,8 @@ begin
     -- Beside the function that wrote, another one had a part in it.
     when regexp_count(regexp_substr(context, '^.*?\metl\.(write_rows|isolate)\('), 'PL/') > 1
       then 'is refused by a trigger: ' || said
+    -- What a key does to its rows, they refuse.
+    when state ~ '^23' and etl.is_another(target, at_table) then 'gives up what a row refers to in ' || at_table
     when state = '23P01' then 'conflicts with another row'
     when state = '23505' then 'is another row''s already'
     when state = '23503' then 'gives up what a row refers to in ' || at_table

@@ -382,7 +382,8 @@ begin
   mend := etl.visible(case
     when reason like 'is no %' and type is not null then as_wanted
     when reason like 'is a date in an order %' then 'Tell us which comes first, or send dates as 2021-07-31.'
-    when reason like 'has a zone of letters %' then 'Write the zone as +02:00, or send UTC with a Z.'
+    when reason like 'has a zone of letters %' or reason like 'has no zone, %'
+      then 'Write the zone as +02:00, or send UTC with a Z.'
     when reason like 'is out of the range of %' and wanted like 'a date%' then as_wanted
     when reason like 'is out of the range of %' and wanted = 'a whole number' then case base
       when 'smallint' then 'Send a whole number from -32768 to 32767.'
@@ -414,6 +415,7 @@ begin
     when reason like 'is not UTF-8%' or reason like 'holds a NUL byte%' or reason like 'has a string that holds%'
       then 'Send the file as text in UTF-8.'
     when reason ~ '^has \d+ fields?' then 'Quote the field that holds a delimiter.'
+    when reason like 'has a value under more than one name%' then 'Send it under one of them alone.'
     when reason like 'has a quote%' or reason like 'has text after%'
       then 'Quote the whole field, and write each quote in it twice.'
     when reason like 'has half a line end%' then 'Quote the field.'

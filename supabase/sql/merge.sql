@@ -123,6 +123,7 @@ begin
   duplicate := 0;
   if read > etl.rejected_count() then
     perform etl.set_date_order(feed);
+    perform etl.validate_names();
     perform etl.tell_step('comparing rows');
     different := etl.cast_cells(target);
     unchanged := read - different - etl.rejected_count();

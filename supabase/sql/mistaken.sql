@@ -29,8 +29,8 @@ declare
 begin
   select f.name into loading
   from etl.feeds f
-  where lower(f.name) = lower(feed_name) or to_regclass(f.target)::oid = any (
-    select to_regclass(t)::oid from unnest(tables) t
+  where lower(f.name) = lower(feed_name) or etl.regclass_of(f.target)::oid = any (
+    select etl.regclass_of(t)::oid from unnest(tables) t
   )
   order by f.name
   limit 1;

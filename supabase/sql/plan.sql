@@ -30,8 +30,8 @@ begin
   with recursive parents as (
     select child.name as child, parent.name as parent
     from etl.feeds child
-    join pg_catalog.pg_constraint c on c.conrelid = to_regclass(child.target) and c.contype = 'f'
-    join etl.feeds parent on to_regclass(parent.target) = c.confrelid
+    join pg_catalog.pg_constraint c on c.conrelid = etl.regclass_of(child.target) and c.contype = 'f'
+    join etl.feeds parent on etl.regclass_of(parent.target) = c.confrelid
     where c.conrelid <> c.confrelid
   ), ancestors as (
     select p.child, p.parent as ancestor
@@ -152,7 +152,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  target regclass := (select to_regclass(f.target) from etl.feeds f where f.name = feed_name);
+  target regclass := (select etl.regclass_of(f.target) from etl.feeds f where f.name = feed_name);
   parent oid;
 begin
   -- Where one is refused, the block gives up the others.
@@ -212,7 +212,7 @@ begin
   -- The target's definition is what it is now, under the lock of the merge: the one that was obeyed.
   state.definition_hash := etl.definition_hash(present);
   state := etl.note_columns(
-    state, to_regclass(present.target), as_json and (records < 10 or records < before.usual_records / 10)
+    state, etl.regclass_of(present.target), as_json and (records < 10 or records < before.usual_records / 10)
   );
   state := etl.note_records(state, present, records);
   -- Who names a disabled feed has it loaded once; no run takes it for all that.
@@ -300,7 +300,7 @@ as $$
       )
       from pg_catalog.pg_attribute a
       left join pg_catalog.pg_attrdef v on v.adrelid = a.attrelid and v.adnum = a.attnum
-      where a.attrelid = to_regclass(feed.target) and a.attnum > 0 and not a.attisdropped
+      where a.attrelid = etl.regclass_of(feed.target) and a.attnum > 0 and not a.attisdropped
     ),
     (
       select string_agg(
@@ -308,7 +308,7 @@ as $$
         ',' order by c.conname
       )
       from pg_catalog.pg_constraint c
-      where c.conrelid = to_regclass(feed.target)
+      where c.conrelid = etl.regclass_of(feed.target)
     ),
     (
       select string_agg(
@@ -318,7 +318,7 @@ as $$
         ',' order by i.indexrelid::regclass::text
       )
       from pg_catalog.pg_index i
-      where i.indrelid = to_regclass(feed.target)
+      where i.indrelid = etl.regclass_of(feed.target)
     )
   ))
 $$;

@@ -99,10 +99,13 @@ language sql stable
 set search_path = ''
 as $$
   select jsonb_build_object('raw', 'r.raw', 'record', etl.fill(
-    $sql$case when r.raw is null then jsonb_object({names}::text[], array[{cells}]::text[]) end$sql$,
+    $sql$
+    case when r.raw is null then (select jsonb_object({names}::text[], array[{cells}]::text[]) {unpacked}) end
+    $sql$,
     jsonb_build_object(
       'names', quote_literal(array_agg(n.name order by c.position)),
-      'cells', string_agg('s.c' || c.position, ', ' order by c.position)
+      'cells', string_agg(etl.cell_at(c.position, etl.wide_cells()), ', ' order by c.position),
+      'unpacked', coalesce('from ' || etl.unpacked(etl.wide_cells()), '')
     )
   ))
   from pg_temp.etl_columns c

@@ -53,7 +53,7 @@ begin
           'reason', quote_literal('is in no row of ' || fk.parent || case
             when etl.is_inherited(fk.parent) then ' itself: the tables that inherit from it do not count'
             when fk.parent <> target and etl.refers_to(fk.parent, target)
-              then ', which refers to this table in turn: neither can be loaded first'
+              then ', which refers to this table in turn: of two new rows that need each other neither can be first'
             else ''
           end),
           'parent', etl.own_rows(fk.parent),
@@ -107,9 +107,17 @@ declare
   any_rejected boolean := false;
 begin
   for fk in
-    select k.*, k.attnums && array(select c.attnum from pg_temp.etl_columns c where c.name is not null) as is_carried
+    select k.*, x.is_carried, k.on_update not in ('a', 'r') as is_followed
     from etl.foreign_keys(target) k
-    where k.parent = target and k.on_update in ('a', 'r')
+    cross join lateral (
+      select k.attnums && array(select c.attnum from pg_temp.etl_columns c where c.name is not null) as is_carried
+    ) x
+    where k.parent = target
+      -- An undo has no file that would say anything of a child.
+      and (
+        k.on_update in ('a', 'r')
+          or k.child = target and x.is_carried and to_regclass('pg_temp.etl_staging') is not null
+      )
       and exists (select from pg_temp.etl_columns c where c.name = any (k.parent_columns))
       and not k.parent_columns <@ etl.key_of(target)
     order by k.name
@@ -138,8 +146,20 @@ begin
           when fk.on_update = 'a' then format('and not exists (select 1 from (select d.*) p where %s)', fk.matches)
           else ''
         end,
-        -- A child whose reference the feed changes, too, was an orphan or was not.
         'and_stays', case
+          -- A child would follow, and its record in the same file says that it does not.
+          when fk.is_followed then etl.fill(
+            $sql$
+            and exists (
+              select 1 from ({typed}) t cross join lateral (select c.*) o where {same_key} and not {differs}
+            )
+            $sql$,
+            jsonb_build_object(
+              'typed', etl.typed_cells(with_length => true), 'same_key', etl.same_key(target, 't', 'o'),
+              'differs', etl.differs(etl.key_of(target))
+            )
+          )
+          -- A child whose reference the feed changes, too, was an orphan or was not.
           when fk.child = target and fk.is_carried then etl.fill(
             'and not exists (select 1 from pg_temp.etl_delta g where {same_key})',
             jsonb_build_object('same_key', etl.same_key(target, 'g', 'c'))
@@ -156,8 +176,8 @@ begin
 end
 $$;
 comment on function etl.validate_referenced(regclass) is
-  'Rejects what gives up a value that a row refers to, where the foreign key neither cascades nor sets another.
-Returns whether there was any.';
+  'Rejects what gives up a value that a row refers to, where the foreign key neither cascades nor sets another, or where
+that row is of the same file, and there as it was. Returns whether there was any.';
 
 create or replace function etl.foreign_keys(of regclass)
 returns table (

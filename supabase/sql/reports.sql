@@ -133,10 +133,10 @@ language sql stable security definer
 set search_path = ''
 set timezone = 'UTC'
 as $$
-  select h.feed, h.last_change, h.verdict, h.since, h.message, h.open_rejects, to_regclass(f.target)::text
+  select h.feed, h.last_change, h.verdict, h.since, h.message, h.open_rejects, etl.regclass_of(f.target)::text
   from etl.health_of_all() h
   join etl.feeds f on f.name = h.feed
-  where to_regclass(f.target) in ('public.drivers'::regclass, 'public.trips'::regclass, 'public.charges'::regclass)
+  where etl.regclass_of(f.target) in ('public.drivers'::regclass, 'public.trips'::regclass, 'public.charges'::regclass)
     and (select etl.serves_staff())
   order by h.feed
 $$;
@@ -167,7 +167,7 @@ begin
         select distinct
           r.feed, jsonb_object_keys(case jsonb_typeof(r.record) when 'object' then r.record else '{}' end) as source
         from etl.rejects r
-        where r.feed in (select f.name from etl.feeds f where to_regclass(f.target) = 'public.charges'::regclass)
+        where r.feed in (select f.name from etl.feeds f where etl.regclass_of(f.target) = 'public.charges'::regclass)
       ) k
       join etl.feeds f on f.name = k.feed
       where etl.wanted_column(f, k.source) = 'trip_id'

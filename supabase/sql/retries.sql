@@ -109,6 +109,8 @@ returns boolean
 language plpgsql
 set search_path = ''
 as $$
+declare
+  narrow int;
 begin
   perform etl.empty_tables();
   perform etl.shape_table('etl_again', array['etl$place bigint'] || case
@@ -116,6 +118,7 @@ begin
     else array(select format('c%s text', n) from generate_series(1, cardinality(sources)) n)
   end);
   alter table pg_temp.etl_again rename to etl_staging;
+  narrow := cardinality(sources) - coalesce(cardinality(etl.wide_cells()), 0);
   execute etl.fill(
     $sql$
     insert into pg_temp.etl_staging
@@ -126,13 +129,25 @@ begin
     $sql$,
     jsonb_build_object('cells', concat_ws(', ', 'w.place', case
       when as_json then 'w.record::text'
-      else (
-        select string_agg(format('w.record ->> %L', s.source), ', ' order by s.position)
-        from unnest(sources) with ordinality s(source, position)
+      else concat_ws(
+        ', ',
+        (
+          select string_agg(format('w.record ->> %L', s.source), ', ' order by s.position)
+          from unnest(sources[:narrow]) with ordinality s(source, position)
+        ),
+        case
+          when narrow < cardinality(sources) then format(
+            'array(select w.record ->> s.key from unnest(%L::text[]) with ordinality s(key, n) order by s.n)::text',
+            sources[narrow + 1:]
+          )
+        end
       )
     end))
   ) using as_json, sources;
   perform etl.map_columns(feed, sources);
+  if as_json then
+    perform etl.join_sources();
+  end if;
   begin
     perform etl.check_columns(feed, is_empty);
   exception when sqlstate 'ETL03' then

@@ -21,7 +21,8 @@ as $$
     when type in ('numeric'::regtype, 'real'::regtype, 'double precision'::regtype) then 'number'
     when type = 'money'::regtype then 'money'
     when type in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) then 'day'
-    when type in ('time'::regtype, 'timetz'::regtype) then 'time'
+    when type = 'time'::regtype then 'time'
+    when type = 'timetz'::regtype then 'zoned time'
     when type = 'interval'::regtype then 'span'
     when type = 'name'::regtype then 'name'
     when type = '"char"'::regtype then 'byte'
@@ -33,8 +34,8 @@ as $$
 $$;
 comment on function etl.plain_kind_of(oid) is
   'What there is to know of a type that holds no other, for the spelling of its values: integer, number, money, day (a
-date, with a time or without), time, span (an interval), name (a text that is cut at 63 bytes), byte (a text that is cut
-at one), oid; null of all others.';
+date, with a time or without), time, zoned time, span (an interval), name (a text that is cut at 63 bytes), byte (a text
+that is cut at one), oid; null of all others.';
 
 create or replace function etl.kind_of(type oid)
 returns text
@@ -72,7 +73,7 @@ begin
       )
       select case
         when f.kinds && '{day}' then 'days:' || type
-        when f.kinds && '{time,span}' then 'times:' || type
+        when f.kinds && '{time,zoned time,span}' then 'times:' || type
         when f.is_mixed then 'parts:' || type
         else 'numbers'
       end
@@ -106,7 +107,7 @@ begin
       ),
       'forms', to_jsonb(etl.forms_of(k.kind, feed))
     ))
-    from unnest('{integer,number,money,day,time,span,name,byte,oid}'::text[]) k(kind)
+    from unnest('{integer,number,money,day,time,zoned time,span,name,byte,oid}'::text[]) k(kind)
   );
 end
 $$;
@@ -127,6 +128,7 @@ begin
     when kind = 'numbers' then '_|0[xob]' || case when feed.decimal_comma then '|\.' else '' end
     -- A locale in which the point groups thousands, or there are no cents.
     when kind = 'money' and '1.23'::money::numeric <> 1.23 then '[.,]'
+    when kind = 'zoned time' and etl.has_summer(feed.time_zone) then etl.time_without_zone()
     -- To Postgres 010 is 8 here.
     when kind = 'oid' then '(?:^|\s)[-+]?0[\dxob]'
     when kind = 'byte' then '..|[^\u0001-\u007f]'
@@ -144,7 +146,7 @@ set search_path = ''
 as $$
   select case
     when kind = 'day' then etl.alone(etl.day_forms(feed.date_order))
-    when kind = 'time' then etl.alone(etl.time_forms())
+    when kind in ('time', 'zoned time') then etl.alone(etl.time_forms())
     when kind = 'span' then etl.alone(etl.span_forms())
     when kind in ('integer', 'number') and feed.decimal_comma
       then etl.alone(array['[-+]?(\d{1,3}(\.\d{3})+|\d+)?(,\d*)?(e[-+]?\d+)?'])

@@ -3,7 +3,7 @@
 -- merged. The steps of a merge hand each other temp tables, which are made once a run, but for the staged feeds:
 --   etl_staging   the feed as text: c1, c2, … for CSV, the column record for JSON; its ctid is the order of the file.
 --                 Until its merge it is etl_staging_1, etl_staging_2, …, by the feed's place in the run
---   etl_columns   which source column feeds which column of the target
+--   etl_columns   which source column feeds which column of the target; of JSON the column's other keys, too
 --   etl_rejected  the records that are rejected, by the ctid of their staged row
 --   etl_typed     what of them is new or differs from the target, with the target's types
 --   etl_delta     the same as whole rows, with what the feed does not carry
@@ -19,6 +19,7 @@ as $$
 declare
   feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
   staging text := 'etl_staging_' || place;
+  wide name[];
 begin
   perform etl.target_of(feed);
   perform etl.check_time_zone(feed.time_zone);
@@ -48,6 +49,13 @@ begin
       )
     )
   );
+  wide := etl.wide_cells(staging);
+  if wide is not null then
+    execute format(
+      'create trigger etl_narrow before insert on pg_temp.%s for each row execute function etl.narrow_row(%s)',
+      staging, etl.each(wide, '{column}')
+    );
+  end if;
   return format('copy pg_temp.%s from stdin (format csv, delimiter %L, quote %L)', staging, delimiter, quote);
 end
 $$;
@@ -55,6 +63,49 @@ comment on function etl.stage(text, int, text[], text, text) is
   'Makes the staging table of the feed at this place in the run, counted from 1, for a CSV header or (header null)
 for JSON, and returns the COPY statement that fills it. Takes no lock on the target, and so asks what the catalogs
 tell: raises what etl.target_of(), etl.check_time_zone() and etl.check_columns() raise.';
+
+create or replace function etl.wide_cells(staging text default 'etl_staging')
+returns name[]
+language sql stable
+set search_path = ''
+as $$
+  select array_agg(w.attname order by w.attnum)
+  from (
+    select a.attname, a.attnum
+    from pg_catalog.pg_attribute a
+    where a.attrelid = to_regclass('pg_temp.' || staging) and a.attnum > 0 and not a.attisdropped
+      and a.atttypid = 'pg_catalog.text'::regtype
+    order by a.attnum
+    -- A row of up to 340 texts fits a page, for the long ones are kept elsewhere.
+    offset 300
+  ) w
+$$;
+comment on function etl.wide_cells(text) is
+  'The columns of a staging table that a row would not have room for: the first of them holds the cells of all, as the
+text of an array. Null where there is room.';
+
+create or replace function etl.narrow_row()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  new := json_populate_record(new, (
+    with cells as materialized (
+      select c.name, c.value, c.place
+      from json_each_text(to_json(new)) with ordinality c(name, value, place)
+      where c.name = any (tg_argv)
+    )
+    select json_object_agg(c.name, case when c.name = tg_argv[0] then packed.cells end)
+    from cells c
+    cross join (select array_agg(c.value order by c.place)::text as cells from cells c) packed
+  ));
+  return new;
+end
+$$;
+comment on function etl.narrow_row() is
+  'A trigger for a staging table: puts the cells of the columns that it is given into the first of these. See
+etl.wide_cells().';
 
 create or replace function etl.take_staged(feed etl.feeds, place int, header text[])
 returns void
@@ -96,7 +147,8 @@ begin
   create temp table if not exists etl_columns (
     position bigint, source text, stored boolean, name name, attnum smallint,
     type text, collate_clause text, base_type text, has_length boolean,
-    kind text, nulls text[], decimal_comma boolean, refused text, forms text[], needs_order boolean, lenient boolean
+    kind text, nulls text[], decimal_comma boolean, refused text, forms text[], needs_order boolean, lenient boolean,
+    others text[]
   ) on commit drop;
   create temp table if not exists etl_rejected (
     etl$staged tid, column_name text, value text, reason text, sqlstate text, constraint_name text, raw text,
@@ -153,15 +205,40 @@ comment on function etl.shape_table(text, text[]) is
 one, that one is altered: until the commit each table that a run makes and drops keeps its locks, and the room for
 locks is limited.';
 
+create or replace function etl.regclass_of(said text)
+returns regclass
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return to_regclass(said);
+exception when feature_not_supported or syntax_error or invalid_name or insufficient_privilege then
+  return null;
+end
+$$;
+comment on function etl.regclass_of(text) is
+  'The table or view of that name, as etl.feeds.target has it; null where there is none, also where to_regclass()
+raises: for three names and more, and for a schema that is closed to the role.';
+
 create or replace function etl.target_of(feed etl.feeds)
 returns regclass
 language plpgsql stable
 set search_path = ''
 as $$
 declare
-  target regclass := to_regclass(feed.target);
+  target regclass := etl.regclass_of(feed.target);
+  closed name;
 begin
   if target is null then
+    select n.nspname into closed
+    from pg_catalog.pg_namespace n
+    where starts_with(replace(feed.target, '"', ''), n.nspname || '.') and not has_schema_privilege(n.oid, 'usage')
+    limit 1;
+    if closed is not null then
+      raise exception 'the schema of its table % is closed to the role %', feed.target, current_user
+        using errcode = 'insufficient_privilege',
+          hint = format('Whoever owns it opens it: grant usage on schema %I to %I', closed, current_user);
+    end if;
     raise exception 'its table % does not exist', feed.target
       using errcode = 'undefined_table', hint = case
         when etl.tables_called(feed.target) = '{}' then 'Create it in a migration, or correct etl.feeds.target.'
@@ -197,8 +274,9 @@ begin
 end
 $$;
 comment on function etl.target_of(etl.feeds) is
-  'The table that the feed loads. Raises 42P01 where it does not exist, ETL04 where it is no table, has tables that
-inherit from it or a rule INSTEAD of a write, ETL02 where it has no primary key, and what etl.check_absent() raises.';
+  'The table that the feed loads. Raises 42P01 where it does not exist, 42501 where its schema is closed to the role,
+ETL04 where it is no table, has tables that inherit from it or a rule INSTEAD of a write, ETL02 where it has no primary
+key, and what etl.check_absent() raises.';
 
 create or replace function etl.is_inherited(parent regclass)
 returns boolean
@@ -249,7 +327,7 @@ begin
   )
   select
     h.position, h.source,
-    -- A row of up to 340 texts fits a page, for the long ones are kept elsewhere. The first cell may hold the sentinel.
+    -- The first cell may hold the sentinel.
     c.name is not null or cardinality(header) <= 300 or h.position = 1,
     c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.kind, feed.nulls,
     feed.decimal_comma and c.kind in ('integer', 'number', 'money'), etl.refused_of(c.kind, feed),
@@ -282,11 +360,26 @@ returns text
 language sql immutable
 set search_path = ''
 as $$
-  select e' \t\n\x0b\f\r\u0085\u00a0\u00ad\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007'
-    || e'\u2008\u2009\u200a\u200b\u200c\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff'
+  select e' \t\n\x0b\f\r\u0085\u00a0\u00ad\u061c\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006'
+    || e'\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d'
+    || e'\u202e\u202f\u205f\u2060\u2066\u2067\u2068\u2069\u3000\ufe0e\ufe0f\ufeff'
 $$;
 comment on function etl.blanks() is
-  'What cannot be seen around a name: the white space of Unicode, characters of no width, and the byte order mark.';
+  'What cannot be seen around a name: the white space of Unicode, characters of no width, those that turn the direction
+of a line, and the byte order mark.';
+
+create or replace function etl.near_name(name text)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select lower(translate(
+    -- Elsewhere Postgres refuses to.
+    case when getdatabaseencoding() = 'UTF8' then normalize(name) else name end, etl.blanks(), ''
+  ))
+$$;
+comment on function etl.near_name(text) is
+  'A name as it is compared with those that it may be meant for: without blanks, case, or how its accents are encoded.';
 
 create or replace function etl.source_names()
 returns table (place bigint, name text)
@@ -408,14 +501,13 @@ begin
       using errcode = 'ETL03', hint = 'Ask the partner for distinct names, or mend etl.feeds.columns.';
   end if;
 
-  -- What names a column but for case and blanks is a name. All else may be a value, where the file has no header line.
+  -- What is near a column's name is a name. All else may be a value, where the file has no header line.
   select string_agg(format('%I for %I', near.source, near.name), ', '), jsonb_object_agg(near.source, near.name)
   into fault, mapping
   from (
     select distinct on (l.name) c.source, l.name
     from pg_temp.etl_columns c
-    join etl.loadable_columns(target) l on lower(translate(l.name, etl.blanks(), ''))
-      = lower(translate(etl.wanted_column(feed, c.source), etl.blanks(), ''))
+    join etl.loadable_columns(target) l on etl.near_name(l.name) = etl.near_name(etl.wanted_column(feed, c.source))
     where c.name is null and not exists (select from pg_temp.etl_columns o where o.name = l.name)
     order by l.name, c.position
     limit 20
@@ -466,9 +558,9 @@ begin
 end
 $$;
 comment on function etl.check_columns(etl.feeds, boolean, boolean) is
-  'Raises ETL03 where etl_columns names a column of the target twice, spells one otherwise but for case or blanks, has
-none, or lacks the key or, where the target is empty, a NOT NULL column without default. as_json: they are the keys of
-JSON records.';
+  'Raises ETL03 where etl_columns names a column of the target twice, spells one otherwise, as etl.near_name() compares,
+has none, or lacks the key or, where the target is empty, a NOT NULL column without default. as_json: they are the keys
+of JSON records.';
 
 create or replace function etl.loadable_columns(target regclass)
 returns table (
@@ -547,7 +639,7 @@ declare
   before text := current_setting('timezone');
 begin
   -- With a digit in it Postgres would take anything for a zone, and read its sign the other way round.
-  if zone ~ '[0-9]' and not exists (select from pg_catalog.pg_timezone_names z where z.name = zone) then
+  if zone ~ '[0-9]' and lower(zone) not in (select lower(z.name) from pg_catalog.pg_timezone_names z) then
     raise invalid_parameter_value;
   end if;
   perform set_config('timezone', zone, true);

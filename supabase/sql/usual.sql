@@ -44,7 +44,7 @@ declare
   usual bigint := state.usual_records;
   is_shrunk boolean := feed.contents = 'all' and case
     -- What was there before the loader, or before it forgot, was there.
-    when usual is null then records = 0 and feed.shrink_limit < 1 and not etl.is_empty(to_regclass(feed.target))
+    when usual is null then records = 0 and feed.shrink_limit < 1 and not etl.is_empty(etl.regclass_of(feed.target))
     -- Of a handful of records half is nothing.
     when records > 0 and usual < 10 then false
     else usual - records > feed.shrink_limit * usual

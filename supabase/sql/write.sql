@@ -15,6 +15,7 @@ declare
   said text;
   rule text;
   at_column text;
+  at_table text;
   advice text;
 begin
   if inserted + updated = 0 then
@@ -30,8 +31,8 @@ begin
     written := true;
   exception when others or assert_failure then
     get stacked diagnostics state = returned_sqlstate, said = message_text, rule = constraint_name,
-      at_column = column_name, advice = pg_exception_hint;
-    if not etl.is_record_fault(target, state, rule, at_column) then
+      at_column = column_name, at_table = table_name, advice = pg_exception_hint;
+    if not etl.is_record_fault(target, state, rule, at_column, at_table) then
       raise;
     end if;
   end;
@@ -67,12 +68,19 @@ as $$
 declare
   repairs text[] := case when updated > 0 then etl.free_values(target) else etl.defer_indexes(target) end;
   statement record := etl.write_statements(target);
+  -- A new row may refer to what a known one gets just now, and the other way round.
+  is_mutual boolean := inserted > 0 and updated > 0 and statement.update_known is not null
+    and etl.refers_to(target, target);
   written bigint;
 begin
   perform set_config('search_path', etl.session_path(), true);
+  if is_mutual and etl.has_rules(target) then
+    -- Postgres takes no statement within another one where the table has a rule: the keys wait until two are done.
+    repairs := etl.defer_self_references(target) || repairs;
+    is_mutual := false;
+  end if;
   -- Without ON CONFLICT, which costs a sixth more: it looks each key up first.
-  if inserted > 0 and updated > 0 and statement.update_known is not null and etl.refers_to(target, target) then
-    -- As one statement: a new row may refer to what a known one gets just now, and the other way round.
+  if is_mutual then
     execute etl.fill(
       $sql$
       with new as ({insert_new} returning 1), known as ({update_known} returning 1)
@@ -86,11 +94,53 @@ begin
       target, statement.insert_new, statement.update_known, statement.count_gone, expected => inserted + updated
     );
   end if;
+  set constraints all immediate;
   perform etl.repair(repairs);
 end
 $$;
 comment on function etl.write_at_once(regclass, bigint, bigint) is
   'Writes etl_delta, so many new rows and so many known ones. Raises whatever the target raises at any record.';
+
+create or replace function etl.has_rules(target regclass)
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from pg_catalog.pg_rewrite r where r.ev_class = target and r.ev_type in ('2', '3')
+  );
+end
+$$;
+comment on function etl.has_rules(regclass) is
+  'Whether a rule does something beside an insert or an update of the table.';
+
+create or replace function etl.defer_self_references(target regclass)
+returns text[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  fixed name[] := array(
+    select k.conname
+    from pg_catalog.pg_constraint k
+    where k.conrelid = target and k.confrelid = target and k.conparentid = 0 and not k.condeferrable
+  );
+  repairs text[] := '{}';
+begin
+  if fixed <> '{}' then
+    execute format('alter table %s %s', target, etl.each(fixed, 'alter constraint {column} deferrable'));
+    repairs := array[format(
+      'alter table %s %s', target, etl.each(fixed, 'alter constraint {column} not deferrable')
+    )];
+  end if;
+  set constraints all deferred;
+  return repairs;
+end
+$$;
+comment on function etl.defer_self_references(regclass) is
+  'Has the table''s foreign keys to itself wait until SET CONSTRAINTS asks them, as all that may wait, and returns the
+statements that put them right again.';
 
 create or replace function etl.write_in_parts(
   target regclass, updated bigint, rejects_left bigint, out written boolean, out faults jsonb[]
@@ -181,7 +231,8 @@ begin
     places
   );
   on_conflict := case
-    when not is_immediate then ''
+    -- Postgres infers no deferrable key, and takes no ON CONFLICT where the table has a rule.
+    when not is_immediate or etl.has_rules(target) then ''
     when rest = '{}' then etl.fill($sql$ on conflict ({key}) do nothing$sql$, places)
     else etl.fill($sql$ on conflict ({key}) do update set {excluded}$sql$, places)
   end;
@@ -276,32 +327,26 @@ declare
   places jsonb;
   moving text;
   wanted boolean;
-  sees_updates boolean := exists (
-    select from pg_catalog.pg_trigger g where g.tgrelid = target and not g.tgisinternal and g.tgtype & 16 > 0
-  );
   loosened name[] := '{}';
-  repairs text[] := '{}';
+  made_again text[] := '{}';
 begin
   for ix in
-    select i.*, a.attname as freed, a.attnotnull as required, a.frees
+    select i.*, a.attname as freed, a.attnotnull as required, a.may_free
     from etl.unique_indexes(target) i
     cross join lateral (
-      -- Of an expression or a condition a null need not make a null; where a key refers to, it would cascade; and to
-      -- some indexes two nulls are the same.
+      -- Of an expression, a condition or what is generated a null need not make a null; where a key refers to, it would
+      -- cascade; and to some indexes two nulls are the same.
       select a.attname, a.attnotnull, (a.attname = any (i.columns)) is true and not exists (
         select from pg_catalog.pg_constraint k
         where k.contype = 'f' and k.confrelid = target and a.attnum = any (k.confkey)
       ) and not exists (
         select from pg_catalog.pg_index n
         where n.indrelid = target and n.indnullsnotdistinct and a.attnum = any (n.indkey::int2[])
-      ) as frees
-      from pg_catalog.pg_attribute a
+      ) as may_free
+      from unnest(etl.columns_beneath(target, i.index, i.columns)) u(attnum)
+      join pg_catalog.pg_attribute a on a.attrelid = target and a.attnum = u.attnum
       join pg_temp.etl_columns c on c.name = a.attname and c.name <> all (key)
-      left join pg_catalog.pg_depend p
-        on p.classid = 'pg_catalog.pg_class'::regclass and p.objid = i.index
-        and p.refobjid = target and p.refobjsubid = a.attnum
-      where a.attrelid = target and (a.attname = any (i.columns) or p.objid is not null)
-      order by frees desc, a.attnotnull, a.attnum
+      order by may_free desc, a.attnotnull, a.attnum
       limit 1
     ) a
   loop
@@ -325,55 +370,214 @@ begin
     if not wanted then
       continue;
     end if;
-    -- A null would not do, two nulls would violate it, or a trigger would see them.
-    if sees_updates or not ix.frees then
-      repairs := repairs || etl.drop_unique(target, ix.index);
-      continue;
+    if ix.may_free and not etl.shows_updates(target) and etl.try_nulls(
+      target, ix.freed, is_required => ix.required and ix.freed <> all (loosened), statement => etl.fill(
+        $sql$update {target} o set {freed} = null {moving} where {this_row}$sql$,
+        places || jsonb_build_object('moving', moving)
+      )
+    ) then
+      if ix.required and ix.freed <> all (loosened) then
+        loosened := loosened || ix.freed;
+      end if;
+    else
+      made_again := made_again || etl.drop_index(ix.index);
     end if;
-    if ix.required and ix.freed <> all (loosened) then
-      execute etl.fill($sql$alter table {target} alter {freed} drop not null$sql$, places);
-      loosened := loosened || ix.freed;
-      repairs := repairs || etl.fill($sql$alter table {target} alter {freed} set not null$sql$, places);
-    end if;
-    execute etl.fill(
-      $sql$update {target} o set {freed} = null {moving} where {this_row}$sql$,
-      places || jsonb_build_object('moving', moving)
-    );
   end loop;
-  return repairs;
+  -- First, for an index may ask for it: that of a replica identity.
+  return array(
+    select format('alter table %s alter %I set not null', target, l.freed) from unnest(loosened) l(freed)
+  ) || made_again;
 end
 $$;
 comment on function etl.free_values(regclass) is
   'Sets to null each value of a unique index or an exclusion constraint that a row gives up and another takes in
 this run, in a column that the feed carries and so fills again: Postgres looks for violations row by row, so that
-two rows could not swap theirs. Where the column is NOT NULL that is lifted; where a null would not do, two nulls
-violate the index, or a trigger would see them, the index is dropped. Returns the statements that put this right
+two rows could not swap theirs. Where the column is NOT NULL that is lifted; where a null cannot be, two of them
+violate the index, or somebody would see them, the index is dropped. Returns the statements that put this right
 again, once all is written.';
 
-create or replace function etl.drop_unique(target regclass, index oid)
-returns text
+create or replace function etl.columns_beneath(target regclass, index oid, columns name[])
+returns smallint[]
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return array(
+    with held as (
+      select a.attnum from pg_catalog.pg_attribute a where a.attrelid = target and a.attname = any (columns)
+      union
+      select p.refobjsubid
+      from pg_catalog.pg_depend p
+      where p.classid = 'pg_catalog.pg_class'::regclass and p.objid = index and p.refobjid = target
+    )
+    select h.attnum from held h
+    union
+    select p.refobjsubid
+    from held h
+    join pg_catalog.pg_attrdef d on d.adrelid = target and d.adnum = h.attnum
+    join pg_catalog.pg_depend p
+      on p.classid = 'pg_catalog.pg_attrdef'::regclass and p.objid = d.oid and p.refobjid = target
+  );
+end
+$$;
+comment on function etl.columns_beneath(regclass, oid, name[]) is
+  'The numbers of the columns on which an index of these columns depends: by an expression or its condition, too, and
+those of which what is generated is made.';
+
+create or replace function etl.shows_updates(target regclass)
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return etl.has_rules(target) or exists (
+    select
+    from etl.parts_of(target) p
+    join pg_catalog.pg_trigger g on g.tgrelid = p.relation and not g.tgisinternal and g.tgtype & 16 > 0
+  ) or exists (
+    select
+    from etl.parts_of(target) p
+    join pg_catalog.pg_constraint k on k.confrelid = p.relation and k.contype = 'f' and k.conparentid = 0
+    where p.level > 0
+  );
+end
+$$;
+comment on function etl.shows_updates(regclass) is
+  'Whether somebody sees an update of the table: a trigger, be it a partition''s alone, a rule, or a foreign key that
+refers to a partition by itself.';
+
+create or replace function etl.try_nulls(target regclass, freed name, is_required boolean, statement text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if is_required then
+    execute format('alter table %s alter %I drop not null', target, freed);
+  end if;
+  perform set_config('search_path', etl.session_path(), true);
+  execute statement;
+  return true;
+exception when others then
+  -- What is no word about nulls: a lock, the server.
+  if sqlstate ~ '^(40|53|55P03|57|58|XX)' then
+    raise;
+  end if;
+  return false;
+end
+$$;
+comment on function etl.try_nulls(regclass, name, boolean, text) is
+  'Executes a statement that sets values of this column to null, its NOT NULL being lifted where it has one. False,
+with all as before, where it cannot be null: it is an identity, NOT NULL in a parent, of a replica identity, of a key
+MATCH FULL, of a domain, a CHECK or a generated column that refuses it, or tells its partition.';
+
+create or replace function etl.drop_index(index regclass)
+returns text[]
 language plpgsql
 set search_path = ''
 as $$
 declare
-  rule pg_catalog.pg_constraint := (
-    select k from pg_catalog.pg_constraint k where k.conindid = index and k.contype in ('u', 'x')
+  -- One of a partition cannot go by itself.
+  root constant regclass := coalesce(pg_partition_root(index), index);
+  repairs constant text[] := array(
+    select s.statement
+    from etl.parts_of(root) p
+    cross join unnest(etl.index_statements(p.relation, p.parent)) with ordinality as s(statement, place)
+    order by p.level, p.relation, s.place
   );
-  repair text;
+  identified regclass;
+  state text;
+  said text;
+  told text;
 begin
-  if rule.oid is null then
-    repair := pg_get_indexdef(index);
-    execute format('drop index %s', index::regclass);
-  else
-    repair := format('alter table %s add constraint %I ', target, rule.conname) || pg_get_constraintdef(rule.oid);
-    execute format('alter table %s drop constraint %I', target, rule.conname);
-  end if;
-  return repair;
+  for identified in
+    select i.indrelid::regclass
+    from etl.parts_of(root) p
+    join pg_catalog.pg_index i on i.indexrelid = p.relation
+    where i.indisreplident
+  loop
+    -- Where it is published, Postgres updates no row of a table without an identity.
+    execute format('alter table %s replica identity full', identified);
+  end loop;
+  execute (
+    select coalesce(
+      format('alter table %s drop constraint ', i.indrelid::regclass) || quote_ident(k.conname),
+      format('drop index %s', root)
+    )
+    from pg_catalog.pg_index i
+    left join pg_catalog.pg_constraint k on k.conindid = i.indexrelid and k.contype in ('u', 'x')
+    where i.indexrelid = root
+  );
+  return repairs;
+exception when dependent_objects_still_exist or insufficient_privilege then
+  get stacked diagnostics state = returned_sqlstate, said = message_text, told = pg_exception_detail;
+  raise exception 'the index % must be dropped for the time of the write, and cannot be: %', index, said
+    using errcode = state, hint = case state
+      when '42501' then 'Make the loader''s role its owner, as of the table.'
+      else format('Drop what needs it, and make it anew by other means: %s.', replace(told, e'\n', ', '))
+    end;
 end
 $$;
-comment on function etl.drop_unique(regclass, oid) is
-  'Drops a unique index or that of an exclusion constraint, with its constraint where it has one, and returns the
-statement that makes it again.';
+comment on function etl.drop_index(regclass) is
+  'Drops an index, with its constraint where it has one and with those of the whole partitioned table where it is a
+part, and returns the statements that make all of it again as it was. Raises 2BP01 where something else needs it.';
+
+create or replace function etl.index_statements(index regclass, parent regclass)
+returns text[]
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return (
+    select array_remove(
+      array[
+        -- The definition of a partitioned table's says ONLY.
+        case
+          when k.oid is null then pg_get_indexdef(index)
+          else format('alter table only %s add constraint %I ', i.indrelid::regclass, k.conname) || coalesce(
+            -- That of an exclusion tells them itself.
+            case
+              when k.contype = 'u' then regexp_replace(
+                pg_get_constraintdef(k.oid), '( DEFERRABLE)?( INITIALLY DEFERRED)?$', ' WITH (' || o.options || ')\&'
+              )
+            end,
+            pg_get_constraintdef(k.oid)
+          )
+        end,
+        case when parent is not null then format('alter index %s attach partition %s', parent, index) end,
+        format('alter index %s set tablespace ', index) || quote_ident(s.spcname),
+        format('alter index %s ', index) || a.statistics,
+        format('comment on index %s is ', index) || quote_literal(obj_description(index, 'pg_class')),
+        format('comment on constraint %I on %s is ', x.relname, i.indrelid::regclass)
+          || quote_literal(obj_description(k.oid, 'pg_constraint')),
+        case when i.indisclustered then format('alter table %s cluster on %I', i.indrelid::regclass, x.relname) end,
+        case
+          when i.indisreplident
+            then format('alter table %s replica identity using index %I', i.indrelid::regclass, x.relname)
+        end
+      ],
+      null
+    )
+    from pg_catalog.pg_index i
+    join pg_catalog.pg_class x on x.oid = i.indexrelid
+    left join pg_catalog.pg_constraint k on k.conindid = i.indexrelid and k.contype in ('u', 'x')
+    left join pg_catalog.pg_tablespace s on s.oid = x.reltablespace
+    cross join lateral (
+      select string_agg(format('%I = %L', o.option_name, o.option_value), ', ') as options
+      from pg_options_to_table(x.reloptions) o
+    ) o
+    cross join lateral (
+      select string_agg(format('alter column %s set statistics %s', a.attnum, a.attstattarget), ', ') as statistics
+      from pg_catalog.pg_attribute a
+      where a.attrelid = i.indexrelid and a.attstattarget >= 0
+    ) a
+    where i.indexrelid = index
+  );
+end
+$$;
+comment on function etl.index_statements(regclass, regclass) is
+  'The statements that make an index, or its constraint, as it is, beneath this parent where it is a part: with what
+the definition does not tell.';
 
 create or replace function etl.defer_indexes(target regclass)
 returns text[]
@@ -402,18 +606,9 @@ begin
     return repairs;
   end;
   foreach index in array deferred loop
-    -- The index of a partitioned table is made ONLY there; then those of its partitions, with their own names.
-    repairs := repairs || array(
-      select unnest(array[
-        pg_get_indexdef(p.relation),
-        case when p.level > 0 then format('alter index %s attach partition %s', p.parent, p.relation) end
-      ])
-      from etl.parts_of(index) p
-      order by p.level, p.relation
-    );
-    execute format('drop index %s', index);
+    repairs := repairs || etl.drop_index(index);
   end loop;
-  return array_remove(repairs, null);
+  return repairs;
 end
 $$;
 comment on function etl.defer_indexes(regclass) is
@@ -471,6 +666,7 @@ begin
   end loop;
 end
 $$;
-comment on function etl.repair(text[]) is 'Executes what etl.free_values and etl.defer_indexes returned.';
+comment on function etl.repair(text[]) is
+  'Executes the statements that etl.free_values, etl.defer_indexes and etl.defer_self_references returned.';
 
 revoke all on all functions in schema etl from public;

@@ -4,7 +4,7 @@ import type { Answer } from "../support/web.ts";
 import { databaseAndWeb } from "../support/given.ts";
 
 const table = "create table public.things (id text primary key, name text, v int)";
-const blanks = ["\u0020", "\t", "\u00a0", "\ufeff", "\u200b", "\u3000", "\u2060"];
+const blanks = [..."\u0020\t\u00a0\ufeff\u200b\u3000\u2060\u200e\u200f\u202a\u202e\u2066\u2069\ufe0f"];
 
 type Columns = Record<string, unknown>;
 
@@ -99,6 +99,155 @@ Deno.test("a name that is a column but for case or blanks fails, and the hint's 
       assert.deepEqual(await db.query("select * from public.things"), [{ id: "1", name: "Ana", v: 7 }]);
     });
   }
+});
+
+Deno.test("a name whose accents are encoded otherwise is near its column", async (t) => {
+  const [composed, decomposed] = ["café", "cafe\u0301"];
+  const bodies: [name: string, column: string, body: (name: string) => string][] = [
+    ["of CSV", composed, (name) => `id,${name}\n1,7\n`],
+    ["of CSV, decomposed in the table", decomposed, (name) => `id,${name}\n1,7\n`],
+    ["of JSON, and in capitals", composed, (name) => `[{"id":"1","${name.toUpperCase()}":7}]`],
+    ["of the key", composed, (name) => `${name}\n1\n`],
+  ];
+  await using given = await databaseAndWeb();
+  const { db, web } = given;
+  for (const [name, column, body] of bodies) {
+    await t.step(name, async () => {
+      await db.query(`drop table if exists public.things; create table public.things (id text, "${column}" int);
+        alter table public.things add primary key (${name === "of the key" ? `"${column}"` : "id"})`);
+      await db.feed("things", { url: `${web.url}/things`, columns: {} });
+      web.files["/things"] = body(column === composed ? decomposed : composed);
+      const { error } = await db.loadOne("things");
+      assert.match(error!.message, /it spells a column otherwise than its table does: /);
+      await db.query(/update .* where name = '\w+'/.exec(error!.hint!)![0]);
+      const report = await db.loadOne("things");
+      assert.deepEqual([report.error, report.inserted, report.ignored_columns], [null, 1, []]);
+      assert.equal((await db.query("select * from public.things"))[0][column], name === "of the key" ? 1 : 7);
+    });
+  }
+});
+
+interface Late {
+  /** What the first 1,000 records hold beside their id, and the last ones, as JSON. */
+  first?: string;
+  last: string[];
+  columns?: Record<string, string>;
+  /** v in the last ones; null for one that is rejected. */
+  v?: (number | null)[];
+  ignored?: string[];
+  error?: RegExp;
+}
+
+const late: Record<string, Late> = {
+  "its own name": { last: ['"v":7'], v: [7] },
+  "its own name, beside another that is mapped": { last: ['"v":7'], columns: { fare_amount: "v" }, v: [7] },
+  "one of two mapped names": { last: ['"fare_amount":7'], columns: { fare: "v", fare_amount: "v" }, v: [7] },
+  "blanks around it": { last: ['" v ":7', '"v\\u00a0":8', '"\u202av\u202c":9'], v: [7, 8, 9] },
+  "blanks around it, where others have it without": { first: '"v":1', last: ['"\\tv":7'], v: [7] },
+  "blanks around it, where all is filled": { first: '"name":"a","v":1', last: ['"name":"b"," v ":7'], v: [7] },
+  "an escape": { last: ['"\\u0076":7'], v: [7] },
+  "blanks before its colon": { first: '"name":"a"', last: ['"name":"b","v"  :7', '"name":"b","v"\t:8'], v: [7, 8] },
+  "another place among the usual ones": {
+    first: '"name":"a","w":1',
+    last: ['"v":7,"name":"b","w":1', '"name":"b","v":8'],
+    v: [7, 8],
+    ignored: ["w"],
+  },
+  "an end like that of a usual one": {
+    first: '"name":"a"',
+    last: ['"a\\"name":7'],
+    columns: { 'a"name': "v" },
+    v: [7],
+  },
+  "a place where a pattern would match any": {
+    first: '"n_me":1',
+    last: ['"name":7'],
+    columns: { name: "v" },
+    v: [7],
+    ignored: ["n_me"],
+  },
+  "capitals": { last: ['"V":7'], error: /it spells a column otherwise than its table does: "V" for v$/ },
+  "a name that the table lacks": { last: ['"x":7'], v: [0], ignored: ["x"] },
+  "two names, each record with one of them": {
+    first: '"fare_amount":1',
+    last: ['"fare":7', '"fare_amount":8', '"fare":null,"fare_amount":9', '"fare":10,"fare_amount":null', '"v":11'],
+    columns: { fare: "v", fare_amount: "v" },
+    v: [7, 8, 9, 10, 11],
+  },
+  "two names, of which all but the last have one alone": {
+    first: '"name":"a","fare_amount":1',
+    last: ['"name":"b","fare_amount":null,"fare":7'],
+    columns: { fare: "v", fare_amount: "v" },
+    v: [7],
+  },
+  "two names in one record": {
+    first: '"fare_amount":1',
+    last: ['"fare":7,"fare_amount":8', '"fare":9'],
+    columns: { fare: "v", fare_amount: "v" },
+    v: [null, 9],
+  },
+  "a name twice but for blanks": { first: '"v":1', last: ['"v":7," v":7', '"v":8'], v: [null, 8] },
+  "more names than a table has columns": {
+    last: [Array.from({ length: 1601 }, (_, i) => `"k${i}":1`).join()],
+    error: /its records have 1602 names; Postgres takes 1600 columns$/,
+  },
+};
+
+Deno.test("a key of JSON counts wherever it comes first, and each record may use another of a column's names", async (t) => {
+  await using given = await databaseAndWeb(table);
+  const { db, web } = given;
+  for (const [name, { first, last, columns, v, ignored, error }] of Object.entries(late)) {
+    await t.step(name, async () => {
+      await db.query("truncate public.things, etl.rejects; delete from etl.feeds where name = 'things'");
+      const known = Array.from({ length: 1000 }, (_, i) => `{${[`"id":"${i}"`, first].filter(Boolean)}}`);
+      web.files["/things"] = [...known, ...last.map((keys, i) => `{"id":"L${i}",${keys}}`)].join("\n");
+      await db.feed("things", { url: `${web.url}/things`, columns: columns ?? {} });
+      const report = await db.loadOne("things");
+      if (error) {
+        assert.match(report.error!.message, error);
+        assert.ok(report.error!.hint);
+        return;
+      }
+      assert.deepEqual([report.error, report.note, report.ignored_columns], [null, null, ignored ?? []]);
+      const rows = await db.query("select coalesce(v, 0) as v from public.things where id like 'L%' order by id");
+      assert.deepEqual(rows.map((row) => row.v), v!.filter((one) => one !== null));
+      const rejects = await db.query(
+        "select record_number::int, column_name, value, reason, sqlstate from etl.rejects",
+      );
+      const expected = v!.flatMap((one, i) => one === null ? [1001 + i] : []);
+      assert.deepEqual(rejects.map((r) => [r.record_number, r.column_name, r.value, r.sqlstate]), [
+        ...expected.map((n) => [n, "v", columns ? "8" : "7", "22032"]),
+      ]);
+      for (const { reason } of rejects) {
+        assert.match(reason, /^has a value under more than one name: (fare_amount, fare|v, " v")$/);
+      }
+      assert.equal((await db.loadOne("things", { force: true })).status, "unchanged");
+    });
+  }
+});
+
+Deno.test("a record of changes under a column's other name waits, and loads once its value is one", async () => {
+  await using given = await databaseAndWeb(table);
+  const { db, web } = given;
+  web.files["/things"] = '{"id":"1","fare":"one"}\n{"id":"2","fare_amount":"two"}\n{"id":"3","fare":3}\n' +
+    '{"id":"4","fare":4,"fare_amount":4}\n';
+  await db.feed("things", {
+    url: `${web.url}/things`,
+    columns: { fare: "v", fare_amount: "v" },
+    contents: "changes",
+    reject_limit: 1,
+  });
+  assert.deepEqual((await db.loadOne("things")).rejected, 3);
+  await db.query("alter table public.things alter column v type text");
+  web.files["/things"] = '{"id":"4","fare":5}\n';
+  const report = await db.loadOne("things");
+  assert.deepEqual([report.error, report.rejected], [null, 0]);
+  assert.deepEqual(await db.query("select id, v from public.things order by id"), [
+    { id: "1", v: "one" },
+    { id: "2", v: "two" },
+    { id: "3", v: "3" },
+    { id: "4", v: "5" },
+  ]);
 });
 
 const secret = ["drv-1", "Ana Díaz", "ana@example.org"];

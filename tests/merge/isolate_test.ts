@@ -49,7 +49,7 @@ Deno.test("where all are refused the search ends at the limit, and the error hol
 
 Deno.test("what is no record's fault fails the feed, at once", async (t) => {
   // What a function says may hold what it was given: its name alone is told.
-  const fails = /^Cannot load things: public\.fail\(\), a function of the database, failed$/;
+  const fails = /^Cannot load things: fail\(\), a function of the database, failed$/;
   const faults: Record<string, [body: string, code: string, message: RegExp]> = {
     "a lock that is not to be had": ["lock table public.gate; return new", "lock_not_available", /holds a lock/],
     "a deadlock": ["raise exception using errcode = '40P01'", "deadlock_detected", /deadlock/],
@@ -58,7 +58,7 @@ Deno.test("what is no record's fault fails the feed, at once", async (t) => {
     "a privilege": ["raise exception 'none for %', new using errcode = '42501', hint = new.id", "42501", fails],
     "what is not to be had": ["raise exception 'no %', new using errcode = '0A000'", "0A000", fails],
     "SQL that holds a value": ["execute format('select %s from', new); return new", "42601", fails],
-    "an error of another function": ["perform public.other(new); return new", "XX000", /: public\.other\(\), a /],
+    "an error of another function": ["perform public.other(new); return new", "XX000", /: other\(\), a /],
     "a trigger that drops rows": ["return null", "rows_dropped", /1 of 2 rows were not written/],
   };
   for (const [name, [body, code, message]] of Object.entries(faults)) {

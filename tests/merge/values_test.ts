@@ -21,6 +21,7 @@ interface Case {
 const order = /^is a date in an order that etl\.feeds\.date_order must name$/;
 const no = (type: string) => new RegExp(`^(is no|is out of the range of) ${type}$`);
 const zone = /^has a zone of letters and a sign, which some read the other way round: \+02 is sure$/;
+const unzoned = /^has no zone, and that of its place is another one in summer: \+02 is sure$/;
 const words = ["now", "today", "tomorrow", "yesterday", "epoch", "infinity", "-infinity", " NOW ", "Today"];
 const feed = (date_order: string) => ({ date_order });
 
@@ -282,6 +283,31 @@ const cases: Record<string, Case> = {
       "1030": "10:30:00+00",
     },
     refused: [[zone, "10:30 UTC+2", "10:30 (UTC+2)"], [no("time with time zone"), "09:00 - 12:00", "10:30 UTC2"]],
+  },
+  "a time of day with a zone, where the clocks change": {
+    type: "timetz",
+    feed: { time_zone: "CET" },
+    read: { "10:30+02": "10:30:00+02", "10:30Z": "10:30:00+00", "2021-07-01 10:30": "10:30:00+02" },
+    refused: [[unzoned, "10:30", "10:30:00.5", "1030", "10:30 PM", "T10:30:00"], [no("time with time zone"), "now"]],
+  },
+  "a time of day with a zone, where the clocks never change": {
+    type: "timetz",
+    feed: { time_zone: "Asia/Kolkata" },
+    read: { "10:30": "10:30:00+05:30" },
+    refused: [[no("time with time zone"), "10:30.5"]],
+  },
+  "times of day in an array, where the clocks change": {
+    type: "timetz[]",
+    feed: { time_zone: "America/New_York" },
+    read: { "{10:30-0500,11:30:00+02}": "{10:30:00-05,11:30:00+02}", "{}": "{}" },
+    refused: [[unzoned, "{10:30}", "{10:30:00-05,11:30}"]],
+  },
+  "times of day in a composite, where the clocks change": {
+    sql: "create type t.c as (name text, at timetz, local time);",
+    type: "t.c",
+    feed: { time_zone: "America/New_York" },
+    read: { "(10:30,10:30-0500,10:30)": "(10:30,10:30:00-05,10:30:00)" },
+    refused: [[no("t\\.c"), "(a,10:30,)", '(a,"10:30 PM",)']],
   },
   "a span of time": {
     type: "interval",

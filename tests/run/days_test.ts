@@ -62,6 +62,18 @@ Deno.test("today is the day where the feed is", async () => {
   assert.ok([before, after].some((days) => expected(days).join() === [...asked].sort().join()), [...asked].join());
 });
 
+Deno.test("a zone that is an abbreviation, too, has its summer", async () => {
+  await using given = await databaseAndWeb();
+  const zones = ["CET", "MET", "EET", "WET", "cet", "EST5EDT", "Europe/Paris", "UTC"];
+  for (const moment of ["2021-06-30T22:30:00Z", "2021-06-30T21:30:00Z", "2021-12-31T23:30:00Z"]) {
+    for (const timeZone of zones) {
+      const [{ day }] = await given.db.query("select etl.day_in($1, $2)::text as day", [timeZone, moment]);
+      const expected = new Date(moment).toLocaleDateString("sv-SE", { timeZone });
+      assert.equal(day, expected, `${timeZone} ${moment}`);
+    }
+  }
+});
+
 Deno.test("a date that cannot be written fails its feed alone", async (t) => {
   await using given = await dailyFeed();
   const { db, web } = given;

@@ -85,8 +85,35 @@ Deno.test("a target that is not there: the table that is meant, and the line tha
     const { error, read } = await db.loadOne("payouts", { force: true });
     assert.deepEqual([error, read], [null, 1], target);
   }
-  assert.match(await hintOf(db, "public.payout"), /^Create it in a migration/);
+  for (const target of ["public.payout", "public.payouts.csv", "w.x.public.payouts", "a..b"]) {
+    assert.match(await hintOf(db, target), /^Create it in a migration/, target);
+  }
   assert.match(await hintOf(db, "no name at all"), /^Create it in a migration/);
+});
+
+Deno.test("a target that Postgres cannot even look for fails its feed alone", async (t) => {
+  await using given = await databaseAndWeb(table, { "/payouts": "id\n1\n", "/others": "id\n1\n" });
+  const { db, web } = given;
+  await db.query("create table public.others (id text primary key)");
+  await db.feed("others", { url: `${web.url}/others` });
+  await db.admin("create schema closed; create table closed.payouts (id text primary key)");
+  await db.query("delete from etl.feeds where name in ('drivers', 'trips', 'charges')");
+  const targets: Record<string, [code: string, hint: RegExp]> = {
+    "public.payouts.csv": ["undefined_table", /^Create it in a migration/],
+    "a.b.c.d": ["undefined_table", /^Create it in a migration/],
+    "closed.payouts": ["42501", /grant usage on schema closed to /],
+  };
+  for (const [target, [code, hint]] of Object.entries(targets)) {
+    await t.step(target, async () => {
+      await db.feed("payouts", { url: `${web.url}/payouts`, target });
+      const { feeds } = await db.load({ force: true });
+      assert.deepEqual(feeds.map(({ feed, error }) => [feed, error?.code]), [["others", undefined], ["payouts", code]]);
+      assert.match(feeds[1].error!.hint!, hint);
+      assert.deepEqual((await db.query("select feed from etl.health_of_all() order by 1")).length, 2);
+      await db.query("select * from public.report_freshness(); select * from etl.freshness()");
+      await assert.rejects(db.load({ feeds: ["nobody"] }), { code: "unknown_feed" });
+    });
+  }
 });
 
 interface Mapping {

@@ -90,6 +90,7 @@ Deno.test("etl.next_run() in words, seconds, and where the clocks change", async
   assert.equal(await after("2026-11-22T10:00:00Z", "0 0 29 2 *"), "2028-02-29T00:00:00.000Z");
   assert.equal(await after("2026-11-22T10:00:00Z", "0 9 * * *", "America/New_York"), "2026-11-22T14:00:00.000Z");
   assert.equal(await after("2026-07-04T10:00:00Z", "0 9 * * *", "America/New_York"), "2026-07-04T13:00:00.000Z");
+  assert.equal(await after("2026-07-04T10:00:00Z", "0 9 * * *", "CET"), "2026-07-05T07:00:00.000Z");
   // 01:30 comes twice on this night; after the first one, never a moment that is over.
   assert.equal(await after("2026-11-01T05:45:00Z", "30 1 * * *", "America/New_York"), "2026-11-01T06:30:00.000Z");
   assert.equal(await after("2026-11-01T06:30:00Z", "30 1 * * *", "America/New_York"), "2026-11-02T06:30:00.000Z");

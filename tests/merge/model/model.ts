@@ -102,8 +102,14 @@ export function load(
   const references = all.flatMap(({ name, foreignKeys }) =>
     foreignKeys.filter(({ parent }) => parent === table).map((fk) => ({ ...fk, child: name }))
   );
+  // Rows that the file says are as they were.
+  const confirmed = new Set(
+    good.filter((candidate) => !differs(candidate)).map(({ row }) => stored.get(keyOf(table, row))!),
+  );
   const refuseGivenUp = () =>
-    byName(references).map((fk) => validate((row) => givesUp(table, fk, carried, row, open, tables))).some(Boolean);
+    byName(references)
+      .map((fk) => validate((row) => givesUp(table, fk, carried, row, open, tables, confirmed)))
+      .some(Boolean);
   do {
     do {
       while (
@@ -218,7 +224,7 @@ const refersTo = ({ columns: [column], parentColumns: [parentColumn] }: Referenc
   return (child: Row) => value !== null && meaning(type, child[column]) === value;
 };
 
-/** What a row refers to cannot change where the key does not follow. */
+/** What a row refers to cannot change where the key does not follow, or the file has it that the row does not. */
 function givesUp(
   table: Table,
   fk: Reference,
@@ -226,15 +232,22 @@ function givesUp(
   { row, old }: Candidate,
   open: Candidate[],
   tables: Record<string, Row[]>,
+  confirmed: Set<Row>,
 ): Fault | undefined {
   const { parentColumns, onUpdate, child } = fk;
   if (!old || parentColumns.some((name) => table.key.includes(name))) return;
   const value = (of: Row) =>
     JSON.stringify(
-      onUpdate === "restrict" ? parentColumns.map((name) => of[name]) : meanings(table, parentColumns, of),
+      onUpdate === "no action" ? meanings(table, parentColumns, of) : parentColumns.map((name) => of[name]),
     );
-  if (!["no action", "restrict"].includes(onUpdate) || value(row) === value(old)) return;
-  const children = child === table.name && changes(fk, carried) ? staying(tables[child], open) : tables[child];
+  if (value(row) === value(old)) return;
+  const isOwn = child === table.name && changes(fk, carried), follows = !["no action", "restrict"].includes(onUpdate);
+  if (follows && !isOwn) return;
+  const children = follows
+    ? tables[child].filter((row) => confirmed.has(row))
+    : isOwn
+    ? staying(tables[child], open)
+    : tables[child];
   if (children.some(refersTo(fk, table, old))) return [only(parentColumns), "23503", fk.name];
 }
 

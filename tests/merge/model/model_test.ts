@@ -236,13 +236,17 @@ async function tryUndo(
 ): Promise<void> {
   await db.query("begin");
   const kept: { reason: string }[] = [];
-  for (const { name } of tables.toReversed()) {
-    const said = await db.query("select outcome, reason, keys from etl.undo($1, $2)", [run, name]);
-    kept.push(...said.filter(({ outcome }) => outcome === "kept"));
+  let restored, waits: Record<string, unknown>[];
+  try {
+    for (const { name } of tables.toReversed()) {
+      const said = await db.query("select outcome, reason, keys from etl.undo($1, $2)", [run, name]);
+      kept.push(...said.filter(({ outcome }) => outcome === "kept"));
+    }
+    restored = await rowsOf(db, tables);
+    waits = await db.query("select feed, count(*)::int as rejects from etl.rejects group by feed");
+  } finally {
+    await db.query("rollback");
   }
-  const restored = await rowsOf(db, tables);
-  const waits = await db.query("select feed, count(*)::int as rejects from etl.rejects group by feed");
-  await db.query("rollback");
   // What a key changes by itself, beside the run, no run has kept.
   if (tables.some(({ foreignKeys }) => foreignKeys.some(({ onUpdate }) => /cascade|null/.test(onUpdate)))) return;
   const [{ history }] = await db.query("select bool_or(history is not null) as history from etl.feeds");
