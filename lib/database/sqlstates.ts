@@ -30,7 +30,8 @@ const sqlstates: Record<string, Meaning> = {
   "25006": {
     code: "read_only_sql_transaction",
     message: "the database is read-only",
-    hint: "Is it a replica, or is its disk nearly full? Check DATABASE_URL and the disk.",
+    hint: "Is it a replica, is its disk nearly full, or has somebody set default_transaction_read_only for it or its " +
+      "role? Check DATABASE_URL, the disk, and that setting.",
   },
   "28000": {
     code: "invalid_authorization_specification",

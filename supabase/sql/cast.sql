@@ -16,6 +16,7 @@ begin
     where c.name is not null
     order by c.position
   ));
+  perform etl.accept_days();
   statement := etl.cast_statement(target, is_empty);
   begin
     execute statement;
@@ -154,21 +155,20 @@ begin
     select etl.fill($sql$select cells.etl$staged, {values} from ({cells}) cells$sql$, jsonb_build_object(
       'cells', etl.cells(of_rejected),
       'values', string_agg(
-        etl.fill(
-          case
-            when with_length or c.refused = 'false' then '{spelled}::{type} as {column}'
-            else $sql$
-              case when {usual} then {plain} when {refused} then etl.no_value({spelled}) else {spelled} end::{type}
-                as {column}
-            $sql$
-          end,
-          jsonb_build_object(
-            'column', quote_ident(c.name), 'type', case when with_length then c.type else c.base_type end,
-            -- What is usual is not empty.
-            'spelled', c.spelled, 'plain', case when c.nulls = '{}' then c.cell else c.spelled end,
-            'usual', coalesce(c.usual, 'false'), 'refused', c.refused
-          )
-        ),
+        etl.as_type(
+          etl.fill(
+            case
+              when with_length or c.refused = 'false' then '{spelled}'
+              else 'case when {usual} then {plain} when {refused} then etl.no_value({spelled}) else {spelled} end'
+            end,
+            jsonb_build_object(
+              -- What is usual is not empty.
+              'spelled', c.spelled, 'plain', case when c.nulls = '{}' then c.cell else c.spelled end,
+              'usual', coalesce(c.usual, 'false'), 'refused', c.refused
+            )
+          ),
+          c.type, case when with_length then c.type else c.base_type end
+        ) || ' as ' || quote_ident(c.name),
         ', ' order by c.position
       )
     ))
@@ -189,6 +189,34 @@ comment on function etl.typed_cells(boolean, boolean) is
   'SQL text: the query that casts the cells, to the columns'' types with their length, or without: a cast to
 varchar(3) cuts what is longer, where the assignment to such a column raises. With it, for cells that were cast before;
 without it, it raises 22007 for a cell that is refused. of_rejected: as in etl.cells().';
+
+create or replace function etl.as_type(cell text, type text, as_type text)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  base oid := etl.base_type(to_regtype(type));
+begin
+  return format(
+    case
+      -- A cast reads the text without the fields, and cuts it to them afterwards.
+      when base = any ('{interval,interval[]}'::regtype[]) and type not in ('interval', 'interval[]')
+        or exists (
+          select from pg_catalog.pg_cast c
+          where c.castsource = 'text'::regtype and c.casttarget = base and c.castmethod = 'f'
+        )
+        then '(select x.v from json_to_record(json_build_object(''v'', %s)) as x (v %s))'
+      else '%s::%s'
+    end,
+    cell, as_type
+  );
+end
+$$;
+comment on function etl.as_type(text, text, text) is
+  'SQL text: a cell (SQL text, too) for a column of this type as a value of another one, mostly that beneath its
+domains. As the type''s input reads it, also where a cast from text would not: to 1 an interval day is a day, and 1259 a
+regclass.';
 
 create or replace function etl.drop_assigned(target regclass)
 returns bigint
@@ -307,7 +335,7 @@ begin
     cross join lateral (
       select case
         when bad.spelled is null then '23502'
-        when bad.value ~* c.refused or bad.value !~* all (c.forms) then etl.refused_state(c.kind)
+        when etl.is_refused(bad.value, c.kind, c.refused, c.forms) then etl.refused_state(c.kind)
         else {error}
       end as sqlstate
     ) why

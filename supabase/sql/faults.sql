@@ -100,7 +100,7 @@ begin
             cross join lateral (
               select case
                 when b.is_missing then '23502'
-                when b.value ~* c.refused or b.value !~* all (c.forms) then etl.refused_state(c.kind)
+                when etl.is_refused(b.value, c.kind, c.refused, c.forms) then etl.refused_state(c.kind)
                 else (pg_input_error_info(b.spelled, c.type)).sql_error_code
               end as state
             ) why
@@ -162,7 +162,7 @@ as $$
       ),
       'typed', string_agg(
         etl.fill(
-          'case when {attnum} <> all (c.etl$bad) then ({spelled})::{type_name} end as {column}', places.of_column
+          'case when {attnum} <> all (c.etl$bad) then {typed} end as {column}', places.of_column
         ),
         ', '
       )
@@ -170,15 +170,16 @@ as $$
   )
   from pg_temp.etl_columns c
   join pg_catalog.pg_attribute a on a.attrelid = target and a.attnum = c.attnum
+  cross join etl.spelled(format('c.%I', c.name), c.kind, c.nulls, c.decimal_comma, c.lenient) s(spelled)
   cross join lateral (
     select jsonb_build_object(
       'name', quote_literal(c.name), 'column', quote_ident(c.name), 'attnum', c.attnum,
-      'type', quote_literal(c.type), 'type_name', etl.step_type(target, a.attnum),
-      'is_required', etl.is_required(target, a.attnum),
+      'type', quote_literal(c.type), 'is_required', etl.is_required(target, a.attnum),
+      'typed', etl.as_type(format('(%s)', s.spelled), c.type, etl.step_type(target, a.attnum)),
       'refused', etl.refused_cell(
         format('c.%I', c.name), c.kind, c.refused, c.forms, c.decimal_comma, c.lenient
       ),
-      'spelled', etl.spelled(format('c.%I', c.name), c.kind, c.nulls, c.decimal_comma, c.lenient)
+      'spelled', s.spelled
     ) as of_column
   ) places
   where c.name is not null

@@ -450,7 +450,7 @@ as $$
         when b.kind = 'integer' then 'a whole number'
         when b.kind = 'number' then 'a number'
         when b.oid = 'date'::regtype then 'a date'
-        when b.kind = 'day' then 'a date and time'
+        when b.kind in ('day', 'zoned day') then 'a date and time'
         when b.oid in ('time'::regtype, 'timetz'::regtype) then 'a time'
         when b.oid = 'interval'::regtype then 'a length of time'
         when b.oid = 'boolean'::regtype then 'true or false'

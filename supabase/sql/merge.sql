@@ -14,6 +14,7 @@ set search_path = ''
 set client_min_messages = warning
 set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres'
+set array_nulls = on
 as $$
 declare
   feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
@@ -129,7 +130,7 @@ begin
   end if;
   if different > 0 then
     perform etl.tell_step('checking rows');
-    perform etl.validate_rows(target);
+    perform etl.validate_rows(target, has_header => feed.header is null and not etl.is_staged_json());
     duplicate := etl.drop_duplicates(target, unchanged > 0);
     -- For the table's own rules and triggers it is as ever.
     perform set_config('datestyle', 'ISO, MDY', true);

@@ -528,6 +528,7 @@ set search_path = ''
 set timezone = 'UTC'
 set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres'
+set array_nulls = on
 as $$
 begin
   if feed.history is null or not exists (

@@ -1,6 +1,6 @@
 -- What a record breaks by itself: NOT NULL, CHECK, the header once more. Then the rows that its keys leave, made whole.
 
-create or replace function etl.validate_rows(target regclass)
+create or replace function etl.validate_rows(target regclass, has_header boolean)
 returns void
 language plpgsql
 set search_path = ''
@@ -45,10 +45,11 @@ begin
         and k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
       union all
       select
-        null, null, string_agg(format('%I::text = %L', c.name, c.source), ' and '),
+        null, null, string_agg(format('%I::text = %L collate "C"', c.name, c.source), ' and '),
         'repeats the header line', '22P04', null
       from pg_temp.etl_columns c
       where c.name is not null and c.stored
+      having has_header
     ) r
   ) r;
   offenders := etl.execute_on(
@@ -77,8 +78,9 @@ begin
   perform etl.remove_rejected('etl_typed', offenders);
 end
 $$;
-comment on function etl.validate_rows(regclass) is
-  'Rejects what breaks NOT NULL, a CHECK of carried columns, or is the header line once more.';
+comment on function etl.validate_rows(regclass, boolean) is
+  'Rejects what breaks NOT NULL, a CHECK of carried columns, or is the header line once more. has_header: whether the
+file has such a line.';
 
 create or replace function etl.drop_duplicates(target regclass, some_unchanged boolean)
 returns bigint

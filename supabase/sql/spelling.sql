@@ -11,20 +11,42 @@ end
 $$;
 comment on function etl.set_date_order(etl.feeds) is 'Has dates read as the feed writes them, until the merge ends.';
 
+create or replace function etl.plain_kind_of(type oid)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select case
+    when type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) then 'integer'
+    when type in ('numeric'::regtype, 'real'::regtype, 'double precision'::regtype) then 'number'
+    when type = 'money'::regtype then 'money'
+    when type in ('date'::regtype, 'timestamp'::regtype) then 'day'
+    when type = 'timestamptz'::regtype then 'zoned day'
+    when type = 'time'::regtype then 'time'
+    when type = 'timetz'::regtype then 'zoned time'
+    when type = 'interval'::regtype then 'span'
+    when type = 'name'::regtype then 'name'
+    when type = '"char"'::regtype then 'byte'
+    when type = any ('{
+      oid,oidvector,xid,xid8,cid,regclass,regcollation,regconfig,regdictionary,regnamespace,regoper,regoperator,regproc,
+      regprocedure,regrole,regtype
+    }'::regtype[]) then 'oid'
+  end
+$$;
+comment on function etl.plain_kind_of(oid) is
+  'What there is to know of a type that holds no other, for the spelling of its values: integer, number, money, day (a
+date, with a time or without), time, the same zoned, span (an interval), name (a text that is cut at 63 bytes), byte (a
+text that is cut at one), oid; null of all others.';
+
 create or replace function etl.kind_of(type oid)
 returns text
 language plpgsql stable
 set search_path = ''
 as $$
 begin
-  return case
-    when type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) then 'integer'
-    when type in ('numeric'::regtype, 'real'::regtype, 'double precision'::regtype) then 'number'
-    when type = 'money'::regtype then 'money'
-    when type in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) then 'day'
-    when type in ('time'::regtype, 'timetz'::regtype) then 'time'
-    when type = 'interval'::regtype then 'span'
-    else (
+  return coalesce(
+    etl.plain_kind_of(type),
+    (
       with recursive held as (
         select type as oid
         union
@@ -32,7 +54,7 @@ begin
         from held h
         join pg_catalog.pg_type t on t.oid = h.oid
         cross join lateral (
-          select t.typelem where t.typcategory = 'A'
+          select t.typelem where t.typcategory = 'A' and etl.plain_kind_of(t.oid) is null
           union all
           select t.typbasetype where t.typtype = 'd'
           union all
@@ -44,64 +66,82 @@ begin
         ) part(oid)
       ), found as (
         select
-          bool_or(t.typtype = 'c') as composites,
-          bool_or(t.oid in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)) as days,
-          bool_or(t.oid in ('time'::regtype, 'timetz'::regtype)) as times,
-          bool_or(t.oid = 'interval'::regtype) as spans,
-          bool_or(t.oid in (
-            'smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'numeric'::regtype, 'real'::regtype,
-            'double precision'::regtype
-          )) as numbers
+          array_agg(k.kind) filter (where k.kind is not null) as kinds,
+          bool_or(t.typtype = 'c') or not coalesce(bool_and(k.kind in ('integer', 'number')), true) as is_mixed
         from held h
         join pg_catalog.pg_type t on t.oid = h.oid
+        cross join etl.plain_kind_of(t.oid) as k(kind)
       )
       select case
-        when f.days and f.composites then 'parts'
-        when f.days then 'days'
-        when f.spans or f.times and f.composites then 'spans'
-        when f.times then 'times'
-        when f.numbers and not f.composites then 'numbers'
-        else 'other'
+        when f.kinds && '{day,zoned day}' then 'days:' || type
+        when f.kinds && '{time,zoned time,span}' then 'times:' || type
+        when f.is_mixed then 'parts:' || type
+        else 'numbers'
       end
       from found f
-    )
-  end;
+      where f.kinds is not null
+    ),
+    'other'
+  );
 end
 $$;
 comment on function etl.kind_of(oid) is
-  'What there is to know of a type, no domain, for the spelling of its values: integer, number, money, day (a date, with
-a time or without), time, span (an interval); numbers, days and times for arrays and ranges of such; parts for what
-holds days and composites, spans for what else holds a time or an interval; other.';
+  'What there is to know of a type, no domain, for the spelling of its values: as etl.plain_kind_of() says; numbers for
+arrays and ranges of numbers; for all else that holds such values days where one is a day, times where one is a time or
+a span, and parts, each with a colon and the type; other.';
+
+create or replace function etl.rules_of_parts(feed etl.feeds)
+returns jsonb
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  has_comma boolean := feed.decimal_comma;
+begin
+  -- Between parts no comma can be one of a fraction; and Postgres reads 1.234 with a point.
+  feed.decimal_comma := false;
+  return (
+    select jsonb_object_agg(k.kind, jsonb_build_object(
+      'refused', concat_ws(
+        '|', etl.refused_of(k.kind, feed),
+        case when has_comma and k.kind in ('integer', 'number', 'money') then '[.,]' end
+      ),
+      'forms', to_jsonb(etl.forms_of(k.kind, feed))
+    ))
+    from unnest('{integer,number,money,day,zoned day,time,zoned time,span,name,byte,oid}'::text[]) k(kind)
+  );
+end
+$$;
+comment on function etl.rules_of_parts(etl.feeds) is
+  'By kind, as etl.plain_kind_of() says, what is refused and what the forms are of a value inside another one.';
 
 create or replace function etl.refused_of(kind text, feed etl.feeds)
 returns text
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select string_agg(pattern, '|')
-  from (
-    -- A word such as now means another time at each run.
-    select '\m(?:now|today|tomorrow|yesterday|epoch|infinity)\M' where kind in ('span', 'spans', 'parts')
-    union all
-    select etl.signed_zone() where kind in ('spans', 'parts')
-    union all
-    select etl.unordered_date() where kind = 'parts' and feed.date_order is null
-    union all
-    -- Postgres takes 1,5 hours for a day and five hours, 1h30 for an hour and 30 seconds, 2-3 days for two years.
-    select '^\D*$|\d,\d|[a-z]\s*[-+]?\d+(?:\.\d+)?\s*$|\d\s*-\s*\d+\s*[a-su-z]' where kind = 'span'
-    union all
+begin
+  return case
+    when strpos(kind, ':') > 0 then etl.rules_of_parts(feed)::text
     -- Literals of SQL: 1_000, 0x0C.
-    select '_|0[xob]' where kind in ('integer', 'number', 'numbers')
-    union all
+    when kind in ('integer', 'number') then '_|0[xob]'
     -- Between the elements of an array no comma can be one of a fraction.
-    select '\.' where kind = 'numbers' and feed.decimal_comma
-    union all
+    when kind = 'numbers' then '_|0[xob]' || case when feed.decimal_comma then '|\.' else '' end
     -- A locale in which the point groups thousands, or there are no cents.
-    select '[.,]' where kind = 'money' and '1.23'::money::numeric <> 1.23
-  ) refused(pattern)
+    when kind = 'money' and '1.23'::money::numeric <> 1.23 then '[.,]'
+    when kind in ('zoned day', 'zoned time') then concat_ws(
+      '|', etl.zone_among(etl.doubtful_zones(feed.time_zone)),
+      case when kind = 'zoned time' and etl.has_summer(feed.time_zone) then etl.time_without_zone() end
+    )
+    -- To Postgres 010 is 8 here.
+    when kind = 'oid' then '(?:^|\s)[-+]?0[\dxob]'
+    when kind = 'byte' then '..|[^\u0001-\u007f]'
+  end;
+end
 $$;
 comment on function etl.refused_of(text, etl.feeds) is
-  'A regular expression for what the input of a type would take, and a load does not; null where that is nothing.';
+  'A regular expression for what the input of a type would take, and a load does not; null where that is nothing. Of
+what holds other values the rules for these, as etl.rules_of_parts() has them.';
 
 create or replace function etl.forms_of(kind text, feed etl.feeds)
 returns text[]
@@ -109,10 +149,9 @@ language sql stable
 set search_path = ''
 as $$
   select case
-    when kind = 'day' then etl.alone(etl.day_forms(feed.date_order))
-    when kind = 'time' then etl.alone(etl.time_forms())
-    when kind = 'days' then array[etl.in_brackets(etl.day_forms(feed.date_order))]
-    when kind = 'times' then array[etl.in_brackets(etl.time_forms())]
+    when kind in ('day', 'zoned day') then etl.alone(etl.day_forms(feed.date_order))
+    when kind in ('time', 'zoned time') then etl.alone(etl.time_forms())
+    when kind = 'span' then etl.alone(etl.span_forms())
     when kind in ('integer', 'number') and feed.decimal_comma
       then etl.alone(array['[-+]?(\d{1,3}(\.\d{3})+|\d+)?(,\d*)?(e[-+]?\d+)?'])
     when kind = 'money' then (
@@ -140,18 +179,6 @@ as $$
 $$;
 comment on function etl.alone(text[]) is 'Regular expressions for what is nothing but this, blanks around it apart.';
 
-create or replace function etl.in_brackets(forms text[])
-returns text
-language sql immutable
-set search_path = ''
-as $$
-  select format(
-    '^\s*(?:empty\s*|(?:(?:\[-?\d+:-?\d+\])+\s*=\s*)?%1$s+(?:(?:%2$s|null|empty)\s*%3$s%1$s*)*)$',
-    '[][(){},"\\\s]', array_to_string(forms, '|'), '[][(){},"\\]'
-  )
-$$;
-comment on function etl.in_brackets(text[]) is 'A regular expression for arrays and ranges of what is of these forms.';
-
 create or replace function etl.day_forms(date_order text)
 returns text[]
 language sql immutable
@@ -162,6 +189,7 @@ as $$
     select jsonb_build_object(
       'first', '(?:[a-z]+\.?,?\s+)?(?:\d\d?:\d\d(?::\d\d)?\s+)?', 'month', '[-/., ]*[a-z]+[-/., ]*',
       'middle', '(?:-\d\d?-|/\d\d?/|\.\d\d?\.| \d\d? )',
+      'leap', '(?:\d\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)',
       'time', format('(?:(?:,?\s+(?:at\s+)?|[,:])%s|\s*t\s*%s)?', etl.clock_forms(false), etl.clock_forms(true))
     ) as places
   ) p
@@ -177,10 +205,12 @@ as $$
       -- Six digits Postgres reads so, whatever the date style.
       (6, 'ymd', '\d{6}{time}'),
       (7, null, '\d{4}{middle}\d\d?\.?(?:{time}|z|\+\d\d:\d\d|\s*(?:ad|bc))'),
-      (8, null, '\d{8}(?:{time}|\s+\d{4}(?:\d\d)?)|\d{4}-\d{3}'),
+      (8, null, '\d{8}(?:{time}|\s+\d{4}(?:\d\d)?)'),
       (9, null, '{first}(?:\d\d?{month}\d{4}|[a-z]+[-/., ]*\d\d?[-/., ]+\d{4}|\d{4}{month}\d\d?){time}'),
       -- As date prints it, and Twitter: Thu Jul 1 10:00:00 UTC 2021
-      (10, null, '[a-z]+\s+[a-z]+\s+\d\d?\s+\d\d?:\d\d:\d\d(?:\s+[a-z]+|\s+[-+]\d{4})?\s+\d{4}')
+      (10, null, '[a-z]+\s+[a-z]+\s+\d\d?\s+\d\d?:\d\d:\d\d(?:\s+[a-z]+|\s+[-+]\d{4})?\s+\d{4}'),
+      -- The days of a year, of which Postgres counts on into the next one. A leap year has one more.
+      (11, null, '\d{4}-(?:00[1-9]|0[1-9]\d|[12]\d\d|3[0-5]\d|36[0-5])|{leap}-366')
   ) f(place, orders, form)
   where f.orders is null or date_order = any (string_to_array(f.orders, ','))
 $$;
@@ -199,6 +229,35 @@ as $$
   ]
 $$;
 comment on function etl.time_forms() is 'Regular expressions for a time of day, with a date before it or without.';
+
+create or replace function etl.span_forms()
+returns text[]
+language sql immutable
+set search_path = ''
+as $$
+  select array_agg(
+    etl.fill(f.form, jsonb_build_object(
+      'number', '(?:\d+(?:\.\d*)?|\.\d+)', 'unit', '[a-z]+\.?', 'clock', '\d+:\d\d(?::\d\d(?:\.\d*)?)?'
+    ))
+    order by f.place
+  )
+  from (
+    values
+      -- 90, 1:30, 1 12:59:10
+      (1, '[-+]?{number}|(?:[-+]?\d+\s+)?[-+]?{clock}'),
+      -- 1 day -2 hours, 1h30m, 3 days 04:05:06, @ 5 min ago
+      (
+        2, '(?:@\s*)?[-+]?{number}\s*{unit}(?:(?:[,\s]+[-+]|[,\s]*){number}\s*{unit})*(?:[,\s]+[-+]?{clock})?'
+          '(?:\s+ago)?'
+      ),
+      -- As SQL has years and months: 1-2, 1-2 3 4:05:06
+      (3, '[-+]?\d+-\d+(?:\s+(?:[-+]?\d+\s+)?[-+]?{clock})?'),
+      -- As ISO 8601 has it.
+      (4, 'p(?:[-+]?{number}[ymwd])*(?:t(?:[-+]?{number}[hms])+)?'),
+      (5, 'p\d{4}-\d\d-\d\dt\d\d:\d\d:\d\d(?:\.\d*)?')
+  ) f(place, form)
+$$;
+comment on function etl.span_forms() is 'Regular expressions for a span of time of one meaning.';
 
 create or replace function etl.clock_forms(is_exact boolean)
 returns text
@@ -261,16 +320,19 @@ set search_path = ''
 as $$
 begin
   return case
-    when kind = 'day' then replace(
+    -- Where these signs are, and two digits at least between any two signs, all else is a digit. A regular expression
+    -- that says it alone is four times as dear: it has a state for each place.
+    when kind in ('day', 'zoned day') then replace(
       $sql$
       case octet_length({cell})
-        when 24 then {cell} collate "C" like '2___-__-__T__:__:__.___Z'
-        when 20 then {cell} collate "C" like '2___-__-__T__:__:__Z'
-        when 19 then {cell} collate "C" like '2___-__-__ __:__:__' or {cell} collate "C" like '2___-__-__T__:__:__'
-        when 10 then {cell} collate "C" like '2___-__-__' or {cell} collate "C" like '1___-__-__'
-        when 22 then {cell} collate "C" like '2___-__-__ __:__:__+__'
+        when 24 then {cell} collate "C" like '20__-__-__T__:__:__.___Z'
+        when 20 then {cell} collate "C" like '20__-__-__T__:__:__Z'
+        when 19 then {cell} collate "C" like '20__-__-__ __:__:__' or {cell} collate "C" like '20__-__-__T__:__:__'
+        when 10 then {cell} collate "C" like '20__-__-__' or {cell} collate "C" like '19__-__-__'
+        when 22 then {cell} collate "C" like '20__-__-__ __:__:__+__'
         else false
       end
+        and {cell} collate "C" !~ '[^0-9][0-9]?[^0-9]'
       $sql$,
       '{cell}', cell
     )
@@ -307,6 +369,9 @@ declare
   );
 begin
   return case
+    when strpos(kind, ':') > 0
+      then format('etl.has_refused_part(%s, %s, %L)', cell, split_part(kind, ':', 2), refused)
+    when starts_with(kind, 'name') then format('octet_length(%s) > 63', cell)
     when coalesce(refused, forms::text) is null then 'false'
     when usual is null then is_refused
     else format('case when %s then false else %s end', usual, is_refused)
@@ -316,15 +381,36 @@ $$;
 comment on function etl.refused_cell(text, text, text, text[], boolean, boolean) is
   'SQL text: whether a cell (SQL text, too) is refused, by etl_columns.refused and forms.';
 
+create or replace function etl.is_refused(cell text, kind text, refused text, forms text[])
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return case
+    when strpos(kind, ':') > 0 then etl.has_refused_part(cell, split_part(kind, ':', 2)::oid, refused::jsonb)
+    when starts_with(kind, 'name') then octet_length(cell) > 63
+    else cell ~* refused or cell !~* all (forms)
+  end;
+end
+$$;
+comment on function etl.is_refused(text, text, text, text[]) is
+  'Whether a cell is refused, by etl_columns.refused and forms.';
+
 create or replace function etl.refused_state(kind text)
 returns text
 language sql immutable
 set search_path = ''
 as $$
-  select case when kind in ('integer', 'number', 'numbers', 'money') then '22P02' else '22007' end
+  select case
+    when starts_with(kind, 'name') or kind = 'byte' then '22001'
+    when kind in ('integer', 'number', 'numbers', 'money', 'oid') or starts_with(kind, 'parts:') then '22P02'
+    else '22007'
+  end
 $$;
 comment on function etl.refused_state(text) is
-  'The SQLSTATE for a cell that is refused, whatever Postgres would make of it: that of a text which is no such value.';
+  'The SQLSTATE for a cell that is refused, whatever Postgres would make of it: that of a text which is no such value,
+or is too long for it.';
 
 create or replace function etl.spelled(cell text, kind text, nulls text[], decimal_comma boolean, lenient boolean)
 returns text
@@ -335,7 +421,7 @@ begin
   if cardinality(nulls) > 0 then
     cell := format('case when %s <> all (%L::text[]) then %1$s end', cell, nulls);
   end if;
-  if kind = 'text' then
+  if kind in ('text', 'name') then
     return cell;
   end if;
   cell := format('nullif(%s, %L)', cell, '');

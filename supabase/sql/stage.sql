@@ -330,9 +330,8 @@ begin
     -- The first cell may hold the sentinel.
     c.name is not null or cardinality(header) <= 300 or h.position = 1,
     c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.kind, feed.nulls,
-    feed.decimal_comma and c.kind in ('integer', 'number', 'money'),
-    nullif(concat_ws('|', etl.refused_of(c.kind, feed), etl.refused_zone(c.kind, c.base_type, feed.time_zone)), ''),
-    etl.forms_of(c.kind, feed), c.kind in ('day', 'days', 'parts') and feed.date_order is null, false
+    feed.decimal_comma and c.kind in ('integer', 'number', 'money'), etl.refused_of(c.kind, feed),
+    etl.forms_of(c.kind, feed), c.kind ~ '^(zoned )?day' and feed.date_order is null, false
   from unnest(header) with ordinality as h(source, position)
   -- A name is cut to 63 bytes, as Postgres cuts that of a column.
   left join loadable c on c.name = case
@@ -575,25 +574,30 @@ begin
     select
       a.attname, a.attnum, format_type(a.atttypid, a.atttypmod),
       case when a.attcollation <> t.typcollation then etl.collation_of(a.attcollation) else '' end,
-      format_type(base.oid, -1), a.atttypmod <> -1 or base.has_length,
+      -- The fields of an interval say what is read: 1 as a day.
+      format_type(
+        base.oid, case when base.oid = any ('{interval,interval[]}'::regtype[]) then base.length else -1 end
+      ),
+      base.length <> -1,
       case
         when t.typcategory <> 'S' then etl.kind_of(base.oid)
         -- A null refers to nothing and is nobody's like, where an empty text would be one value more.
-        when not a.attnotnull and etl.is_compared(target, a.attnum) then 'code'
-        else 'text'
+        when not a.attnotnull and etl.is_compared(target, a.attnum)
+          then case when base.oid = 'name'::regtype then 'name code' else 'code' end
+        else case when base.oid = 'name'::regtype then 'name' else 'text' end
       end
     from pg_catalog.pg_attribute a
     join pg_catalog.pg_type t on t.oid = a.atttypid
     cross join lateral (
       with recursive chain as (
-        select t.oid, t.typtype, t.typbasetype, t.typtypmod <> -1 as has_length
+        select t.oid, t.typtype, t.typbasetype, t.typtypmod, a.atttypmod as length
         union all
-        select b.oid, b.typtype, b.typbasetype, chain.has_length or b.typtypmod <> -1
+        select b.oid, b.typtype, b.typbasetype, b.typtypmod, chain.typtypmod
         from chain
         join pg_catalog.pg_type b on b.oid = chain.typbasetype
         where chain.typtype = 'd'
       )
-      select chain.oid, chain.has_length from chain where chain.typtype <> 'd'
+      select chain.oid, chain.length from chain where chain.typtype <> 'd'
     ) base
     where a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
       -- What the database alone decides could be inserted, but never updated.
@@ -602,8 +606,9 @@ end
 $$;
 comment on function etl.loadable_columns(regclass) is
   'The columns of a table that a feed can fill: their type in full; their collation, as SQL, where it is not the
-type''s; the type without length beneath all domains; whether a length can change what is assigned; and of what kind it
-is, as etl.kind_of() says, or text, or code: a text of which an empty one is null.';
+type''s; the type beneath all domains, without length, unless that says how it is read; whether a length can change what
+is assigned; and of what kind it is, as etl.kind_of() says, or text, or code: a text of which an empty one is null (name
+and name code, where it is cut at 63 bytes).';
 
 create or replace function etl.is_compared(target regclass, attnum smallint)
 returns boolean

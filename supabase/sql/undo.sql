@@ -10,6 +10,7 @@ set search_path = ''
 set client_min_messages = warning
 set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres'
+set array_nulls = on
 set lock_timeout = '30s'
 as $$
 declare
@@ -162,6 +163,7 @@ set search_path = ''
 set timezone = 'UTC'
 set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres'
+set array_nulls = on
 set extra_float_digits = 1
 set bytea_output = 'hex'
 set lc_monetary = 'C'
@@ -348,6 +350,7 @@ set search_path = ''
 set timezone = 'UTC'
 set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres'
+set array_nulls = on
 set extra_float_digits = 1
 set bytea_output = 'hex'
 set lc_monetary = 'C'

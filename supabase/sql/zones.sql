@@ -1,21 +1,6 @@
 -- Zones that a cell names by letters. Postgres has one meaning for each, by pg_timezone_abbrevs; people have several
 -- for some: IST is India's, Israel's and Ireland's.
 
-create or replace function etl.refused_zone(kind text, base_type text, own_zone text)
-returns text
-language sql stable
-set search_path = ''
-as $$
-  select string_agg(pattern, '|')
-  from (
-    select etl.zone_among(etl.doubtful_zones(own_zone)) where base_type ~ 'with time zone|^tstz' or kind = 'parts'
-    union all
-    select etl.time_without_zone() where base_type like 'time with time zone%' and etl.has_summer(own_zone)
-  ) refused(pattern)
-$$;
-comment on function etl.refused_zone(text, text, text) is
-  'As etl.refused_of(), what a load does not take of times with a zone, in a feed of this zone.';
-
 create or replace function etl.doubtful_zones(own_zone text)
 returns text[]
 language plpgsql stable

@@ -315,6 +315,100 @@ const cases: Record<string, Case> = {
     ],
   },
 
+  // Types whose text means other values in a column of fewer fields, or under a setting.
+  "a key of days, in CSV and JSON": {
+    sql: x("id interval day primary key, v int"),
+    steps: [
+      {
+        file: "id,v\n1,1\n2,2\n3,3\n",
+        rows: ['("1 day",1)', '("2 days",2)', '("3 days",3)'],
+        counts: { inserted: 3, duplicate: 0 },
+      },
+      {
+        file: '[{"id":1,"v":1},{"id":"2","v":5},{"id":"3 days","v":3},{"id":"1h30","v":3}]',
+        rows: ['("1 day",1)', '("2 days",5)', '("3 days",3)'],
+        rejects: [[4, "id", "22007", /^is no interval day$/]],
+        counts: { updated: 1, unchanged: 2, duplicate: 0 },
+      },
+    ],
+  },
+  "a key of days that comes twice, the last time as what is there": {
+    sql: x("id interval day primary key, v int"),
+    steps: [
+      { file: "id,v\n1,1\n2,2\n", rows: ['("1 day",1)', '("2 days",2)'] },
+      {
+        file: "id,v\n1,7\n2,8\n1 day,1\n",
+        rows: ['("1 day",1)', '("2 days",8)'],
+        counts: { updated: 1, duplicate: 1, unchanged: 1 },
+      },
+    ],
+  },
+  "a domain over a span of minutes, in a CHECK, beside a fault in another column": {
+    sql: `create domain t.m as interval minute; ${x("id int primary key, m t.m check (m < interval '1 hour'), n int")}`,
+    also: {
+      "select string_agg(f ->> 'sqlstate', ' ' order by f ->> 'sqlstate') as row from etl.rejects r, \
+jsonb_array_elements(r.faults) f where r.record_number = 3": "22P02 23514",
+    },
+    steps: [
+      {
+        file: "id,m,n\n1,59,1\n2,90,1\n3,90,x\n",
+        rows: ["(1,00:59:00,1)"],
+        rejects: [[2, "m", "23514", /^breaks the rule/], [3, "n", "22P02", /^is no integer$/]],
+      },
+    ],
+  },
+  "names alike in 63 bytes": {
+    sql: x("id name primary key, v int"),
+    steps: [
+      {
+        file: `id,v\n${"n".repeat(63)}a,1\n${"n".repeat(63)}b,2\nn,3\n`,
+        rows: ["(n,3)"],
+        rejects: [[1, "id", "22001", /^is too long for name$/], [2, "id", "22001", /^is too long for name$/]],
+        counts: { duplicate: 0 },
+      },
+    ],
+  },
+  "null in an array, whatever the role's array_nulls is": {
+    sql: `${x("id int primary key, v text[]")} do $$begin
+      execute format('alter role current_user in database %I set array_nulls = off', current_database());
+    end$$;`,
+    steps: [{ file: 'id,v\n1,"{a,NULL}"\n2,"{a,""NULL""}"\n', rows: ['(1,"{a,NULL}")', '(2,"{a,""NULL""}")'] }],
+  },
+  "a cast from text that gives something else": {
+    sql: `create type t.mood as enum ('low', 'high'); create function t.mood(text) returns t.mood language sql
+        as $$select 'high'::t.mood$$;
+      create cast (text as t.mood) with function t.mood(text); ${x("id int primary key, v t.mood")}`,
+    steps: [
+      {
+        file: "id,v\n1,low\n2,mid\n3,\n",
+        rows: ["(1,low)", "(3,)"],
+        rejects: [[2, "v", "22P02", /^is no t\.mood$/]],
+      },
+    ],
+  },
+
+  // A record of the names themselves is the header line only where the file has one.
+  "names as values, in JSON": {
+    sql: x("id text primary key, v text"),
+    steps: [{ file: '[{"id":"id","v":"v"}]', rows: ["(id,v)"] }],
+  },
+  "names as values, where etl.feeds.header has the names": {
+    sql: x("id text primary key, v text"),
+    feed: { header: ["id", "v"] },
+    steps: [{ file: "id,v\na,b\n", rows: ["(a,b)", "(id,v)"] }],
+  },
+  "the header line once more, and in capitals, where case is nothing": {
+    sql: `create collation t.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+      ${x("id text collate t.ci primary key, v text collate t.ci")}`,
+    steps: [
+      {
+        file: "id,v\nID,V\nzz,b\nid,v\n",
+        rows: ["(ID,V)", "(zz,b)"],
+        rejects: [[3, null, "22P04", /^repeats the header line$/]],
+      },
+    ],
+  },
+
   // Keys whose equality is not that of their text.
   "citext as key: the last record wins, and a forced run agrees": {
     sql: `create extension citext schema t; ${x("id t.citext primary key, v int")}`,

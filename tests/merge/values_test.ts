@@ -3,6 +3,7 @@
  * meanings is read; the expected values are worked out by hand.
  */
 import assert from "node:assert/strict";
+import { chance } from "../support/chance.ts";
 import { freshDatabase } from "../support/database.ts";
 import { serve } from "../support/web.ts";
 
@@ -124,10 +125,18 @@ const cases: Record<string, Case> = {
   // Postgres reads 1625140101 as 162514-01-01.
   "numbers that are no date": {
     type: "date",
-    read: { "20240304": "2024-03-04", "2021-182": "2021-07-01" },
+    read: {
+      "20240304": "2024-03-04",
+      "2021-182": "2021-07-01",
+      "2021-365": "2021-12-31",
+      "2020-366": "2020-12-31",
+      "2000-366": "2000-12-31",
+    },
     refused: [
       [no("date"), "1625140101", "1625141231", "162514010", "1625140101000", "20210701101112", "2021101", "2021182"],
       [no("date"), "2021.182", "J2459396", "44378", "44378.5", "1625140101.5", "12021-07-01", "2021-W26-4"],
+      // Postgres counts on into the next year.
+      [no("date"), "2021-366", "1900-366", "2021-367", "2020-367", "2021-000", "2021-999", "2021W26", "2021W264"],
     ],
   },
   "what stands around a date": {
@@ -144,6 +153,18 @@ const cases: Record<string, Case> = {
     refused: [
       [no("date"), "2021-07-01 -", "- 2021-07-01", "(2021-07-01)", "2021-07-01;", "2021-07-01 - 2021-07-03"],
       [no("date"), "2021-07-01/2021-07-03", "2021-07-01 UTC+2", "2021-07-01-05:00", "2021-07-01 -2:00:00 "],
+      // As long as what is usual, with its signs where they are.
+      [
+        no("date"),
+        "2021-07-01 -2:00:00",
+        "2021-07-01   :00:00",
+        "2021-07-1-",
+        "2 11-1,-11",
+        "1999--1--2",
+        "199--10-11",
+        "2021-07-01\u0001",
+        "2021-07-01\u00012021-07-02",
+      ],
     ],
   },
   "a date, the day first": {
@@ -272,13 +293,19 @@ const cases: Record<string, Case> = {
       // Ten minutes and half a second, to Postgres.
       [no("timestamp with time zone"), "2021-07-01 10:00.5", "2021-07-01 10", "2021-07-01 10.30", "1625141231"],
       [no("timestamp with time zone"), "2021-07-01 10:00 EST DST", "2021-07-01T", "2021-07-01 10:00:00,5", "10:00"],
+      [no("timestamp with time zone"), "2021-07-01 -2:00:00", "2021-07-01 +2:00:00", "2021-07-01   :00:00"],
+      [no("timestamp with time zone"), "2021-07-01T-0:00:00Z", "2021-07-01T10:00:0aZ", "2021-07-01 10:00:0 "],
+      [no("timestamp with time zone"), "2021-07-01T10:00:00.1a2Z", "2021-07-01 10:00:00+ 2", "2021-07-01 10:00:.0+02"],
     ],
   },
   "a time without a zone, the day first": {
     type: "timestamp",
     feed: feed("dmy"),
     read: { "01/07/2024 14:05": "2024-07-01 14:05:00", "1/7/24 2:05 PM": "2024-07-01 14:05:00" },
-    refused: [[no("timestamp without time zone"), "07/31/2024 14:05", ...words]],
+    refused: [
+      [no("timestamp without time zone"), "07/31/2024 14:05", ...words],
+      [no("timestamp without time zone"), "2021-07-01 -2:00:00", "2021-07-01 10:+0:00", "2021-07-01T10:00:0,"],
+    ],
   },
   "a time of day": {
     type: "time",
@@ -324,6 +351,13 @@ const cases: Record<string, Case> = {
     read: { "{10:30-0500,11:30:00+02}": "{10:30:00-05,11:30:00+02}", "{}": "{}" },
     refused: [[unzoned, "{10:30}", "{10:30:00-05,11:30}"]],
   },
+  "times of day in a composite, where the clocks change": {
+    sql: "create type t.c as (name text, at timetz, local time);",
+    type: "t.c",
+    feed: { time_zone: "America/New_York" },
+    read: { "(10:30,10:30-0500,10:30)": "(10:30,10:30:00-05,10:30:00)" },
+    refused: [[no("t\\.c"), "(a,10:30,)", '(a,"10:30 PM",)']],
+  },
   "a span of time": {
     type: "interval",
     read: {
@@ -337,9 +371,18 @@ const cases: Record<string, Case> = {
       "1.5 hours": "01:30:00",
       "1 day -2 hours": "1 day -02:00:00",
       "-1 day +2:03": "-1 days +02:03:00",
+      "90": "00:01:30",
+      "1 12:59:10": "1 day 12:59:10",
+      "1 day, 2 hours": "1 day 02:00:00",
+      "@ 1 min ago": "-00:01:00",
+      "PT0.5H": "00:30:00",
+      "P1Y2M3W4DT5H6M7.5S": "1 year 2 mons 25 days 05:06:07.5",
     },
     refused: [
       [no("interval"), "infinity", "-infinity", "now"],
+      // An hour and a half, five hours, a year and two seconds.
+      [no("interval"), "1:30 min", "1:30h", "5:00 days", "1 5:00 days", "1 day 5:00 hours", "1- 2", "1-2 3", "1h:30"],
+      [no("interval"), "1 d 2", "1 week 2", "1 day 2-3", "1 day - 2 hours", "10:00.5", "P1", "PT", "PT10", "P1-2"],
       // To Postgres a day and five hours, an hour and 30 seconds, two years and three days.
       [no("interval"), "1,5 hours", "1h30", "1h 30", "1 day 5", "2-3 days", "5-10 min", "09:00 - 12:00"],
     ],
@@ -385,7 +428,10 @@ const cases: Record<string, Case> = {
   "spans of time in an array": {
     type: "interval[]",
     read: { "{3 days,1:30,900000}": '{"3 days",01:30:00,250:00:00}' },
-    refused: [[no("interval\\[\\]"), "{infinity}", "{now}"]],
+    refused: [
+      [no("interval\\[\\]"), "{infinity}", "{now}"],
+      [no("interval\\[\\]"), "{1h30}", '{"1,5 hours"}', '{"2-3 days"}', '{3 days,"1:30 min"}', "{{1- 2}}"],
+    ],
   },
   "a domain over a time with a zone": {
     sql: "create domain t.z as timestamptz;",
@@ -414,13 +460,52 @@ const cases: Record<string, Case> = {
     sql: "create type t.c as (name text, at date);",
     type: "t.c",
     read: { "(snow,2024-03-04)": "(snow,2024-03-04)" },
-    refused: [[order, "(a,3/4/24)"], [no("t\\.c"), "(a,now)"]],
+    refused: [
+      [order, "(a,3/4/24)"],
+      [no("t\\.c"), "(a,now)", "(a,1625140101)", "(a,2021101)", "(a,J2459396)", "(a,2021-366)"],
+    ],
   },
   "a composite of a time and a number": {
     sql: "create type t.c as (at timestamptz, n int);",
     type: "t.c",
-    read: { '("2021-07-01 10:00+02",7)': '("2021-07-01 08:00:00+00",7)' },
-    refused: [[zone, "(2021-07-01 10:00 UTC+2,7)"]],
+    read: { '("2021-07-01 10:00+02",7)': '("2021-07-01 08:00:00+00",7)', "(,7)": "(,7)" },
+    refused: [
+      [zone, "(2021-07-01 10:00 UTC+2,7)"],
+      [no("t\\.c"), "(2021-07-01 09:00 - 12:00,7)", "(2021-07-01 10:00 UTC2,7)", "(2021-07-01 10:00.5,7)"],
+      [no("t\\.c"), "(2021-07-01,1_000)", "(2021-07-01,0x0C)", "(now,)"],
+    ],
+  },
+  "a composite of a text and a time of day": {
+    sql: "create type t.c as (name text, at timetz);",
+    type: "t.c",
+    read: { "(09:00 - 12:00,10:30)": '("09:00 - 12:00",10:30:00+00)' },
+    refused: [[zone, "(a,10:30 UTC+2)"], [no("t\\.c"), "(a,09:00 - 12:00)", "(a,now)"]],
+  },
+  "composites in arrays, with arrays in them, of domains": {
+    sql: `create domain t.d as date; create type t.c as (name text, at t.d[], paid money);
+      create domain t.e as t.c check ((value).name <> 'bad');`,
+    type: "t.e[]",
+    read: {
+      '{"(\\"a, b\\",{2021-07-01},\\"1,234.50\\")"}': '{"(\\"a, b\\",{2021-07-01},\\"$1,234.50\\")"}',
+      '{"(\\"1,5 \\\\\\\\ \\"\\"2021101\\"\\"\\",,)",NULL}': '{"(\\"1,5 \\\\\\\\ \\"\\"2021101\\"\\"\\",,)",NULL}',
+    },
+    refused: [
+      [no("t\\.e\\[\\]"), '{"(a,{2021101},)"}', '{"(a,,1)","(a,\\"{2021-07-01,2021101}\\",1)"}'],
+      [no("t\\.e\\[\\]"), '{"(a,,\\"12,34\\")"}', '{"(a,,12\\\\,34)"}', '{"(\\"x, \\"\\"y\\",,\\"12,34\\")"}'],
+      [/^breaks a rule of t\.e\[\]$/, '{"(bad,,)"}'],
+    ],
+  },
+  "ranges in a composite": {
+    sql: "create type t.c as (at daterange, n numrange, m datemultirange);",
+    type: "t.c",
+    read: {
+      '("[2021-07-01,2021-07-03)","[1.5,)","{[2021-07-01,2021-07-03)}")':
+        '("[2021-07-01,2021-07-03)","[1.5,)","{[2021-07-01,2021-07-03)}")',
+      "(empty,,{})": "(empty,,{})",
+    },
+    refused: [
+      [no("t\\.c"), '("[2021-07-01,2021101)",,)', '("[,""now"")",,)', '(,"[1_0,)",)', '(,,"{[2021-07-01,infinity)}")'],
+    ],
   },
   "words that mean null": {
     type: "int",
@@ -484,6 +569,36 @@ const cases: Record<string, Case> = {
     feed: { decimal_comma: true },
     read: { "{1,2,-3}": "{1,2,-3}" },
     refused: [[no("numeric\\[\\]"), "{1.234}", "{1.5,2}"]],
+  },
+  "numbers with a comma, in a composite": {
+    sql: "create type t.c as (name text, n numeric);",
+    type: "t.c",
+    feed: { decimal_comma: true },
+    read: { "(1.234,7)": "(1.234,7)", "(a_b,)": "(a_b,)" },
+    refused: [[no("t\\.c"), "(a,1.234)", '(a,"1,5")', "(a,1_000)", "(a,0x0C)"]],
+  },
+  "numbers with a point, in a composite": {
+    sql: "create type t.c as (name text, n numeric, i int);",
+    type: "t.c",
+    read: { "(0x0C,1.5,12)": "(0x0C,1.5,12)" },
+    refused: [[no("t\\.c"), "(a,1_000,)", "(a,0x0C,)", "(a,,0b1)", '(a,"1,5",)']],
+  },
+  "amounts of money in an array": {
+    type: "money[]",
+    read: { '{12.34,"1,234.50",NULL}': '{$12.34,"$1,234.50",NULL}', "{}": "{}", "{{1},{2}}": "{{$1.00},{$2.00}}" },
+    refused: [[no("money\\[\\]"), '{"12,34"}', '{1,"1,23,4.5"}', '{{"12,34"}}', "{12\\,34}", "{5-}"]],
+  },
+  "amounts of money with a comma, in an array": {
+    type: "money[]",
+    feed: { decimal_comma: true },
+    read: { "{12,34}": "{$12.00,$34.00}" },
+    refused: [[no("money\\[\\]"), '{"12,34"}', "{12.34}", "{1.234}", '{"1.234,50"}']],
+  },
+  "amounts of money in a composite": {
+    sql: "create type t.c as (name text, m money);",
+    type: "t.c",
+    read: { '("a, b","1,234.50")': '("a, b","$1,234.50")', '("12,34",5)': '("12,34",$5.00)' },
+    refused: [[no("t\\.c"), '(a,"12,34")', "(a,12\\,34)", '("x ""y"", z","12,34")', '(a,12","34)']],
   },
   "amounts of money": {
     type: "money",
@@ -566,6 +681,44 @@ const cases: Record<string, Case> = {
     read: { "12.0": "12" },
     refused: [[/^breaks a rule of t\.n$/, "120.0"]],
   },
+  // What an octal number is to Postgres.
+  "an oid": {
+    type: "oid",
+    read: { "10": "10", "0": "0", " 7": "7" },
+    refused: [[no("oid"), "010", " 010", "0x10", "0o7", "-010", "abc"]],
+  },
+  "oids in an array": { type: "oid[]", read: { "{10,0}": "{10,0}" }, refused: [[no("oid\\[\\]"), "{1,010}"]] },
+  "a transaction's number": { type: "xid8", read: { "10": "10" }, refused: [[no("xid8"), "010", "0x10"]] },
+  // A cast from text does not know the number.
+  "the name or number of a table": {
+    type: "regclass",
+    read: { "1259": "pg_class", "pg_class": "pg_class", "-": "-" },
+    refused: [[no("regclass"), "nowhere", "02353", "0x4EB"]],
+  },
+  "the name or number of a type": {
+    type: "regtype",
+    read: { "23": "integer", "int": "integer" },
+    refused: [[no("regtype"), "nothing", "027"]],
+  },
+  // Postgres keeps 63 bytes of it, and one of "char".
+  "a name": {
+    type: "name",
+    read: { [long(63)]: long(63), ["é".repeat(31)]: "é".repeat(31), "": "", "a": "a" },
+    refused: [[/^is too long for name$/, long(64), "é".repeat(32), `${long(63)} `]],
+  },
+  "a name that is unique": { type: "name unique", read: { "": null, "a": "a" } },
+  "names in an array": { type: "name[]", read: { "{a,b}": "{a,b}" }, refused: [[no("name\\[\\]"), `{${long(64)}}`]] },
+  "a domain over a name": {
+    sql: "create domain t.n as name;",
+    type: "t.n",
+    read: { "a": "a" },
+    refused: [[/^is too long for t\.n$/, long(64)]],
+  },
+  "a single byte": {
+    type: '"char"',
+    read: { "a": "a", "": null },
+    refused: [[/^is too long for "char"$/, "ab", "é", "\\101"]],
+  },
   "an empty text in a key": {
     sql: "create table t.p (code text primary key); insert into t.p values ('a');",
     type: "text references t.p",
@@ -575,6 +728,32 @@ const cases: Record<string, Case> = {
   "an empty text in a column that must not be null": { type: "text not null unique", read: { "": "", "a": "a" } },
   "an empty text": { type: "text", read: { "": "", "a": "a" } },
 };
+// The fields say what is read: by Postgres' manual '1' is a day in INTERVAL DAY.
+for (
+  const [type, read] of Object.entries<Record<string, string>>({
+    "interval year": { "5": "5 years", "-2": "-2 years" },
+    "interval day": { "1": "1 day", "2 days": "2 days" },
+    "interval minute": { "90": "01:30:00" },
+    "interval minute to second": { "1:30": "00:01:30" },
+    "interval hour to minute": { "5": "00:05:00", "1:30": "01:30:00" },
+    "interval day to second(0)": { "1 2:03:04.6": "1 day 02:03:05" },
+    "interval day[]": { "{1,2}": '{"1 day","2 days"}' },
+    "t.days": { "3": "3 days" },
+    "t.more": { "3": "3 days" },
+  })
+) {
+  cases[`a span of time as ${type}`] = {
+    sql: "create domain t.days as interval day; create domain t.more as t.days check (value < interval '9 days');",
+    type,
+    read,
+    refused: [[/^is no /, "soon", "1h30"], ...type === "t.more" ? [[/^breaks a rule/, "10"] as [RegExp, string]] : []],
+  };
+}
+
+function long(length: number): string {
+  return "n".repeat(length);
+}
+
 const quoted = (cell: string) => `"${cell.replaceAll('"', '""')}"`;
 
 for (const format of ["csv", "json"]) {
@@ -612,6 +791,84 @@ for (const format of ["csv", "json"]) {
     });
   }
 }
+
+/** Cells of these shapes, each with up to three other characters in it. */
+function shaped(shapes: string[], others: string, count: number): string[] {
+  const random = chance(7);
+  const one = (of: ArrayLike<string>) => of[Math.floor(random() * of.length)];
+  return Array.from({ length: count }, () => {
+    const cell = [...one(shapes)];
+    for (let n = Math.floor(random() * 4); n > 0; n--) cell[Math.floor(random() * cell.length)] = one(others);
+    return cell.join("");
+  });
+}
+
+Deno.test("values: a date of the usual form is of a form in any order of dates", async () => {
+  await using db = await freshDatabase();
+  const cells = shaped(
+    [
+      "2021-07-01",
+      "1999-11-12",
+      "2021-07-01 10:00:00",
+      "2021-07-01T10:00:00",
+      "2021-07-01T10:00:00Z",
+      "2021-07-01 10:00:00+02",
+      "2021-07-01T10:00:00.123Z",
+    ],
+    " +-:.,/TZapm0129",
+    20_000,
+  );
+  const [{ usual }] = await db.query("select etl.usual_form('c', 'day', false, false) as usual");
+  for (const [asked, atLeast] of [[usual, 200], ["c ~ ('^(?:' || etl.usual_day() || ')$')", 300]]) {
+    const [{ taken, bad }] = await db.query(
+      `with orders as materialized (
+        select etl.alone(etl.day_forms(o)) as forms from unnest('{dmy,mdy,ymd,NULL}'::text[]) o
+      )
+      select count(*)::int as taken, array_agg(c) filter (
+        where exists (select from orders o where c !~* all (o.forms))
+      ) as bad from unnest($1::text[]) c where ${asked}`,
+      [[...new Set(cells)]],
+    );
+    assert.equal(bad, null, asked);
+    assert.ok(taken > atLeast, `${taken} are usual`);
+  }
+});
+
+// Cells of a column are asked by the thousand: each part of the file, and each column by itself.
+for (
+  const [what, last, at] of [
+    ["refused", "2021-07-01 -2:00:00", null],
+    ["unusual", "1 July 2021 10:00", "2021-07-01 10:00:00+00"],
+  ]
+) {
+  Deno.test(`values: a date that is ${what}, behind many that are usual`, async () => {
+    await using db = await freshDatabase();
+    await using web = serve({});
+    await db.admin(`create schema t; grant all on schema t to ${new URL(db.url).username}`);
+    await db.query("create table t.x (id int primary key, a date, b timestamptz, c timestamptz)");
+    const count = 20_000;
+    const rows = Array.from({ length: count }, (_, i) => `${i},2021-07-01,2021-07-01T10:00:00.123Z,2021-07-01\n`);
+    web.files["/x"] = `id,a,b,c\n${rows.join("")}${count},2021-07-01,${last},\n`;
+    await db.feed("x", { url: `${web.url}/x`, target: "t.x" });
+    const { inserted, rejected } = await db.loadOne("x");
+    assert.deepEqual([inserted, rejected], at ? [count + 1, 0] : [count, 1]);
+    assert.deepEqual(await db.query("select b::text as at from t.x where id = $1", [count]), at ? [{ at }] : []);
+  });
+}
+
+Deno.test("values: a number of the usual form is refused in no other way", async () => {
+  await using db = await freshDatabase();
+  const cells = shaped(["123", "-12.5", "1e5", "0.5", "12"], " +-_.xob019E", 5_000);
+  const [{ usual }] = await db.query("select etl.usual_form('c', 'number', false, false) as usual");
+  const [{ taken, bad }] = await db.query(
+    `select count(*)::int as taken, array_agg(c) filter (
+      where c ~* etl.refused_of('number', f) and pg_input_is_valid(c, 'numeric')
+    ) as bad from unnest($1::text[]) c, (select null::etl.feeds as f) f where ${usual}`,
+    [[...new Set(cells)]],
+  );
+  assert.equal(bad, null);
+  assert.ok(taken > 100, `${taken} are usual`);
+});
 
 Deno.test("values: JSON writes its numbers with a point, and 1.234 there is never 1234", async () => {
   await using db = await freshDatabase();

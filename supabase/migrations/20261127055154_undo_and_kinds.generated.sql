@@ -641,6 +641,7 @@ begin
     where c.name is not null
     order by c.position
   ));
+  perform etl.accept_days();
   statement := etl.cast_statement(target, is_empty);
   begin
     execute statement;
@@ -779,21 +780,20 @@ begin
     select etl.fill($sql$select cells.etl$staged, {values} from ({cells}) cells$sql$, jsonb_build_object(
       'cells', etl.cells(of_rejected),
       'values', string_agg(
-        etl.fill(
-          case
-            when with_length or c.refused = 'false' then '{spelled}::{type} as {column}'
-            else $sql$
-              case when {usual} then {plain} when {refused} then etl.no_value({spelled}) else {spelled} end::{type}
-                as {column}
-            $sql$
-          end,
-          jsonb_build_object(
-            'column', quote_ident(c.name), 'type', case when with_length then c.type else c.base_type end,
-            -- What is usual is not empty.
-            'spelled', c.spelled, 'plain', case when c.nulls = '{}' then c.cell else c.spelled end,
-            'usual', coalesce(c.usual, 'false'), 'refused', c.refused
-          )
-        ),
+        etl.as_type(
+          etl.fill(
+            case
+              when with_length or c.refused = 'false' then '{spelled}'
+              else 'case when {usual} then {plain} when {refused} then etl.no_value({spelled}) else {spelled} end'
+            end,
+            jsonb_build_object(
+              -- What is usual is not empty.
+              'spelled', c.spelled, 'plain', case when c.nulls = '{}' then c.cell else c.spelled end,
+              'usual', coalesce(c.usual, 'false'), 'refused', c.refused
+            )
+          ),
+          c.type, case when with_length then c.type else c.base_type end
+        ) || ' as ' || quote_ident(c.name),
         ', ' order by c.position
       )
     ))
@@ -814,6 +814,34 @@ comment on function etl.typed_cells(boolean, boolean) is
   'SQL text: the query that casts the cells, to the columns'' types with their length, or without: a cast to
 varchar(3) cuts what is longer, where the assignment to such a column raises. With it, for cells that were cast before;
 without it, it raises 22007 for a cell that is refused. of_rejected: as in etl.cells().';
+
+create or replace function etl.as_type(cell text, type text, as_type text)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  base oid := etl.base_type(to_regtype(type));
+begin
+  return format(
+    case
+      -- A cast reads the text without the fields, and cuts it to them afterwards.
+      when base = any ('{interval,interval[]}'::regtype[]) and type not in ('interval', 'interval[]')
+        or exists (
+          select from pg_catalog.pg_cast c
+          where c.castsource = 'text'::regtype and c.casttarget = base and c.castmethod = 'f'
+        )
+        then '(select x.v from json_to_record(json_build_object(''v'', %s)) as x (v %s))'
+      else '%s::%s'
+    end,
+    cell, as_type
+  );
+end
+$$;
+comment on function etl.as_type(text, text, text) is
+  'SQL text: a cell (SQL text, too) for a column of this type as a value of another one, mostly that beneath its
+domains. As the type''s input reads it, also where a cast from text would not: to 1 an interval day is a day, and 1259 a
+regclass.';
 
 create or replace function etl.drop_assigned(target regclass)
 returns bigint
@@ -932,7 +960,7 @@ begin
     cross join lateral (
       select case
         when bad.spelled is null then '23502'
-        when bad.value ~* c.refused or bad.value !~* all (c.forms) then etl.refused_state(c.kind)
+        when etl.is_refused(bad.value, c.kind, c.refused, c.forms) then etl.refused_state(c.kind)
         else {error}
       end as sqlstate
     ) why
@@ -1473,6 +1501,95 @@ comment on function etl.cron_number(text, int, text[]) is
 
 revoke all on all functions in schema etl from public;
 
+-- supabase/sql/days.sql
+-- Dates as they are mostly spelled, asked of thousands of cells at once. A regular expression costs from a third of a
+-- microsecond to two for a cell, nearly all of which is to begin it; in a long text a few nanoseconds a character.
+
+create or replace function etl.usual_day()
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select '\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[-+]\d\d(?::?\d\d)?)?)?'
+$$;
+comment on function etl.usual_day() is
+  'A regular expression for the most usual dates, with a time or without; all of them are of one of etl.day_forms().';
+
+create or replace function etl.accept_days()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  positions bigint[];
+  good text;
+begin
+  -- To take a record apart twice costs more than it saves.
+  if etl.is_staged_json() or etl.wide_cells() is not null then
+    return;
+  end if;
+  select
+    array_agg(c.position order by c.position),
+    string_agg(
+      etl.fill(
+        $sql$
+        coalesce(string_agg({plain}, e'\x01') collate "C" ~ {usual}, true) or not exists (
+          select from pg_temp.etl_staging s
+          where s.ctid >= part.first and s.ctid < part.next and ({spelled}) is not null and ({refused})
+            and not exists (select from pg_temp.etl_rejected r where r.etl$staged = s.ctid)
+        )
+        $sql$,
+        jsonb_build_object(
+          'spelled', x.spelled, 'plain', case when c.nulls = '{}' then x.cell else x.spelled end,
+          'usual', quote_literal(replace('^(?:(?:{day})?\u0001)*(?:{day})?$', '{day}', etl.usual_day())),
+          'refused', etl.refused_cell(x.cell, c.kind, c.refused, c.forms, c.decimal_comma, c.lenient)
+        )
+      ),
+      ', ' order by c.position
+    )
+  into positions, good
+  from pg_temp.etl_columns c
+  cross join lateral (
+    select place.cell, etl.spelled(place.cell, c.kind, c.nulls, c.decimal_comma, c.lenient) as spelled
+    from format('s.c%s', c.position) as place(cell)
+  ) x
+  where c.name is not null and c.kind in ('day', 'zoned day') and c.forms is not null;
+  if positions is null then
+    return;
+  end if;
+  -- By 32 pages, which hold some two thousand records.
+  execute etl.fill(
+    $sql$
+    update pg_temp.etl_columns c
+    set forms = null, refused = null
+    from (
+      select ($1)[g.place] as position
+      from (
+        select format('(%s,0)', n)::tid as first, format('(%s,0)', n + 32)::tid as next
+        from generate_series(
+          0, pg_relation_size('pg_temp.etl_staging') / current_setting('block_size')::bigint, 32
+        ) n
+      ) part
+      cross join lateral (
+        select array[{good}] as columns
+        from pg_temp.etl_staging s
+        where s.ctid >= part.first and s.ctid < part.next
+      ) asked
+      cross join unnest(asked.columns) with ordinality as g(is_good, place)
+      group by g.place
+      having bool_and(g.is_good)
+    ) accepted
+    where c.position = accepted.position
+    $sql$,
+    jsonb_build_object('good', good)
+  ) using positions;
+end
+$$;
+comment on function etl.accept_days() is
+  'Takes the rules of those columns of days away in which no cell is refused, so that they are not asked of each.';
+
+revoke all on all functions in schema etl from public;
+
 -- supabase/sql/faults.sql
 -- All that is wrong with a rejected record, so that its partner mends it once. The merge rejects a record for the first
 -- rule that it breaks; only then, and of such records alone, the others are looked for.
@@ -1576,7 +1693,7 @@ begin
             cross join lateral (
               select case
                 when b.is_missing then '23502'
-                when b.value ~* c.refused or b.value !~* all (c.forms) then etl.refused_state(c.kind)
+                when etl.is_refused(b.value, c.kind, c.refused, c.forms) then etl.refused_state(c.kind)
                 else (pg_input_error_info(b.spelled, c.type)).sql_error_code
               end as state
             ) why
@@ -1638,7 +1755,7 @@ as $$
       ),
       'typed', string_agg(
         etl.fill(
-          'case when {attnum} <> all (c.etl$bad) then ({spelled})::{type_name} end as {column}', places.of_column
+          'case when {attnum} <> all (c.etl$bad) then {typed} end as {column}', places.of_column
         ),
         ', '
       )
@@ -1646,15 +1763,16 @@ as $$
   )
   from pg_temp.etl_columns c
   join pg_catalog.pg_attribute a on a.attrelid = target and a.attnum = c.attnum
+  cross join etl.spelled(format('c.%I', c.name), c.kind, c.nulls, c.decimal_comma, c.lenient) s(spelled)
   cross join lateral (
     select jsonb_build_object(
       'name', quote_literal(c.name), 'column', quote_ident(c.name), 'attnum', c.attnum,
-      'type', quote_literal(c.type), 'type_name', etl.step_type(target, a.attnum),
-      'is_required', etl.is_required(target, a.attnum),
+      'type', quote_literal(c.type), 'is_required', etl.is_required(target, a.attnum),
+      'typed', etl.as_type(format('(%s)', s.spelled), c.type, etl.step_type(target, a.attnum)),
       'refused', etl.refused_cell(
         format('c.%I', c.name), c.kind, c.refused, c.forms, c.decimal_comma, c.lenient
       ),
-      'spelled', etl.spelled(format('c.%I', c.name), c.kind, c.nulls, c.decimal_comma, c.lenient)
+      'spelled', s.spelled
     ) as of_column
   ) places
   where c.name is not null
@@ -1731,6 +1849,233 @@ $$;
 comment on function etl.lost_parents(regclass) is
   'SQL text: of typed what a foreign key of carried columns finds no parent for in another table, where no cell of it is
 at fault; null where the table has none.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/history.sql
+-- What a run changes, row by row as it was and as it became, where etl.feeds.history wants it kept. It is read from the
+-- target before and after a write, so that it holds what triggers made of a row, however it was written. A temp table
+-- more than stage.sql has:
+--   etl_before    the rows of etl_delta as they are in the target before the write
+-- The image of a row is column -> text: jsonb by itself would lose the spelling of json, null beside 'null', the bounds
+-- of arrays, and the sign of a float's zero. So each function that makes or reads images fixes how texts are spelled.
+
+create or replace function etl.keep_before(target regclass)
+returns void
+language plpgsql
+set search_path = ''
+set timezone = 'UTC'
+set datestyle = 'ISO, MDY'
+set intervalstyle = 'postgres'
+set array_nulls = on
+set extra_float_digits = 1
+set bytea_output = 'hex'
+set lc_monetary = 'C'
+as $$
+begin
+  perform etl.shape_table('etl_before', '{etl$staged tid,before jsonb}');
+  -- Locked: what is kept is what is written over.
+  execute etl.fill(
+    $sql$
+    insert into pg_temp.etl_before (etl$staged, before)
+    select d.etl$staged, {image}
+    from pg_temp.etl_delta d
+    join {target} o on {same_key}
+    for no key update of o
+    $sql$,
+    jsonb_build_object(
+      'target', target, 'same_key', etl.same_key(target, 'o', 'd'),
+      'image', etl.image_of(target, 'o', etl.columns_of(target))
+    )
+  );
+end
+$$;
+comment on function etl.keep_before(regclass) is
+  'Fills etl_before: the rows of the target that etl_delta is about to change.';
+
+create or replace function etl.keep_changes(feed etl.feeds, target regclass, run uuid, is_removal boolean)
+returns void
+language plpgsql
+set search_path = ''
+set timezone = 'UTC'
+set datestyle = 'ISO, MDY'
+set intervalstyle = 'postgres'
+set array_nulls = on
+set extra_float_digits = 1
+set bytea_output = 'hex'
+set lc_monetary = 'C'
+as $$
+declare
+  key name[] := etl.key_of(target);
+begin
+  execute etl.fill(
+    $sql$
+    insert into etl.changes (feed, at, run, number, target, key, before, after)
+    select $1, now(), $2, $3 + row_number() over (), $4, c.key, c.before, c.after
+    from (
+      select
+        case when {is_there} then {stored_key} else {given_key} end as key, b.before,
+        case when {is_there} then {image} else {without} end as after
+      from pg_temp.etl_delta d
+      left join pg_temp.etl_before b on b.etl$staged = d.etl$staged
+      left join {target} o on {same_key}
+      offset 0
+    ) c
+    where c.before is distinct from c.after
+    $sql$,
+    jsonb_build_object(
+      'target', target, 'same_key', etl.same_key(target, 'o', 'd'), 'is_there', format('o.%I is not null', key[1]),
+      'stored_key', etl.image_of(target, 'o', key), 'given_key', etl.image_of(target, 'd', key),
+      'image', etl.image_of(target, 'o', etl.columns_of(target)),
+      'without', case when is_removal then 'null' else $sql$'{}'::jsonb$sql$ end
+    )
+  ) using feed.name, run, (
+    select coalesce(max(c.number), 0)
+    from etl.changes c
+    where c.feed = keep_changes.feed.name and c.at = now() and c.run = keep_changes.run
+  ), target::text;
+end
+$$;
+comment on function etl.keep_changes(etl.feeds, regclass, uuid, boolean) is
+  'Keeps in etl.changes what has become of the rows of etl_delta since etl.keep_before(): nothing of a row that is as
+it was. is_removal: a row that is not there now is gone, and was not merely given another key.';
+
+create or replace function etl.columns_of(target regclass)
+returns name[]
+language sql stable
+set search_path = ''
+as $$
+  select array_agg(a.attname order by a.attnum)
+  from pg_catalog.pg_attribute a
+  where a.attrelid = target and a.attnum > 0 and not a.attisdropped
+$$;
+comment on function etl.columns_of(regclass) is 'All columns of a table, in its order.';
+
+create or replace function etl.image_of(target regclass, a text, columns name[])
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return (
+    -- A cast to text by a function need not give all of a value: that of char(n) takes its blanks away.
+    select etl.fill('jsonb_object({names}::text[], array[{texts}])', jsonb_build_object(
+      'names', quote_literal(array_agg(c.attname order by u.position)),
+      'texts', string_agg(
+        etl.fill(
+          case
+            when exists (
+              select from pg_catalog.pg_cast k
+              where k.castsource = etl.base_type(c.atttypid) and k.casttarget = 'pg_catalog.text'::regtype
+                and k.castmethod = 'f' and k.castsource <> 'pg_catalog.bool'::regtype
+            ) then $sql$case when num_nulls({a}.{column}) = 0 then format('%s', {a}.{column}) end$sql$
+            else '{a}.{column}::text'
+          end,
+          jsonb_build_object('a', a, 'column', quote_ident(c.attname))
+        ),
+        ', ' order by u.position
+      )
+    ))
+    from unnest(columns) with ordinality u(name, position)
+    join pg_catalog.pg_attribute c on c.attrelid = target and c.attname = u.name
+  );
+end
+$$;
+comment on function etl.image_of(regclass, text, name[]) is
+  'SQL text: these columns of a row, under this alias, as jsonb: column -> text, or null.';
+
+create or replace function etl.base_type(type oid)
+returns oid
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return (
+    with recursive chain as (
+      select t.oid, t.typtype, t.typbasetype from pg_catalog.pg_type t where t.oid = type
+      union all
+      select b.oid, b.typtype, b.typbasetype
+      from chain
+      join pg_catalog.pg_type b on b.oid = chain.typbasetype
+      where chain.typtype = 'd'
+    )
+    select chain.oid from chain where chain.typtype <> 'd'
+  );
+end
+$$;
+comment on function etl.base_type(oid) is 'The type beneath all domains.';
+
+create or replace function etl.purge_changes(of_feed text default null)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  purged bigint;
+begin
+  with recursive named as (
+    (select c.feed from etl.changes c where c.feed = of_feed or of_feed is null order by c.feed limit 1)
+    union all
+    select (select c.feed from etl.changes c where c.feed > n.feed order by c.feed limit 1)
+    from named n
+    where n.feed is not null and of_feed is null
+  )
+  delete from etl.changes c
+  using named n
+  left join etl.feeds f on f.name = n.feed
+  where c.feed = n.feed and c.at < coalesce(now() - f.history, 'infinity');
+  get diagnostics purged = row_count;
+  return purged;
+end
+$$;
+comment on function etl.purge_changes(text) is
+  'Deletes what is kept for longer than its feed''s history, of this feed or of all; all of a feed that keeps none, or
+that is gone. Returns how many rows that is.';
+
+create or replace function etl.rename_changes()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update etl.changes c set feed = new.name where c.feed = old.name;
+  return null;
+end
+$$;
+comment on function etl.rename_changes() is 'Trigger: a feed that is renamed keeps its history.';
+
+create or replace function etl.changed(
+  of_feed text default null, since timestamptz default now() - interval '1 day', until timestamptz default 'infinity'
+)
+returns table (
+  at timestamptz, feed text, run uuid, change text, key jsonb, column_name text, old text, new text
+)
+language sql stable
+set search_path = ''
+as $$
+  select
+    c.at,
+    c.feed,
+    c.run,
+    case when c.before is null then 'inserted' when c.after is null then 'deleted' else 'updated' end,
+    c.key,
+    v.name,
+    v.old,
+    v.new
+  from etl.feeds f
+  join etl.changes c on c.feed = f.name and c.at >= since and c.at < until
+  left join lateral (
+    select coalesce(b.key, a.key) as name, b.value as old, a.value as new
+    from jsonb_each_text(c.before) b
+    full join jsonb_each_text(c.after) a on a.key = b.key
+    where a.value is distinct from b.value
+  ) v on true
+  where f.name = of_feed or of_feed is null
+  order by c.at, c.feed, c.run, c.number, v.name
+$$;
+comment on function etl.changed(text, timestamptz, timestamptz) is
+  'What the runs changed that began between these times, of one feed or all that keep a history: a row for each value
+that is another one, as text. Of a row that was inserted each value that is not null is new, of a deleted one old.';
 
 revoke all on all functions in schema etl from public;
 
@@ -2443,7 +2788,7 @@ as $$
         when b.kind = 'integer' then 'a whole number'
         when b.kind = 'number' then 'a number'
         when b.oid = 'date'::regtype then 'a date'
-        when b.kind = 'day' then 'a date and time'
+        when b.kind in ('day', 'zoned day') then 'a date and time'
         when b.oid in ('time'::regtype, 'timetz'::regtype) then 'a time'
         when b.oid = 'interval'::regtype then 'a length of time'
         when b.oid = 'boolean'::regtype then 'true or false'
@@ -2675,6 +3020,7 @@ set search_path = ''
 set client_min_messages = warning
 set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres'
+set array_nulls = on
 as $$
 declare
   feed etl.feeds := (select f from etl.feeds f where f.name = feed_name);
@@ -2790,7 +3136,7 @@ begin
   end if;
   if different > 0 then
     perform etl.tell_step('checking rows');
-    perform etl.validate_rows(target);
+    perform etl.validate_rows(target, has_header => feed.header is null and not etl.is_staged_json());
     duplicate := etl.drop_duplicates(target, unchanged > 0);
     -- For the table's own rules and triggers it is as ever.
     perform set_config('datestyle', 'ISO, MDY', true);
@@ -2947,6 +3293,112 @@ $$;
 comment on function etl.unmatched_told(etl.feeds, boolean) is
   'What etl.unmatched_columns() finds, in words; null where that is nothing. may_guess: whether names of the file may
 be shown, as what is most likely meant.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/parts.sql
+-- The values inside a value: the elements of an array, the bounds of a range, the fields of a composite. What is
+-- refused in a column of its own is refused there, too.
+
+create or replace function etl.has_refused_part(cell text, type oid, rules jsonb)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select exists (
+    select
+    from etl.values_within(cell, type) p
+    where etl.is_refused(
+      p.part, p.kind, nullif(rules -> p.kind ->> 'refused', ''),
+      case
+        when jsonb_typeof(rules -> p.kind -> 'forms') = 'array'
+          then array(select jsonb_array_elements_text(rules -> p.kind -> 'forms'))
+      end
+    )
+  )
+$$;
+comment on function etl.has_refused_part(text, oid, jsonb) is
+  'Whether a cell holds a value that is refused, by etl.rules_of_parts(). False where it is no literal of its type: that
+is for the type''s input to say.';
+
+create or replace function etl.values_within(cell text, type oid)
+returns table (kind text, part text)
+language plpgsql stable strict
+set search_path = ''
+as $$
+declare
+  whole record;
+begin
+  kind := etl.plain_kind_of(type);
+  if kind is not null then
+    part := cell;
+    return next;
+    return;
+  end if;
+  select t.typtype, t.typcategory, t.typbasetype, t.typelem, t.typrelid
+  into whole
+  from pg_catalog.pg_type t
+  where t.oid = type;
+  if whole.typtype = 'd' then
+    return query select p.* from etl.values_within(cell, whole.typbasetype) p;
+  elsif whole.typtype = 'c' then
+    return query
+      select p.*
+      from unnest(etl.split_literal(cell)) with ordinality as f(field, place)
+      join (
+        select a.atttypid, row_number() over (order by a.attnum) as place
+        from pg_catalog.pg_attribute a
+        where a.attrelid = whole.typrelid and a.attnum > 0 and not a.attisdropped
+      ) c using (place)
+      cross join lateral etl.values_within(f.field, c.atttypid) p;
+  elsif whole.typtype = 'r' then
+    return query
+      select p.*
+      from pg_catalog.pg_range r
+      cross join unnest(etl.split_literal(cell)) as b(bound)
+      cross join lateral etl.values_within(b.bound, r.rngsubtype) p
+      where r.rngtypid = type;
+  elsif whole.typtype = 'm' then
+    return query
+      select p.*
+      from pg_catalog.pg_range r
+      cross join regexp_matches(cell, '[[(](?:"(?:[^"\\]|\\.|"")*"|[^])"\\]|\\.)*[])]', 'g') as m(match)
+      cross join lateral etl.values_within(m.match[1], r.rngtypid) p
+      where r.rngmultitypid = type;
+  elsif whole.typcategory = 'A' and pg_input_is_valid(cell, 'text[]') then
+    return query
+      select p.*
+      from unnest(cell::text[]) as e(element)
+      cross join lateral etl.values_within(e.element, whole.typelem) p;
+  end if;
+end
+$$;
+comment on function etl.values_within(text, oid) is
+  'The values inside a literal of this type, however deep, which are of a kind of their own by etl.plain_kind_of(). None
+where it is no such literal.';
+
+create or replace function etl.split_literal(literal text)
+returns text[]
+language sql immutable
+set search_path = ''
+as $$
+  select array_agg(
+    (
+      select string_agg(
+        regexp_replace(coalesce(piece.match[1], piece.match[2]), '\\(.)|"(")', '\1\2', 'g'), '' order by piece.place
+      )
+      from regexp_matches(field.match[1], '"((?:[^"\\]|\\.|"")*)"|((?:[^"\\]|\\.)+)', 'g') with ordinality
+        as piece(match, place)
+    )
+    order by field.place
+  )
+  from regexp_matches(
+    substring(literal from '^\s*[[(](.*)[])]\s*$') || ',', '((?:"(?:[^"\\]|\\.|"")*"|[^,"\\]|\\.)*),', 'g'
+  ) with ordinality as field(match, place)
+$$;
+comment on function etl.split_literal(text) is
+  'The fields of a literal of a composite, or the bounds of one of a range, without their quotes; null for what is not
+there.';
 
 revoke all on all functions in schema etl from public;
 
@@ -4660,6 +5112,7 @@ set search_path = ''
 set timezone = 'UTC'
 set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres'
+set array_nulls = on
 as $$
 begin
   if feed.history is null or not exists (
@@ -4740,7 +5193,7 @@ revoke all on all functions in schema etl from public;
 -- supabase/sql/rules.sql
 -- What a record breaks by itself: NOT NULL, CHECK, the header once more. Then the rows that its keys leave, made whole.
 
-create or replace function etl.validate_rows(target regclass)
+create or replace function etl.validate_rows(target regclass, has_header boolean)
 returns void
 language plpgsql
 set search_path = ''
@@ -4785,10 +5238,11 @@ begin
         and k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
       union all
       select
-        null, null, string_agg(format('%I::text = %L', c.name, c.source), ' and '),
+        null, null, string_agg(format('%I::text = %L collate "C"', c.name, c.source), ' and '),
         'repeats the header line', '22P04', null
       from pg_temp.etl_columns c
       where c.name is not null and c.stored
+      having has_header
     ) r
   ) r;
   offenders := etl.execute_on(
@@ -4817,8 +5271,9 @@ begin
   perform etl.remove_rejected('etl_typed', offenders);
 end
 $$;
-comment on function etl.validate_rows(regclass) is
-  'Rejects what breaks NOT NULL, a CHECK of carried columns, or is the header line once more.';
+comment on function etl.validate_rows(regclass, boolean) is
+  'Rejects what breaks NOT NULL, a CHECK of carried columns, or is the header line once more. has_header: whether the
+file has such a line.';
 
 create or replace function etl.drop_duplicates(target regclass, some_unchanged boolean)
 returns bigint
@@ -5015,6 +5470,461 @@ $$;
 comment on function etl.validate_checks(regclass) is
   'Rejects what lacks a required column that the feed does not carry, or breaks a CHECK that names such a column:
 both are tried on the row as it would be stored.';
+
+revoke all on all functions in schema etl from public;
+
+-- supabase/sql/spelling.sql
+-- How a cell is spelled for the input of its column's type, and what is refused although that would take it.
+
+create or replace function etl.set_date_order(feed etl.feeds)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform set_config('datestyle', 'ISO, ' || coalesce(upper(feed.date_order), 'YMD'), true);
+end
+$$;
+comment on function etl.set_date_order(etl.feeds) is 'Has dates read as the feed writes them, until the merge ends.';
+
+create or replace function etl.plain_kind_of(type oid)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select case
+    when type in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) then 'integer'
+    when type in ('numeric'::regtype, 'real'::regtype, 'double precision'::regtype) then 'number'
+    when type = 'money'::regtype then 'money'
+    when type in ('date'::regtype, 'timestamp'::regtype) then 'day'
+    when type = 'timestamptz'::regtype then 'zoned day'
+    when type = 'time'::regtype then 'time'
+    when type = 'timetz'::regtype then 'zoned time'
+    when type = 'interval'::regtype then 'span'
+    when type = 'name'::regtype then 'name'
+    when type = '"char"'::regtype then 'byte'
+    when type = any ('{
+      oid,oidvector,xid,xid8,cid,regclass,regcollation,regconfig,regdictionary,regnamespace,regoper,regoperator,regproc,
+      regprocedure,regrole,regtype
+    }'::regtype[]) then 'oid'
+  end
+$$;
+comment on function etl.plain_kind_of(oid) is
+  'What there is to know of a type that holds no other, for the spelling of its values: integer, number, money, day (a
+date, with a time or without), time, the same zoned, span (an interval), name (a text that is cut at 63 bytes), byte (a
+text that is cut at one), oid; null of all others.';
+
+create or replace function etl.kind_of(type oid)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return coalesce(
+    etl.plain_kind_of(type),
+    (
+      with recursive held as (
+        select type as oid
+        union
+        select part.oid
+        from held h
+        join pg_catalog.pg_type t on t.oid = h.oid
+        cross join lateral (
+          select t.typelem where t.typcategory = 'A' and etl.plain_kind_of(t.oid) is null
+          union all
+          select t.typbasetype where t.typtype = 'd'
+          union all
+          select r.rngsubtype from pg_catalog.pg_range r where t.oid in (r.rngtypid, r.rngmultitypid)
+          union all
+          select a.atttypid
+          from pg_catalog.pg_attribute a
+          where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+        ) part(oid)
+      ), found as (
+        select
+          array_agg(k.kind) filter (where k.kind is not null) as kinds,
+          bool_or(t.typtype = 'c') or not coalesce(bool_and(k.kind in ('integer', 'number')), true) as is_mixed
+        from held h
+        join pg_catalog.pg_type t on t.oid = h.oid
+        cross join etl.plain_kind_of(t.oid) as k(kind)
+      )
+      select case
+        when f.kinds && '{day,zoned day}' then 'days:' || type
+        when f.kinds && '{time,zoned time,span}' then 'times:' || type
+        when f.is_mixed then 'parts:' || type
+        else 'numbers'
+      end
+      from found f
+      where f.kinds is not null
+    ),
+    'other'
+  );
+end
+$$;
+comment on function etl.kind_of(oid) is
+  'What there is to know of a type, no domain, for the spelling of its values: as etl.plain_kind_of() says; numbers for
+arrays and ranges of numbers; for all else that holds such values days where one is a day, times where one is a time or
+a span, and parts, each with a colon and the type; other.';
+
+create or replace function etl.rules_of_parts(feed etl.feeds)
+returns jsonb
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  has_comma boolean := feed.decimal_comma;
+begin
+  -- Between parts no comma can be one of a fraction; and Postgres reads 1.234 with a point.
+  feed.decimal_comma := false;
+  return (
+    select jsonb_object_agg(k.kind, jsonb_build_object(
+      'refused', concat_ws(
+        '|', etl.refused_of(k.kind, feed),
+        case when has_comma and k.kind in ('integer', 'number', 'money') then '[.,]' end
+      ),
+      'forms', to_jsonb(etl.forms_of(k.kind, feed))
+    ))
+    from unnest('{integer,number,money,day,zoned day,time,zoned time,span,name,byte,oid}'::text[]) k(kind)
+  );
+end
+$$;
+comment on function etl.rules_of_parts(etl.feeds) is
+  'By kind, as etl.plain_kind_of() says, what is refused and what the forms are of a value inside another one.';
+
+create or replace function etl.refused_of(kind text, feed etl.feeds)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return case
+    when strpos(kind, ':') > 0 then etl.rules_of_parts(feed)::text
+    -- Literals of SQL: 1_000, 0x0C.
+    when kind in ('integer', 'number') then '_|0[xob]'
+    -- Between the elements of an array no comma can be one of a fraction.
+    when kind = 'numbers' then '_|0[xob]' || case when feed.decimal_comma then '|\.' else '' end
+    -- A locale in which the point groups thousands, or there are no cents.
+    when kind = 'money' and '1.23'::money::numeric <> 1.23 then '[.,]'
+    when kind in ('zoned day', 'zoned time') then concat_ws(
+      '|', etl.zone_among(etl.doubtful_zones(feed.time_zone)),
+      case when kind = 'zoned time' and etl.has_summer(feed.time_zone) then etl.time_without_zone() end
+    )
+    -- To Postgres 010 is 8 here.
+    when kind = 'oid' then '(?:^|\s)[-+]?0[\dxob]'
+    when kind = 'byte' then '..|[^\u0001-\u007f]'
+  end;
+end
+$$;
+comment on function etl.refused_of(text, etl.feeds) is
+  'A regular expression for what the input of a type would take, and a load does not; null where that is nothing. Of
+what holds other values the rules for these, as etl.rules_of_parts() has them.';
+
+create or replace function etl.forms_of(kind text, feed etl.feeds)
+returns text[]
+language sql stable
+set search_path = ''
+as $$
+  select case
+    when kind in ('day', 'zoned day') then etl.alone(etl.day_forms(feed.date_order))
+    when kind in ('time', 'zoned time') then etl.alone(etl.time_forms())
+    when kind = 'span' then etl.alone(etl.span_forms())
+    when kind in ('integer', 'number') and feed.decimal_comma
+      then etl.alone(array['[-+]?(\d{1,3}(\.\d{3})+|\d+)?(,\d*)?(e[-+]?\d+)?'])
+    when kind = 'money' then (
+      select etl.alone(array['[-+]?\s*\$?\s*' || amount, '\$\s*[-+]?\s*' || amount, '\(\s*\$?\s*' || amount || '\s*\)'])
+      from (
+        select case when feed.decimal_comma
+          then '(\d{1,3}(\.\d{3})+|\d+)(,\d*)?' else '(\d{1,3}(,\d{3})+|\d+)(\.\d*)?'
+        end as amount
+      ) m
+    )
+  end
+$$;
+comment on function etl.forms_of(text, etl.feeds) is
+  'Regular expressions for what is read of a kind, where the input of its types takes so much more than anybody writes
+that this is said and not what is refused; null where the type''s input decides. Each is small, for a large one is dear
+for each cell. With a decimal comma a point stands between thousands.';
+
+create or replace function etl.alone(forms text[])
+returns text[]
+language sql immutable
+set search_path = ''
+as $$
+  select array_agg(format('^\s*(?:%s)\s*$', f.form) order by f.place)
+  from unnest(forms) with ordinality as f(form, place)
+$$;
+comment on function etl.alone(text[]) is 'Regular expressions for what is nothing but this, blanks around it apart.';
+
+create or replace function etl.day_forms(date_order text)
+returns text[]
+language sql immutable
+set search_path = ''
+as $$
+  select array_agg(etl.fill(f.form, p.places) order by f.place)
+  from (
+    select jsonb_build_object(
+      'first', '(?:[a-z]+\.?,?\s+)?(?:\d\d?:\d\d(?::\d\d)?\s+)?', 'month', '[-/., ]*[a-z]+[-/., ]*',
+      'middle', '(?:-\d\d?-|/\d\d?/|\.\d\d?\.| \d\d? )',
+      'leap', '(?:\d\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)',
+      'time', format('(?:(?:,?\s+(?:at\s+)?|[,:])%s|\s*t\s*%s)?', etl.clock_forms(false), etl.clock_forms(true))
+    ) as places
+  ) p
+  cross join (
+    values
+      -- The most usual ones.
+      (1, 'dmy,mdy', '\d\d?[-/.]\d\d?[-/.]\d{4}(?: \d\d?:\d\d(?::\d\d)?)?'),
+      (2, null, '\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(?:Z|[-+]\d\d(?::?\d\d)?)?'),
+      (3, 'dmy,mdy', '{first}\d\d?{middle}(?:\d{4}|\d\d)\.?{time}'),
+      -- With the name of a month: Postgres knows which words are one.
+      (4, 'dmy,mdy', '{first}(?:\d\d?{month}''?\d\d|[a-z]+[-/., ]*\d\d?[-/., ]+''?\d\d){time}'),
+      (5, 'ymd', '(?:\d\d{middle}\d\d?|\d\d{month}\d\d?){time}'),
+      -- Six digits Postgres reads so, whatever the date style.
+      (6, 'ymd', '\d{6}{time}'),
+      (7, null, '\d{4}{middle}\d\d?\.?(?:{time}|z|\+\d\d:\d\d|\s*(?:ad|bc))'),
+      (8, null, '\d{8}(?:{time}|\s+\d{4}(?:\d\d)?)'),
+      (9, null, '{first}(?:\d\d?{month}\d{4}|[a-z]+[-/., ]*\d\d?[-/., ]+\d{4}|\d{4}{month}\d\d?){time}'),
+      -- As date prints it, and Twitter: Thu Jul 1 10:00:00 UTC 2021
+      (10, null, '[a-z]+\s+[a-z]+\s+\d\d?\s+\d\d?:\d\d:\d\d(?:\s+[a-z]+|\s+[-+]\d{4})?\s+\d{4}'),
+      -- The days of a year, of which Postgres counts on into the next one. A leap year has one more.
+      (11, null, '\d{4}-(?:00[1-9]|0[1-9]\d|[12]\d\d|3[0-5]\d|36[0-5])|{leap}-366')
+  ) f(place, orders, form)
+  where f.orders is null or date_order = any (string_to_array(f.orders, ','))
+$$;
+comment on function etl.day_forms(text) is
+  'Regular expressions for a date, with a time or without, of one meaning in this order of dates; null: of one meaning
+in any.';
+
+create or replace function etl.time_forms()
+returns text[]
+language sql immutable
+set search_path = ''
+as $$
+  select array[
+    '\d\d?:\d\d(?::\d\d(?:\.\d*)?)?', '(?:\d{4}-\d\d?-\d\d?(?:\s+|\s*t\s*)|t)?' || etl.clock_forms(false),
+    't?\d{4}(?:\d\d)?'
+  ]
+$$;
+comment on function etl.time_forms() is 'Regular expressions for a time of day, with a date before it or without.';
+
+create or replace function etl.span_forms()
+returns text[]
+language sql immutable
+set search_path = ''
+as $$
+  select array_agg(
+    etl.fill(f.form, jsonb_build_object(
+      'number', '(?:\d+(?:\.\d*)?|\.\d+)', 'unit', '[a-z]+\.?', 'clock', '\d+:\d\d(?::\d\d(?:\.\d*)?)?'
+    ))
+    order by f.place
+  )
+  from (
+    values
+      -- 90, 1:30, 1 12:59:10
+      (1, '[-+]?{number}|(?:[-+]?\d+\s+)?[-+]?{clock}'),
+      -- 1 day -2 hours, 1h30m, 3 days 04:05:06, @ 5 min ago
+      (
+        2, '(?:@\s*)?[-+]?{number}\s*{unit}(?:(?:[,\s]+[-+]|[,\s]*){number}\s*{unit})*(?:[,\s]+[-+]?{clock})?'
+          '(?:\s+ago)?'
+      ),
+      -- As SQL has years and months: 1-2, 1-2 3 4:05:06
+      (3, '[-+]?\d+-\d+(?:\s+(?:[-+]?\d+\s+)?[-+]?{clock})?'),
+      -- As ISO 8601 has it.
+      (4, 'p(?:[-+]?{number}[ymwd])*(?:t(?:[-+]?{number}[hms])+)?'),
+      (5, 'p\d{4}-\d\d-\d\dt\d\d:\d\d:\d\d(?:\.\d*)?')
+  ) f(place, form)
+$$;
+comment on function etl.span_forms() is 'Regular expressions for a span of time of one meaning.';
+
+create or replace function etl.clock_forms(is_exact boolean)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select etl.fill(
+    case when is_exact
+      then '(?:\d\d?:\d\d(?::\d\d(?:\.\d*)?)?|\d{4}(?:\d\d(?:\.\d+)?)?)(?:\s*(?:{zone}|{west}))?'
+      -- 09:00 -12:00 may end at noon.
+      else '\d\d?:\d\d(?:(?::\d\d(?:\.\d*)?)?(?:\s*[ap]m)?(?:\s*{zone})?|:\d\d(?:\.\d*)?(?:\s*[ap]m)?\s*{west})'
+    end,
+    jsonb_build_object(
+      'west', '-\d\d?(?::?\d\d)?',
+      -- UTC+2 is west of Greenwich to POSIX, and so to Postgres, and east of it to all others.
+      'zone', '(?:\+\d\d?(?::?\d\d)?|-\d{4}|[a-z]+(?:[-/_][a-z]+)*|[ecmp]st[5-8][ecmp]dt|etc/gmt[-+]?\d\d?)'
+    )
+  )
+$$;
+comment on function etl.clock_forms(boolean) is
+  'A regular expression for a time of day, with a zone or without; is_exact: behind a T, where 1005 is one.';
+
+create or replace function etl.signed_zone()
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select ':\d\d\S*\s*(?:[ap]m\s*)?\(?(?!etc/)[a-z/_]+\s*[-+]\s*\d'
+$$;
+comment on function etl.signed_zone() is
+  'A regular expression for a time with a zone such as UTC+2, which some take for two hours east, some for west.';
+
+create or replace function etl.unordered_date()
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select concat_ws(
+    '|',
+    -- 3/4/24, 3 4 24
+    '(?<![-/.\d])\d{1,2}[-/.]\d{1,2}[-/.]\d{1,2}(?!\d)', '^\s*\d{1,2}\s+\d{1,2}\s+\d{1,2}(?![\d:])',
+    -- 240403
+    '(?:^|[{[(,"])\s*\d{6}(?!\d)',
+    -- 3-Apr-24
+    '(?<!\d)\d{1,2}[-/., ]*' || month.names || '[-/., '']*\d{1,2}(?![\d:])',
+    -- Apr 3, '24
+    month.names || '[-/., ]*\d{1,2}[-/., '']+\d{1,2}(?![\d:])'
+  )
+  from (
+    select '(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*' as names
+  ) month
+$$;
+comment on function etl.unordered_date() is
+  'A regular expression for dates without a year of four digits, which Postgres reads as the date style has it.';
+
+create or replace function etl.usual_form(cell text, kind text, decimal_comma boolean, lenient boolean)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+begin
+  return case
+    -- Where these signs are, and two digits at least between any two signs, all else is a digit. A regular expression
+    -- that says it alone is four times as dear: it has a state for each place.
+    when kind in ('day', 'zoned day') then replace(
+      $sql$
+      case octet_length({cell})
+        when 24 then {cell} collate "C" like '20__-__-__T__:__:__.___Z'
+        when 20 then {cell} collate "C" like '20__-__-__T__:__:__Z'
+        when 19 then {cell} collate "C" like '20__-__-__ __:__:__' or {cell} collate "C" like '20__-__-__T__:__:__'
+        when 10 then {cell} collate "C" like '20__-__-__' or {cell} collate "C" like '19__-__-__'
+        when 22 then {cell} collate "C" like '20__-__-__ __:__:__+__'
+        else false
+      end
+        and {cell} collate "C" !~ '[^0-9][0-9]?[^0-9]'
+      $sql$,
+      '{cell}', cell
+    )
+    -- Behind 0z are those that begin with 1 to 9, behind -1 those of them that are negative.
+    when kind in ('integer', 'number') and not decimal_comma and not lenient then replace(
+      $sql$
+      {cell} collate "C" not like '%\_%'
+        and (
+          {cell} collate "C" > '0z' or {cell} collate "C" < '0A' and {cell} collate "C" >= '0'
+            or {cell} collate "C" < '-:' and {cell} collate "C" >= '-1'
+        )
+      $sql$,
+      '{cell}', cell
+    )
+  end;
+end
+$$;
+comment on function etl.usual_form(text, text, boolean, boolean) is
+  'SQL text: whether a cell (SQL text, too) is spelled so usually that nothing of it is refused, which is much cheaper
+to ask than a regular expression; null where nothing is cheaper.';
+
+create or replace function etl.refused_cell(
+  cell text, kind text, refused text, forms text[], decimal_comma boolean, lenient boolean
+)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+declare
+  usual text := etl.usual_form(cell, kind, decimal_comma, lenient);
+  is_refused text := concat_ws(
+    ' or ', cell || ' ~* ' || quote_literal(refused),
+    cell || ' !~* all (' || quote_literal(forms::text) || '::text[])'
+  );
+begin
+  return case
+    when strpos(kind, ':') > 0
+      then format('etl.has_refused_part(%s, %s, %L)', cell, split_part(kind, ':', 2), refused)
+    when starts_with(kind, 'name') then format('octet_length(%s) > 63', cell)
+    when coalesce(refused, forms::text) is null then 'false'
+    when usual is null then is_refused
+    else format('case when %s then false else %s end', usual, is_refused)
+  end;
+end
+$$;
+comment on function etl.refused_cell(text, text, text, text[], boolean, boolean) is
+  'SQL text: whether a cell (SQL text, too) is refused, by etl_columns.refused and forms.';
+
+create or replace function etl.is_refused(cell text, kind text, refused text, forms text[])
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return case
+    when strpos(kind, ':') > 0 then etl.has_refused_part(cell, split_part(kind, ':', 2)::oid, refused::jsonb)
+    when starts_with(kind, 'name') then octet_length(cell) > 63
+    else cell ~* refused or cell !~* all (forms)
+  end;
+end
+$$;
+comment on function etl.is_refused(text, text, text, text[]) is
+  'Whether a cell is refused, by etl_columns.refused and forms.';
+
+create or replace function etl.refused_state(kind text)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select case
+    when starts_with(kind, 'name') or kind = 'byte' then '22001'
+    when kind in ('integer', 'number', 'numbers', 'money', 'oid') or starts_with(kind, 'parts:') then '22P02'
+    else '22007'
+  end
+$$;
+comment on function etl.refused_state(text) is
+  'The SQLSTATE for a cell that is refused, whatever Postgres would make of it: that of a text which is no such value,
+or is too long for it.';
+
+create or replace function etl.spelled(cell text, kind text, nulls text[], decimal_comma boolean, lenient boolean)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+begin
+  if cardinality(nulls) > 0 then
+    cell := format('case when %s <> all (%L::text[]) then %1$s end', cell, nulls);
+  end if;
+  if kind in ('text', 'name') then
+    return cell;
+  end if;
+  cell := format('nullif(%s, %L)', cell, '');
+  if decimal_comma then
+    cell := format('translate(%s, %L, %L)', cell, ',.', '.');
+  end if;
+  if lenient then
+    cell := format('regexp_replace(%s, %L, %L)', cell, '(?<=\d)\.0+\s*$', '');
+  end if;
+  return cell;
+end
+$$;
+comment on function etl.spelled(text, text, text[], boolean, boolean) is
+  'SQL text: what a type''s input is given for a cell (SQL text, too). Null for a word that means it and, but for texts,
+for an empty cell; the point for a decimal comma; lenient: 7 for 7.0.';
+
+create or replace function etl.no_value(cell text)
+returns text
+language plpgsql immutable strict
+set search_path = ''
+as $$
+begin
+  raise exception 'a cell is refused' using errcode = 'invalid_datetime_format';
+end
+$$;
+comment on function etl.no_value(text) is
+  'Raises 22007, for a cell that a type''s input would take: see etl.refused_of().';
 
 revoke all on all functions in schema etl from public;
 
@@ -5351,9 +6261,8 @@ begin
     -- The first cell may hold the sentinel.
     c.name is not null or cardinality(header) <= 300 or h.position = 1,
     c.name, c.attnum, c.type, c.collate_clause, c.base_type, c.has_length, c.kind, feed.nulls,
-    feed.decimal_comma and c.kind in ('integer', 'number', 'money'),
-    nullif(concat_ws('|', etl.refused_of(c.kind, feed), etl.refused_zone(c.kind, c.base_type, feed.time_zone)), ''),
-    etl.forms_of(c.kind, feed), c.kind in ('day', 'days', 'parts') and feed.date_order is null, false
+    feed.decimal_comma and c.kind in ('integer', 'number', 'money'), etl.refused_of(c.kind, feed),
+    etl.forms_of(c.kind, feed), c.kind ~ '^(zoned )?day' and feed.date_order is null, false
   from unnest(header) with ordinality as h(source, position)
   -- A name is cut to 63 bytes, as Postgres cuts that of a column.
   left join loadable c on c.name = case
@@ -5596,25 +6505,30 @@ begin
     select
       a.attname, a.attnum, format_type(a.atttypid, a.atttypmod),
       case when a.attcollation <> t.typcollation then etl.collation_of(a.attcollation) else '' end,
-      format_type(base.oid, -1), a.atttypmod <> -1 or base.has_length,
+      -- The fields of an interval say what is read: 1 as a day.
+      format_type(
+        base.oid, case when base.oid = any ('{interval,interval[]}'::regtype[]) then base.length else -1 end
+      ),
+      base.length <> -1,
       case
         when t.typcategory <> 'S' then etl.kind_of(base.oid)
         -- A null refers to nothing and is nobody's like, where an empty text would be one value more.
-        when not a.attnotnull and etl.is_compared(target, a.attnum) then 'code'
-        else 'text'
+        when not a.attnotnull and etl.is_compared(target, a.attnum)
+          then case when base.oid = 'name'::regtype then 'name code' else 'code' end
+        else case when base.oid = 'name'::regtype then 'name' else 'text' end
       end
     from pg_catalog.pg_attribute a
     join pg_catalog.pg_type t on t.oid = a.atttypid
     cross join lateral (
       with recursive chain as (
-        select t.oid, t.typtype, t.typbasetype, t.typtypmod <> -1 as has_length
+        select t.oid, t.typtype, t.typbasetype, t.typtypmod, a.atttypmod as length
         union all
-        select b.oid, b.typtype, b.typbasetype, chain.has_length or b.typtypmod <> -1
+        select b.oid, b.typtype, b.typbasetype, b.typtypmod, chain.typtypmod
         from chain
         join pg_catalog.pg_type b on b.oid = chain.typbasetype
         where chain.typtype = 'd'
       )
-      select chain.oid, chain.has_length from chain where chain.typtype <> 'd'
+      select chain.oid, chain.length from chain where chain.typtype <> 'd'
     ) base
     where a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
       -- What the database alone decides could be inserted, but never updated.
@@ -5623,8 +6537,9 @@ end
 $$;
 comment on function etl.loadable_columns(regclass) is
   'The columns of a table that a feed can fill: their type in full; their collation, as SQL, where it is not the
-type''s; the type without length beneath all domains; whether a length can change what is assigned; and of what kind it
-is, as etl.kind_of() says, or text, or code: a text of which an empty one is null.';
+type''s; the type beneath all domains, without length, unless that says how it is read; whether a length can change what
+is assigned; and of what kind it is, as etl.kind_of() says, or text, or code: a text of which an empty one is null (name
+and name code, where it is cut at 63 bytes).';
 
 create or replace function etl.is_compared(target regclass, attnum smallint)
 returns boolean
@@ -5682,6 +6597,7 @@ set search_path = ''
 set client_min_messages = warning
 set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres'
+set array_nulls = on
 set lock_timeout = '30s'
 as $$
 declare
@@ -5834,6 +6750,7 @@ set search_path = ''
 set timezone = 'UTC'
 set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres'
+set array_nulls = on
 set extra_float_digits = 1
 set bytea_output = 'hex'
 set lc_monetary = 'C'
@@ -6020,6 +6937,7 @@ set search_path = ''
 set timezone = 'UTC'
 set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres'
+set array_nulls = on
 set extra_float_digits = 1
 set bytea_output = 'hex'
 set lc_monetary = 'C'
@@ -7029,21 +7947,6 @@ revoke all on all functions in schema etl from public;
 -- supabase/sql/zones.sql
 -- Zones that a cell names by letters. Postgres has one meaning for each, by pg_timezone_abbrevs; people have several
 -- for some: IST is India's, Israel's and Ireland's.
-
-create or replace function etl.refused_zone(kind text, base_type text, own_zone text)
-returns text
-language sql stable
-set search_path = ''
-as $$
-  select string_agg(pattern, '|')
-  from (
-    select etl.zone_among(etl.doubtful_zones(own_zone)) where base_type ~ 'with time zone|^tstz' or kind = 'parts'
-    union all
-    select etl.time_without_zone() where base_type like 'time with time zone%' and etl.has_summer(own_zone)
-  ) refused(pattern)
-$$;
-comment on function etl.refused_zone(text, text, text) is
-  'As etl.refused_of(), what a load does not take of times with a zone, in a feed of this zone.';
 
 create or replace function etl.doubtful_zones(own_zone text)
 returns text[]
