@@ -6,8 +6,7 @@ drop function if exists etl.validate_rows(regclass);
 
 -- What a load remembers of an answer.
 comment on column etl.feed_state.etag is
-  'Validator of the latest answer with that body, sent as If-None-Match. Behind a redirect with a mark, a hash of the URL
-that said it: it is sent to no other.';
+  'Validator of the latest answer with that body, sent as If-None-Match. Behind a redirect with a mark, a hash of the
+URL that said it: it is sent to no other.';
 comment on column etl.feed_state.last_modified is
-  'Validator of that answer, sent as If-Modified-Since; marked like the ETag. Null where it is of the same second as the
-answer: the file may have changed again within it.';
+  'Validator of that answer, sent as If-Modified-Since, with the same mark.';
