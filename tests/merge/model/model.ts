@@ -2,7 +2,7 @@
  * What a load should do, slow and simple: one record at a time, in plain JavaScript, as docs/design.md says it. The
  * values of a row are what Postgres prints for them, or null.
  */
-import { type ForeignKey, meaning, type Table, truth, valueOf } from "./tables.ts";
+import { defaultOf, type ForeignKey, isRequired, meaning, type Table, truth, valueOf } from "./tables.ts";
 
 export type Row = Record<string, string | null>;
 
@@ -53,7 +53,7 @@ export function load(
     rejects.push([number, column, sqlstate, constraint]);
   const read = file.records.filter((record): record is Row => !Array.isArray(record));
   const header = file.header ?? [...new Set(read.flatMap(Object.keys))];
-  const lacking = table.columns.filter((c) => c.required && c.default === null && !header.includes(c.name));
+  const lacking = table.columns.filter((c) => isRequired(c) && defaultOf(c) === null && !header.includes(c.name));
   if (read.length > 0 || file.header) {
     // Rows that are there can be corrected without it.
     const isRefused = table.key.some((name) => !header.includes(name)) || (before.length === 0 && lacking.length > 0);
@@ -154,7 +154,7 @@ const refused = (rows: Record<string, Row[]>): Outcome => ({ rows, rejects: [], 
 export const only = (columns: string[]) => columns.length === 1 ? columns[0] : null;
 export const byName = <T extends { name: string }>(all: T[]) => all.toSorted((a, b) => a.name < b.name ? -1 : 1);
 const defaults = (table: Table): Row =>
-  Object.fromEntries(table.columns.map((column) => [column.name, column.default]));
+  Object.fromEntries(table.columns.map((column) => [column.name, defaultOf(column)]));
 const keyColumns = (table: Table, old?: Row): Row =>
   old ? Object.fromEntries(table.key.map((name) => [name, old[name]])) : {};
 
@@ -165,6 +165,7 @@ function ownFault(table: Table, carried: string[], record: Row, row: Row): Fault
     const { name } = column;
     const value = valueOf(table, column, record[name] ?? null);
     if (typeof value === "object" && value) return [name, value.error, null];
+    if (value === null && column.type === "given") return [name, "23502", null];
     row[name] = value;
   }
   const missing = columns.find((column) =>

@@ -1,7 +1,7 @@
 /** Random files for random tables, and schedules of runs. */
 import fc from "fast-check";
 import type { FeedRecord, File, Unread } from "./model.ts";
-import type { Column, Table } from "./tables.ts";
+import { type Column, defaultOf, isRequired, type Table } from "./tables.ts";
 import { goodTexts, often, table, textsOf } from "./random_tables.ts";
 
 export interface Feed {
@@ -73,7 +73,7 @@ const unreadCsv = Object.keys(unreadLines).map((kind): Unread => [kind, /UTF|NUL
 const isNone = (record: FeedRecord | undefined) => Array.isArray(record) && (record[0] === "" || record[0] === "blank");
 
 function feed({ columns, key }: Table): fc.Arbitrary<Feed> {
-  const needed = columns.filter((c) => key.includes(c.name) || (c.required && c.default === null));
+  const needed = columns.filter((c) => key.includes(c.name) || (isRequired(c) && defaultOf(c) === null));
   const optional = columns.filter((column) => !needed.includes(column));
   const carried = fc.oneof(
     { weight: 10, arbitrary: fc.constant(columns) },
@@ -131,7 +131,7 @@ function feed({ columns, key }: Table): fc.Arbitrary<Feed> {
 
 /** A file that has every key of the few, and nothing more than it needs: whoever waits for one of them. */
 function everyKey({ columns, key }: Table): fc.Arbitrary<Feed> {
-  const needed = columns.filter((c) => key.includes(c.name) || (c.required && c.default === null));
+  const needed = columns.filter((c) => key.includes(c.name) || (isRequired(c) && defaultOf(c) === null));
   const names = needed.map(({ name }) => name);
   let records: Record<string, string>[] = [{}];
   for (const { name, type } of needed) {

@@ -21,6 +21,8 @@ export const textsOf = (type: Type): string[] =>
     ? texts
     : type === "code" || type === "short"
     ? codes
+    : type === "given" || type === "filled"
+    ? textsOf("int")
     : [...Object.keys(spellings[type]), ...(type === "day" ? orderedDates : [])];
 const isGood = (type: Type) => (text: string) => typeof values[type](text) === "string";
 export const goodTexts = (type: Type) => textsOf(type).filter(isGood(type));
@@ -36,6 +38,8 @@ const column = (name: string, types: Type[]): fc.Arbitrary<Column> =>
 
 const comparisons: Record<Type, [sql: string, holds: (value: string) => boolean]> = {
   int: [">= 2", (value) => Number(value) >= 2],
+  given: [">= 2", (value) => Number(value) >= 2],
+  filled: [">= 2", (value) => Number(value) >= 2],
   numeric: ["> 1.5", (value) => value === "NaN" || Number(value) > 1.5],
   money: [">= 0", (value) => Number(value) >= 0],
   text: ["<> 'a'", (value) => value !== "a"],
@@ -61,7 +65,8 @@ const compareTwo = (one: Column, other: Column): Condition => ({
 });
 
 const any: Type[] = Object.keys(sqlOf) as Type[];
-const keyTypes: Type[] = ["int", "text", "code", "short", "folded", "loose", "numeric", "day"];
+const codeTypes: Type[] = ["int", "filled", "text", "code", "short", "folded", "loose", "numeric", "day"];
+const keyTypes: Type[] = [...codeTypes, "given"];
 const some = <T>(all: T[], maxLength: number) =>
   fc.shuffledSubarray(all, { maxLength: Math.min(maxLength, all.length) });
 
@@ -75,7 +80,8 @@ export function table(name: string, parent?: Table): fc.Arbitrary<Table> {
   const others = fc.integer({ min: 1, max: 3 }).chain((n) =>
     fc.tuple(...["a", "b", "c"].slice(0, n).map((name) => column(name, any)))
   );
-  const code = fc.option(column("u", keyTypes));
+  // What refers to it may be set to null.
+  const code = fc.option(column("u", codeTypes));
   return fc.tuple(keys, others, code, often(8), often(4)).chain(([keys, others, code, toParent, toSelf]) => {
     const like = (letter: string, target: Column[]) =>
       target.map(({ type }, i): Column => ({ name: `${letter}${i + 1}`, type, required: false, default: null }));

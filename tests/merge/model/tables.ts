@@ -2,6 +2,8 @@
 
 export type Type =
   | "int"
+  | "given"
+  | "filled"
   | "text"
   | "numeric"
   | "money"
@@ -67,12 +69,16 @@ export const extension = "create extension citext schema public";
 export const types = `
   create domain public.short_code as varchar(3);
   create domain public.short as public.short_code;
+  create domain public.given as int not null;
+  create domain public.filled as int default 7;
   create collation public.loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);`;
 
 type Value = string | null | { error: string };
 
 export const sqlOf: Record<Type, string> = {
   int: "int",
+  given: "public.given",
+  filled: "public.filled",
   text: "text",
   numeric: "numeric",
   money: "numeric(10,2)",
@@ -89,7 +95,7 @@ const bad = (...texts: string[]) => (error: string) => Object.fromEntries(texts.
 
 /** Texts of a type that is not textual, and what they become. Beside these there is null, and '' which is null too. */
 export const spellings: Record<
-  Exclude<Type, "text" | "code" | "short" | "folded" | "loose">,
+  Exclude<Type, "given" | "filled" | "text" | "code" | "short" | "folded" | "loose">,
   Record<string, Exclude<Value, null>>
 > = {
   int: {
@@ -192,6 +198,8 @@ const upTo3 = (text: string | null): Value => {
 /** What becomes of a text: a value, or an SQLSTATE. */
 export const values: Record<Type, (text: string | null, dateOrder?: DateOrder | null) => Value> = {
   int: lookUp("int"),
+  given: lookUp("int"),
+  filled: lookUp("int"),
   numeric: lookUp("numeric"),
   money: lookUp("money"),
   stamp: lookUp("stamp"),
@@ -203,6 +211,11 @@ export const values: Record<Type, (text: string | null, dateOrder?: DateOrder | 
   code: upTo3,
   short: upTo3,
 };
+
+/** Whether a null is refused: by the column, or by its domain. */
+export const isRequired = ({ required, type }: Column) => required || type === "given";
+/** That of the column, or of its domain. */
+export const defaultOf = ({ default: own, type }: Column) => own ?? (type === "filled" ? "7" : null);
 
 const textual: Type[] = ["text", "code", "short", "folded", "loose"];
 
