@@ -362,7 +362,7 @@ begin
     when state = '22007' and value ~* etl.signed_zone()
       then 'has a zone of letters and a sign, which some read the other way round: +02 is sure'
     when state = '22007' and value ~* etl.zone_among(etl.common_zones(true) || etl.common_zones(false))
-      then 'has a zone of letters that means several: +02 is sure'
+      then 'has a zone of letters that means several, if it is not that of etl.feeds.time_zone: +02 is sure'
     when state = '22007' and type like 'time with time zone%' and value ~* etl.time_without_zone()
       then 'has no zone, and that of its place is another one in summer: +02 is sure'
     when needs_order and state = '22007'

@@ -376,6 +376,7 @@ begin
     when reason = 'conflicts with another row' then 'conflicts with another record'
     when reason like 'gives up what a row refers to in %' then 'changes what other records refer to'
     when reason ~ '^(fits no partition|is refused by a trigger|cannot be written)' then 'cannot be stored'
+    when reason like 'has a zone of letters that means several%' then 'has a zone of letters that means several'
     when reason like 'is not UTF-8%' then regexp_replace(reason, ', which etl.*', '')
     else reason
   end);

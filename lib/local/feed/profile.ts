@@ -55,14 +55,16 @@ const classOfText = String.raw`
   end
 `;
 /**
- * A time as UTC+2 is a text: Postgres takes it for two hours behind UTC, others for two hours ahead of it. What is usual
- * is told apart first, for to look for such a zone takes long.
+ * A time as UTC+2 is a text: Postgres takes it for two hours behind UTC, others for two hours ahead of it; and so is one
+ * with a zone that means several, as supabase/sql/zones.sql has them. What is usual is told apart first, for to look for
+ * such a zone takes long.
  */
 const dayOrTime = String.raw`
   case
     when t ~ '^[-/.\d]+$' then 'day'
     when t ~ '^[-/.\d]+[T ]\d\d?:\d\d(:\d\d(\.\d+)?)?(Z|[-+]\d\d(:?\d\d)?)?$' then 'time'
     when t ~* '\d.*(?<![a-z])(?!jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{3,}\s*[-+]?\d' then 'text'
+    when t ~* '\d\s*([ap]m)?\s*\(?(act|amst|amt|bdt|bst|cast|cct|ect|gst|ist|sst|wast|wst)(?!\s*[a-z/_])' then 'text'
     when t ~* '[-+]\d\d:\d\d:\d\d|\m(bc|ad|allballs)\M|\d\d\d\d\s+(z|[-+])' then 'text'
     when t ~ '\d:\d|\dT\d' then 'time'
     else 'day'

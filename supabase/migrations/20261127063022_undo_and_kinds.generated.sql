@@ -987,7 +987,7 @@ begin
     when state = '22007' and value ~* etl.signed_zone()
       then 'has a zone of letters and a sign, which some read the other way round: +02 is sure'
     when state = '22007' and value ~* etl.zone_among(etl.common_zones(true) || etl.common_zones(false))
-      then 'has a zone of letters that means several: +02 is sure'
+      then 'has a zone of letters that means several, if it is not that of etl.feeds.time_zone: +02 is sure'
     when state = '22007' and type like 'time with time zone%' and value ~* etl.time_without_zone()
       then 'has no zone, and that of its place is another one in summer: +02 is sure'
     when needs_order and state = '22007'
@@ -2714,6 +2714,7 @@ begin
     when reason = 'conflicts with another row' then 'conflicts with another record'
     when reason like 'gives up what a row refers to in %' then 'changes what other records refer to'
     when reason ~ '^(fits no partition|is refused by a trigger|cannot be written)' then 'cannot be stored'
+    when reason like 'has a zone of letters that means several%' then 'has a zone of letters that means several'
     when reason like 'is not UTF-8%' then regexp_replace(reason, ', which etl.*', '')
     else reason
   end);
