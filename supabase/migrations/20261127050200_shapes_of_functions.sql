@@ -2,6 +2,8 @@
 drop function if exists etl.drop_unique(regclass, oid);
 drop function if exists etl.in_brackets(text[]);
 drop function if exists etl.is_record_fault(regclass, text, text, text);
+drop function if exists etl.validate_referenced(regclass);
+drop function if exists etl.validate_relations(regclass);
 drop function if exists etl.validate_rows(regclass);
 
 -- What a load remembers of an answer.

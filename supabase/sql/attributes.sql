@@ -77,8 +77,11 @@ language sql stable
 set search_path = ''
 as $$
   with recursive chain as (
-    select a.atttypid as type, a.atttypmod as length, etl.refuses_null(a.atttypid) as goes_on
+    select
+      a.atttypid as type, a.atttypmod as length,
+      etl.refuses_null(a.atttypid) or t.typtype = 'd' and t.typdefault is not null as goes_on
     from pg_catalog.pg_attribute a
+    join pg_catalog.pg_type t on t.oid = a.atttypid
     where a.attrelid = of_table and a.attnum = of_column
     union all
     select t.typbasetype, greatest(c.length, t.typtypmod), true
@@ -94,7 +97,7 @@ as $$
 $$;
 comment on function etl.step_type(regclass, smallint) is
   'SQL text: the type and collation of a column for a temp table in which it may still be null: what is beneath a domain
-that refuses one.';
+that refuses one, or would put its default there.';
 
 create or replace function etl.value_of(of_table regclass, a text, column_name text)
 returns text

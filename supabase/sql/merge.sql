@@ -140,7 +140,7 @@ begin
     -- are asked, and the write is tried, until nothing more is rejected.
     loop
       perform etl.tell_step('checking keys');
-      perform etl.validate_relations(target);
+      perform etl.validate_relations(target, feed);
       perform etl.tell_step('writing rows');
       select count(*) filter (where not d.etl$exists), count(*) filter (where d.etl$exists)
       into inserted, updated

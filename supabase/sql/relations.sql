@@ -1,6 +1,6 @@
 -- What a record breaks beside others: FOREIGN KEY and UNIQUE.
 
-create or replace function etl.validate_relations(target regclass)
+create or replace function etl.validate_relations(target regclass, feed etl.feeds default null)
 returns void
 language plpgsql
 set search_path = ''
@@ -9,13 +9,13 @@ begin
   loop
     perform etl.validate_references(target);
     continue when etl.validate_unique(target);
-    exit when not etl.validate_referenced(target);
+    exit when not etl.validate_referenced(target, feed);
   end loop;
 end
 $$;
-comment on function etl.validate_relations(regclass) is
+comment on function etl.validate_relations(regclass, etl.feeds) is
   'Rejects orphans, unique violations and what gives up a value that rows refer to, until there is none: a record
-that goes may have been another''s parent.';
+that goes may have been another''s parent. feed: whose file etl_staging holds; null where there is none.';
 
 create or replace function etl.validate_references(target regclass)
 returns void
@@ -96,7 +96,7 @@ comment on function etl.validate_references(regclass) is
   'Rejects orphans: what a foreign key finds no parent for. A parent may be in the same feed; without it, its
 children go too.';
 
-create or replace function etl.validate_referenced(target regclass)
+create or replace function etl.validate_referenced(target regclass, feed etl.feeds)
 returns boolean
 language plpgsql
 set search_path = ''
@@ -113,15 +113,14 @@ begin
       select k.attnums && array(select c.attnum from pg_temp.etl_columns c where c.name is not null) as is_carried
     ) x
     where k.parent = target
-      -- An undo has no file that would say anything of a child.
-      and (
-        k.on_update in ('a', 'r')
-          or k.child = target and x.is_carried and to_regclass('pg_temp.etl_staging') is not null
-      )
+      and (k.on_update in ('a', 'r') or k.child = target and x.is_carried and feed.name is not null)
       and exists (select from pg_temp.etl_columns c where c.name = any (k.parent_columns))
       and not k.parent_columns <@ etl.key_of(target)
     order by k.name
   loop
+    if fk.is_followed then
+      perform etl.set_date_order(feed);
+    end if;
     execute etl.fill(
       $sql$
       insert into pg_temp.etl_rejected (etl$staged, column_name, value, reason, sqlstate, constraint_name)
@@ -169,13 +168,16 @@ begin
       )
     );
     get diagnostics offenders = row_count;
+    if fk.is_followed then
+      perform set_config('datestyle', 'ISO, MDY', true);
+    end if;
     any_rejected := any_rejected or offenders > 0;
     perform etl.remove_rejected('etl_delta', offenders);
   end loop;
   return any_rejected;
 end
 $$;
-comment on function etl.validate_referenced(regclass) is
+comment on function etl.validate_referenced(regclass, etl.feeds) is
   'Rejects what gives up a value that a row refers to, where the foreign key neither cascades nor sets another, or where
 that row is of the same file, and there as it was. Returns whether there was any.';
 

@@ -95,6 +95,21 @@ const cases: Record<string, Case> = {
       }],
     ]),
   ),
+  "on update cascade, in the table itself, beside dates of an order": {
+    sql: x("id int primary key, code text unique, parent text references t.x (code) on update cascade, d date"),
+    feed: { date_order: "dmy" },
+    steps: [
+      {
+        file: "id,code,parent,d\n1,a,,31/01/2021\n3,c,a,03/04/2021\n",
+        rows: ["(1,a,,2021-01-31)", "(3,c,a,2021-04-03)"],
+      },
+      {
+        file: "id,code,parent,d\n1,z,,31/01/2021\n3,c,a,03/04/2021\n",
+        rows: ["(1,a,,2021-01-31)", "(3,c,a,2021-04-03)"],
+        rejects: [[1, "code", "23503", /^gives up/]],
+      },
+    ],
+  },
   "on update cascade, from another table: the reference follows its row, and the value moves in the next run": {
     sql: `${x("id int primary key, code text unique")}
       create table t.c (code text references t.x (code) on update cascade);`,
@@ -832,6 +847,22 @@ jsonb_array_elements(r.faults) f where r.record_number = 3": "22P02 23514",
     steps: [
       { file: "id,y\n1,7\n", rows: ["(1,5,1,5,7)"] },
       { file: "id,y\n1,8\n2,9\n", rows: ["(1,5,1,5,8)", "(2,5,2,5,9)"], counts: { inserted: 1, updated: 1 } },
+    ],
+  },
+  "a domain's default stands for no key that cannot be read": {
+    sql: `create domain t.d as int default 7; ${x("id t.d primary key, w int")}`,
+    feed: { contents: "changes" },
+    steps: [
+      {
+        file: "id,w\nx,1\ny,2\n7,z\n,3\n",
+        rows: [],
+        rejects: [[1, "id", "22P02", /^is no/], [2, "id", "22P02", /^is no/], [3, "w", "22P02", /^is no/], [
+          4,
+          "id",
+          "23502",
+          /missing/,
+        ]],
+      },
     ],
   },
   "a domain's default that no parent has": {
