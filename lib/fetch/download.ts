@@ -47,9 +47,9 @@ export async function openDownload(
     throw shown(asked, error);
   });
   const isUnchanged = response.status === 304;
-  const coding = response.headers.get("transfer-encoding");
+  const isChunked = /(^|[\s,])chunked$/i.test(response.headers.get("transfer-encoding") ?? "");
   // A 304 may tell the length of the body that it spares us, a 204 any; and chunks count more than a length (RFC 9112, 6.3).
-  const hasLength = !isUnchanged && response.status !== 204 && coding === null;
+  const hasLength = !isUnchanged && response.status !== 204 && !isChunked;
   const length = hasLength ? response.headers.get("content-length") : null;
   // Sent twice, it arrives as "5, 5".
   const total = length === null ? null : Number(length.split(",")[0]);
@@ -76,7 +76,7 @@ export async function openDownload(
     charset: /;\s*charset\s*=\s*"?([^\s;"]+)/i.exec(response.headers.get("content-type") ?? "")?.[1] ?? null,
     member: asked.url.hash.slice(1) || null,
     total,
-    hasEnd: total !== null || /(^|[\s,])chunked$/i.test(coding ?? ""),
+    hasEnd: total !== null || isChunked,
     body,
     async [Symbol.asyncDispose]() {
       await body.return(undefined);

@@ -38,7 +38,7 @@ export function nextLink(header: string): string | null {
 function relations(rel: string | undefined): string[] {
   if (rel === undefined) return [];
   const words = rel.toLowerCase().trim().split(/\s+/);
-  const isNone = (word: string) => word === "" || (!word.includes(":") && /["'`]|[^!-~]/.test(word));
+  const isNone = (word: string) => word === "" || (word !== "next" && /^\W*next\W*$/.test(word));
   if (words.some(isNone)) throw bad("its header Link has a rel that is empty, or in quotes that are none");
   return words;
 }

@@ -13,7 +13,7 @@ export interface Known {
 /** What signs a URL for a while, so that it comes anew each time. Any other part of a query may say which file it is. */
 const signature = /^((x-(amz|goog|oss|cos)-)?signature|sig)$/i;
 const ofSignature =
-  /^(x-(amz|goog|oss|cos)-.+|(aws|google|oss)access(key)?id|key-pair-id|policy|expires|signature|sig|s[eprtsv]|sip|spr|srt|sk[a-z]{1,3})$/i;
+  /^(x-(amz|goog|oss|cos)-.+|(aws|google|oss)access(key)?id|key-pair-id|policy|expires|signature|sig|s[eprtsv]|sip|jwt|spr|srt|sk[a-z]{1,3})$/i;
 
 /** Nothing for the feed's own URL; else a hash, for a query may hold a key. */
 export function markOf(url: URL, own: URL): string {

@@ -88,19 +88,29 @@ async function* transcoded(
     ? readerOfUtf16(decoder)
     : (chunk?: Uint8Array) => decoder.decode(chunk, { stream: chunk !== undefined });
   const fault = isUtf16 ? /\p{Cs}/u : replacement;
+  // Of all others these alone have a U+FFFD of their own: it is one as long as nothing was at fault.
+  let strict = /^gb/.test(decoder.encoding) ? new TextDecoder(decoder.encoding, { fatal: true }) : null;
+  const isSound = (chunk?: Uint8Array) => {
+    try {
+      strict?.decode(chunk, { stream: chunk !== undefined });
+    } catch {
+      strict = null;
+    }
+    return strict !== null;
+  };
   let faults = 0, beyondAscii = 0;
-  const encoded = function* (text: string) {
-    const pieces = text.split(fault);
-    faults += pieces.length - 1;
-    for (const [i, piece] of pieces.entries()) {
-      if (i > 0) yield badByte;
+  const encoded = (chunk?: Uint8Array) => {
+    const text = read(chunk);
+    const pieces = (isSound(chunk) ? [text] : text.split(fault)).map((piece) => {
       const bytes = encoder.encode(piece);
       beyondAscii += isUtf16 ? piece.length : bytes.length - piece.length;
-      if (bytes.length > 0) yield bytes;
-    }
+      return bytes;
+    });
+    faults += pieces.length - 1;
+    return concat(pieces.flatMap((piece, i) => i > 0 ? [badByte, piece] : [piece]));
   };
-  for await (const chunk of bytes) yield* encoded(read(chunk));
-  yield* encoded(read());
+  for await (const chunk of bytes) yield encoded(chunk);
+  yield encoded();
   if (faults > fewFaults && faults * rareFaults > beyondAscii) throw other;
 }
 

@@ -13,8 +13,8 @@ import { concat } from "./peekable.ts";
 import { Scanner, type Shape, Stop } from "./scan/scanner.ts";
 
 const batchSize = 1 << 19;
-/** Kinds of lines, one after the other, that wait to be known for the file's end. */
-const mostWaiting = 10_000;
+/** Kinds of lines, one after the other, that wait to be known for the file's end, and their bytes. */
+const mostWaiting = 10_000, mostWaitingBytes = 1 << 20;
 const lineFeed = 0x0a, carriageReturn = 0x0d, space = 0x20;
 const encoder = new TextEncoder();
 
@@ -37,6 +37,7 @@ export class Records {
   #respelled = 0;
   /** Lines with nothing in them, as they are not passed on yet, and how many of each: at the end of a file they are none. */
   #waiting: { line: Uint8Array; count: number }[] = [];
+  #waitingBytes = 0;
   #scanner: Scanner;
   #lineEnd: Uint8Array;
   /** What is around the elements of an array; the records and bytes before them. */
@@ -149,8 +150,18 @@ export class Records {
   }
 
   *#passWaiting(): Generator<Uint8Array> {
+    this.#waitingBytes = 0;
     for (const { line, count } of this.#waiting.splice(0)) {
-      for (let i = 0; i < count; i++) yield this.#ofNothing(line);
+      const { broken } = this, row = this.#ofNothing(line);
+      if (this.broken > broken) {
+        yield row;
+        for (let i = 1; i < count; i++) yield this.#ofNothing(line);
+        continue;
+      }
+      this.#respelled += count - 1;
+      const most = Math.min(count, Math.ceil(batchSize / row.length)), rows = new Uint8Array(most * row.length);
+      for (let i = 0; i < most; i++) rows.set(row, i * row.length);
+      for (let left = count; left > 0; left -= most) yield rows.slice(0, Math.min(left, most) * row.length);
     }
   }
 
@@ -161,8 +172,9 @@ export class Records {
       last.count += count;
       return;
     }
-    if (this.#waiting.length === mostWaiting) yield* this.#passWaiting();
+    if (this.#waiting.length === mostWaiting || this.#waitingBytes > mostWaitingBytes) yield* this.#passWaiting();
     this.#waiting.push({ line: line.slice(), count });
+    this.#waitingBytes += line.length;
   }
 
   /** A line with nothing in it as a row: among records it is read like them. */

@@ -103,9 +103,13 @@ async function startOf(text: Peekable, skip = 0): Promise<number> {
   first = await text.peek((first) => first.length >= start + longestTag);
   const tag = new TextDecoder().decode(first.subarray(start, start + longestTag));
   if (/^<\?xml\s/i.test(tag)) throw noTable("an XML document");
-  if (/^(<!--[^]*?-->\s*)*<(!doctype\s+html|html|head|body)\b/i.test(tag)) throw notData();
+  if (page.test(tag)) throw notData();
   return start;
 }
+
+/** What a page, a part of one, or a feed of news begins with; a comment may stand before it. */
+const page =
+  /^(<!--[^]*?-->\s*)?<(!doctype\s+html|html|head|body|title|meta|link|script|style|div|center|table|p|br|pre|h[1-6]|span|font|svg|rss|feed)[\s/>]/i;
 
 /** Bytes in which a web page shows itself: a comment may stand before its first tag. */
 const longestTag = 1024;

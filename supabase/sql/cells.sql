@@ -73,33 +73,46 @@ set search_path = ''
 as $$
 declare
   usual text[] := etl.usual_keys();
-  total bigint := cardinality(usual);
   further text[];
 begin
   if usual is null then
     return;
   end if;
-  if total <= 1600 then
-    perform etl.map_columns(feed, usual);
-    further := etl.further_keys(usual, etl.may_have_more(feed));
-    total := total + cardinality(further);
-  end if;
-  if total > 1600 then
-    raise exception 'its records have % names; Postgres takes 1600 columns', total
-      using errcode = 'ETL03',
-        hint = 'Ask the partner for records whose names are not values, such as days or ids.';
-  end if;
+  perform etl.map_columns(feed, etl.told_keys(feed, usual));
+  further := etl.further_keys(usual, etl.may_have_more(feed));
   if further <> '{}' then
     delete from pg_temp.etl_columns;
-    perform etl.map_columns(feed, usual || further);
+    perform etl.map_columns(feed, etl.told_keys(feed, usual || further));
   end if;
   perform etl.join_sources();
   perform etl.check_columns(feed, etl.is_empty(etl.target_of(feed)), as_json => true);
 end
 $$;
 comment on function etl.map_keys(etl.feeds) is
-  'Fills etl_columns with the keys of the objects; with none where no record is one. Raises ETL03 where there are more
-than Postgres takes columns, and as etl.check_columns() does.';
+  'Fills etl_columns with the keys of the objects; with none where no record is one. Raises ETL03 as etl.check_columns()
+does.';
+
+create or replace function etl.told_keys(feed etl.feeds, keys text[])
+returns text[]
+language sql stable
+set search_path = ''
+as $$
+  select case
+    when cardinality(keys) <= 1600 then keys
+    else array(
+      select k.key
+      from unnest(keys) with ordinality k(key, place)
+      where k.place <= 100 or exists (
+        select from etl.loadable_columns(etl.target_of(feed)) l
+        where etl.near_name(l.name) = etl.near_name(etl.wanted_column(feed, k.key))
+      )
+      order by k.place
+    )
+  end
+$$;
+comment on function etl.told_keys(etl.feeds, text[]) is
+  'All keys; of more than a table has columns those that the table has, however they are spelled, and the first hundred:
+where names are values, as days or ids, there is no end of them.';
 
 create or replace function etl.usual_keys()
 returns text[]

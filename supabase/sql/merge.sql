@@ -130,7 +130,7 @@ begin
   end if;
   if different > 0 then
     perform etl.tell_step('checking rows');
-    perform etl.validate_rows(target, has_header => feed.header is null and not etl.is_staged_json());
+    perform etl.validate_rows(target, has_header => feed.header is null);
     duplicate := etl.drop_duplicates(target, unchanged > 0);
     -- For the table's own rules and triggers it is as ever.
     perform set_config('datestyle', 'ISO, MDY', true);

@@ -139,7 +139,7 @@ begin
         ),
         'constraint_name', quote_literal(fk.name),
         'reason', quote_literal('gives up what a row refers to in ' || fk.child),
-        'old', etl.each(fk.parent_columns, 'p.{column}'), 'new', etl.each(fk.parent_columns, 'd.{column}'),
+        'old', etl.as_stored(target, 'p', fk.parent_columns), 'new', etl.as_stored(target, 'd', fk.parent_columns),
         -- Another spelling of what the key takes for the same is no other value, unless the key restricts any change.
         'and_lost', case
           when fk.on_update = 'a' then format('and not exists (select 1 from (select d.*) p where %s)', fk.matches)
@@ -150,11 +150,12 @@ begin
           when fk.is_followed then etl.fill(
             $sql$
             and exists (
-              select 1 from ({typed}) t cross join lateral (select c.*) o where {same_key} and not {differs}
+              select 1 from ({typed}) t join {target} o on {same_key} where {is_child} and not {differs}
             )
             $sql$,
             jsonb_build_object(
               'typed', etl.typed_cells(with_length => true), 'same_key', etl.same_key(target, 't', 'o'),
+              'target', target, 'is_child', etl.same_key(target, 'o', 'c'),
               'differs', etl.differs(etl.key_of(target))
             )
           )
@@ -180,6 +181,21 @@ $$;
 comment on function etl.validate_referenced(regclass, etl.feeds) is
   'Rejects what gives up a value that a row refers to, where the foreign key neither cascades nor sets another, or where
 that row is of the same file, and there as it was. Returns whether there was any.';
+
+create or replace function etl.as_stored(of_table regclass, a text, columns name[])
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select string_agg(
+    format('%s.%I::%s', a, c.attname, format_type(etl.base_type(c.atttypid), -1)), ', ' order by u.position
+  )
+  from unnest(columns) with ordinality u(name, position)
+  join pg_catalog.pg_attribute c on c.attrelid = of_table and c.attname = u.name
+$$;
+comment on function etl.as_stored(regclass, text, name[]) is
+  'SQL text: these columns of a row, under this alias, by the types beneath all domains: for record_image_ne(), which
+takes no two types for one.';
 
 create or replace function etl.foreign_keys(of regclass)
 returns table (

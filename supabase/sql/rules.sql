@@ -45,11 +45,13 @@ begin
         and k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
       union all
       select
-        null, null, string_agg(format('%I::text = %L collate "C"', c.name, c.source), ' and '),
+        null, null, string_agg(format('%I::text = %L collate "C"', c.name, c.source), ' and ')
+          -- Where the feed's row has the names, the partner may begin to send such a line, as the first one.
+          || case when has_header then '' else $sql$ and etl$staged = '(0,1)'$sql$ end,
         'repeats the header line', '22P04', null
       from pg_temp.etl_columns c
       where c.name is not null and c.stored
-      having has_header
+      having not etl.is_staged_json()
     ) r
   ) r;
   offenders := etl.execute_on(

@@ -75,6 +75,7 @@ begin
       select case
         when f.kinds && '{day,zoned day}' then 'days:' || type
         when f.kinds && '{time,zoned time,span}' then 'times:' || type
+        when f.is_mixed and f.kinds <@ '{integer,number}' then 'fields:' || type
         when f.is_mixed then 'parts:' || type
         else 'numbers'
       end
@@ -101,7 +102,10 @@ begin
   -- Between parts no comma can be one of a fraction; and Postgres reads 1.234 with a point.
   feed.decimal_comma := false;
   return (
-    select jsonb_object_agg(k.kind, jsonb_build_object(
+    select jsonb_build_object(
+      'fields', case when not has_comma then '^(?:[^0-9_]|[1-9][0-9]*|0(?![0-9xob]))*$' end,
+      'days', replace('^(?:[][(){},"\\ ]|null|empty|{day})*$', '{day}', etl.usual_day())
+    ) || jsonb_object_agg(k.kind, jsonb_build_object(
       'refused', concat_ws(
         '|', etl.refused_of(k.kind, feed),
         case when has_comma and k.kind in ('integer', 'number', 'money') then '[.,]' end
@@ -237,17 +241,17 @@ set search_path = ''
 as $$
   select array_agg(
     etl.fill(f.form, jsonb_build_object(
-      'number', '(?:\d+(?:\.\d*)?|\.\d+)', 'unit', '[a-z]+\.?', 'clock', '\d+:\d\d(?::\d\d(?:\.\d*)?)?'
+      'number', '(?:\d+(?:\.\d*)?|\.\d+)', 'unit', '[a-z]+\.?', 'clock', '\d+:\d\d?(?::\d\d?(?:\.\d*)?)?'
     ))
     order by f.place
   )
   from (
     values
       -- 90, 1:30, 1 12:59:10
-      (1, '[-+]?{number}|(?:[-+]?\d+\s+)?[-+]?{clock}'),
+      (1, '[-+]?{number}|(?:[-+]?\d+\s+)?[-+]?{clock}(?:\s+ago)?'),
       -- 1 day -2 hours, 1h30m, 3 days 04:05:06, @ 5 min ago
       (
-        2, '(?:@\s*)?[-+]?{number}\s*{unit}(?:(?:[,\s]+[-+]|[,\s]*){number}\s*{unit})*(?:[,\s]+[-+]?{clock})?'
+        2, '(?:@\s*)?[-+]?\s*{number}\s*{unit}(?:(?:[,;\s]+[-+]|[,;\s]*){number}\s*{unit})*(?:[,;\s]+[-+]?{clock})?'
           '(?:\s+ago)?'
       ),
       -- As SQL has years and months: 1-2, 1-2 3 4:05:06
@@ -369,8 +373,10 @@ declare
   );
 begin
   return case
-    when strpos(kind, ':') > 0
-      then format('etl.has_refused_part(%s, %s, %L)', cell, split_part(kind, ':', 2), refused)
+    when strpos(kind, ':') > 0 then format(
+      'case when %1$s ~* %2$L then false else etl.has_refused_part(%1$s, %3$s, %4$L) end',
+      cell, refused::jsonb ->> split_part(kind, ':', 1), split_part(kind, ':', 2), refused
+    )
     when starts_with(kind, 'name') then format('octet_length(%s) > 63', cell)
     when coalesce(refused, forms::text) is null then 'false'
     when usual is null then is_refused
@@ -404,7 +410,7 @@ set search_path = ''
 as $$
   select case
     when starts_with(kind, 'name') or kind = 'byte' then '22001'
-    when kind in ('integer', 'number', 'numbers', 'money', 'oid') or starts_with(kind, 'parts:') then '22P02'
+    when kind in ('integer', 'number', 'numbers', 'money', 'oid') or kind ~ '^(parts|fields):' then '22P02'
     else '22007'
   end
 $$;

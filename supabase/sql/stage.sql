@@ -51,9 +51,21 @@ begin
   );
   wide := etl.wide_cells(staging);
   if wide is not null then
-    execute format(
-      'create trigger etl_narrow before insert on pg_temp.%s for each row execute function etl.narrow_row(%s)',
-      staging, etl.each(wide, '{column}')
+    execute etl.fill(
+      $sql$
+      create or replace function pg_temp.{staging}() returns trigger language plpgsql set search_path = '' as $body$
+      begin
+        new.{first} := array[{cells}]::text;
+        {emptied}
+        return new;
+      end
+      $body$;
+      create trigger etl_narrow before insert on pg_temp.{staging} for each row execute function pg_temp.{staging}();
+      $sql$,
+      jsonb_build_object(
+        'staging', staging, 'first', wide[1], 'cells', etl.each(wide, 'new.{column}'),
+        'emptied', (select string_agg(format('new.%I := null;', w.cell), ' ') from unnest(wide[2:]) w(cell))
+      )
     );
   end if;
   return format('copy pg_temp.%s from stdin (format csv, delimiter %L, quote %L)', staging, delimiter, quote);
@@ -83,29 +95,6 @@ $$;
 comment on function etl.wide_cells(text) is
   'The columns of a staging table that a row would not have room for: the first of them holds the cells of all, as the
 text of an array. Null where there is room.';
-
-create or replace function etl.narrow_row()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  new := json_populate_record(new, (
-    with cells as materialized (
-      select c.name, c.value, c.place
-      from json_each_text(to_json(new)) with ordinality c(name, value, place)
-      where c.name = any (tg_argv)
-    )
-    select json_object_agg(c.name, case when c.name = tg_argv[0] then packed.cells end)
-    from cells c
-    cross join (select array_agg(c.value order by c.place)::text as cells from cells c) packed
-  ));
-  return new;
-end
-$$;
-comment on function etl.narrow_row() is
-  'A trigger for a staging table: puts the cells of the columns that it is given into the first of these. See
-etl.wide_cells().';
 
 create or replace function etl.take_staged(feed etl.feeds, place int, header text[])
 returns void

@@ -15,7 +15,7 @@ begin
   perform set_config('timezone', own_zone, true);
   select
     coalesce(array_agg(z.word) filter (where z.is_meant), '{}'), coalesce(array_agg(z.word), '{}'),
-    min(z.away) > interval '0'
+    min(z.away) >= interval '3 hours'
   into own, other, is_east
   from (
     select lower(d.word) as word, d.away, a.utc_offset = d.away as is_meant
@@ -28,7 +28,7 @@ begin
     group by d.word, d.away, a.utc_offset
   ) z;
   perform set_config('timezone', before, true);
-  -- RFC 5322 has America's as America does, and so has whoever lives west of Greenwich.
+  -- RFC 5322 has America's as America does, and so has whoever lives as far from Asia.
   return array(
     select unnest(etl.common_zones(of_america => false) || other)
     union
@@ -48,7 +48,7 @@ language sql immutable
 set search_path = ''
 as $$
   select case
-    when of_america then '{adt,ast,cdt,cst,edt,est,mdt,mst,pdt,pst}'::text[]
+    when of_america then '{adt,ast,cdt,cst,edt,est,mst,pst}'::text[]
     else '{act,amst,amt,bdt,bst,cast,cct,ect,gst,ist,sst,wast,wst}'
   end
 $$;
@@ -60,7 +60,7 @@ returns text
 language sql immutable
 set search_path = ''
 as $$
-  select format('\d\s*(?:[ap]m)?\s*\(?(?:%s)(?!\s*[a-z/_])', array_to_string(words, '|'))
+  select format('\d\s*(?:[ap]m)?\s*\(?(?:%s)(?!\d|\s*[a-z/_])', array_to_string(words, '|'))
 $$;
 comment on function etl.zone_among(text[]) is 'A regular expression for a time with one of these words for its zone.';
 

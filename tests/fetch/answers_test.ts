@@ -216,6 +216,14 @@ const lengths: Record<string, [answer: string, code: string | null]> = {
     "HTTP/1.1 200 OK\nConnection: close\nContent-Length: 5\nTransfer-Encoding: chunked\n\n7\nid\n1\n\n",
     "cut_short",
   ],
+  "a coding that is none, and a length, cut short": [
+    "HTTP/1.1 200 OK\nConnection: close\nTransfer-Encoding: identity\nContent-Length: 9\n\nid\n1\n",
+    "cut_short",
+  ],
+  "an empty coding, and a length, cut short": [
+    "HTTP/1.1 200 OK\nConnection: close\nTransfer-Encoding: \nContent-Length: 9\n\nid\n1\n",
+    "cut_short",
+  ],
   "no content, and its length": ["HTTP/1.1 204 No Content\nConnection: close\nContent-Length: 5\n\n", "empty"],
 };
 

@@ -24,6 +24,8 @@ const links: [header: string, next: string | null][] = [
   [", <a>; rel=next ,, <a>; rel=next,", "a"],
   ['<a>; rel="prev http://x.example/o\'neil"', null],
   ["<a>; title='next'; rel=prev, <b>", null],
+  ["<a.css>; rel='preload', <b>; rel=next", "b"],
+  ['<a>; rel="last page\'s", <b>; rel="é"', null],
   ["", null],
 ];
 

@@ -346,6 +346,10 @@ const refused: Record<string, Case & { code: string; message: string | RegExp; h
       "<head>",
       "<body\n",
       "<!-- Ana -->\n<!---->\r\n <html>",
+      "<h1>Not Found</h1>",
+      "<br />\n<b>Warning</b>: x",
+      "<script>x</script><html>",
+      "<!-- Ana --><svg/>",
     ].map(
       (
         body,
@@ -362,6 +366,17 @@ const refused: Record<string, Case & { code: string; message: string | RegExp; h
       { body, code: "file_type", message: /it is an XML document$/, hint: /as CSV/ },
     ]),
   ),
+  "a part of a web page, where the header is said": {
+    body: "<h1>Not Found</h1>\n",
+    feed: { header: ["id"] },
+    code: "html",
+    message: /a web page/,
+  },
+  "comments without end": {
+    body: "<!--Ana-->".repeat(200) + "x\n1\n",
+    code: "columns",
+    message: /none of its 1 names/,
+  },
   "a tag that is none of a web page's": { body: "<rows>Ana\n1\n", code: "columns", message: /none of its 1 names/ },
   "names for a header that the table does not have": {
     body: "1,Ana\n",
@@ -478,6 +493,12 @@ const refused: Record<string, Case & { code: string; message: string | RegExp; h
     code: "encoding",
     message: "its header line is not shift_jis, which etl.feeds.encoding says",
     hint: /^Correct etl\.feeds\.encoding/,
+  },
+  "a bad character in each fifty of a quoted cell": {
+    body: bytes('id,name\n1,"', ...Array.from({ length: 20_000 }, () => bytes("x".repeat(50), [0xff])), '"\n'),
+    feed: { encoding: "shift_jis" },
+    code: "encoding",
+    message: "it is not shift_jis",
   },
   "a .gz file cut short": { body: bytes(gzipped.subarray(0, -9)), code: "gzip", message: /broken or cut short/ },
   "a .gz file with a flipped bit": { body: bytes(gzipped.with(-6, 7)), code: "gzip", message: /broken or cut short/ },

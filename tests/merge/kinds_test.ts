@@ -410,7 +410,11 @@ jsonb_array_elements(r.faults) f where r.record_number = 3": "22P02 23514",
   "names as values, where etl.feeds.header has the names": {
     sql: x("id text primary key, v text"),
     feed: { header: ["id", "v"] },
-    steps: [{ file: "id,v\na,b\n", rows: ["(a,b)", "(id,v)"] }],
+    steps: [
+      // As the first record it is a header line that the partner has begun to send.
+      { file: "id,v\na,b\n", rows: ["(a,b)"], rejects: [[1, null, "22P04", /^repeats the header line$/]] },
+      { file: "a,b\nid,v\n", rows: ["(a,b)", "(id,v)"] },
+    ],
   },
   "the header line once more, and in capitals, where case is nothing": {
     sql: `create collation t.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);

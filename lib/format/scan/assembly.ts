@@ -163,7 +163,7 @@ function endLine(at: usize, suspect: bool, end: usize): u32 {
 /** What is odd about a record that is as short, or has another number of fields than it should; `more` where nothing is. */
 function faultOfShape(length: usize, suspect: bool, end: usize): u32 {
   if (length === 0) return skipBlanks(end);
-  if (hasNothing(length)) return skipSame(end);
+  if (hasNothing(length) && !(fields === columns && isFollowed(end))) return skipSame(end);
   if (fields === columns) return more;
   if (suspect && isMarked()) return skipMark();
   return fields > columns && load<u8>(recordStart + length - 1) === delimiter ? readRecord(end) : wrongFields;
@@ -191,6 +191,12 @@ function hasNothing(length: usize): bool {
     if ((byte > space && byte !== delimiter) || byte === enclosure) return false;
   }
   return true;
+}
+
+/** Whether the next line is here, and has something in it, as its first byte tells: so this one is not at the end. */
+function isFollowed(end: usize): bool {
+  const byte: u32 = recordEnd < end ? load<u8>(recordEnd) : space;
+  return byte > space && byte < 0x80 && byte !== delimiter;
 }
 
 /** Takes the lines that follow as well, if they are the same: a spreadsheet may end with a million of them. */

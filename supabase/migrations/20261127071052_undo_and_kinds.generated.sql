@@ -1116,33 +1116,46 @@ set search_path = ''
 as $$
 declare
   usual text[] := etl.usual_keys();
-  total bigint := cardinality(usual);
   further text[];
 begin
   if usual is null then
     return;
   end if;
-  if total <= 1600 then
-    perform etl.map_columns(feed, usual);
-    further := etl.further_keys(usual, etl.may_have_more(feed));
-    total := total + cardinality(further);
-  end if;
-  if total > 1600 then
-    raise exception 'its records have % names; Postgres takes 1600 columns', total
-      using errcode = 'ETL03',
-        hint = 'Ask the partner for records whose names are not values, such as days or ids.';
-  end if;
+  perform etl.map_columns(feed, etl.told_keys(feed, usual));
+  further := etl.further_keys(usual, etl.may_have_more(feed));
   if further <> '{}' then
     delete from pg_temp.etl_columns;
-    perform etl.map_columns(feed, usual || further);
+    perform etl.map_columns(feed, etl.told_keys(feed, usual || further));
   end if;
   perform etl.join_sources();
   perform etl.check_columns(feed, etl.is_empty(etl.target_of(feed)), as_json => true);
 end
 $$;
 comment on function etl.map_keys(etl.feeds) is
-  'Fills etl_columns with the keys of the objects; with none where no record is one. Raises ETL03 where there are more
-than Postgres takes columns, and as etl.check_columns() does.';
+  'Fills etl_columns with the keys of the objects; with none where no record is one. Raises ETL03 as etl.check_columns()
+does.';
+
+create or replace function etl.told_keys(feed etl.feeds, keys text[])
+returns text[]
+language sql stable
+set search_path = ''
+as $$
+  select case
+    when cardinality(keys) <= 1600 then keys
+    else array(
+      select k.key
+      from unnest(keys) with ordinality k(key, place)
+      where k.place <= 100 or exists (
+        select from etl.loadable_columns(etl.target_of(feed)) l
+        where etl.near_name(l.name) = etl.near_name(etl.wanted_column(feed, k.key))
+      )
+      order by k.place
+    )
+  end
+$$;
+comment on function etl.told_keys(etl.feeds, text[]) is
+  'All keys; of more than a table has columns those that the table has, however they are spelled, and the first hundred:
+where names are values, as days or ids, there is no end of them.';
 
 create or replace function etl.usual_keys()
 returns text[]
@@ -3140,7 +3153,7 @@ begin
   end if;
   if different > 0 then
     perform etl.tell_step('checking rows');
-    perform etl.validate_rows(target, has_header => feed.header is null and not etl.is_staged_json());
+    perform etl.validate_rows(target, has_header => feed.header is null);
     duplicate := etl.drop_duplicates(target, unchanged > 0);
     -- For the table's own rules and triggers it is as ever.
     perform set_config('datestyle', 'ISO, MDY', true);
@@ -4071,7 +4084,7 @@ begin
         ),
         'constraint_name', quote_literal(fk.name),
         'reason', quote_literal('gives up what a row refers to in ' || fk.child),
-        'old', etl.each(fk.parent_columns, 'p.{column}'), 'new', etl.each(fk.parent_columns, 'd.{column}'),
+        'old', etl.as_stored(target, 'p', fk.parent_columns), 'new', etl.as_stored(target, 'd', fk.parent_columns),
         -- Another spelling of what the key takes for the same is no other value, unless the key restricts any change.
         'and_lost', case
           when fk.on_update = 'a' then format('and not exists (select 1 from (select d.*) p where %s)', fk.matches)
@@ -4082,11 +4095,12 @@ begin
           when fk.is_followed then etl.fill(
             $sql$
             and exists (
-              select 1 from ({typed}) t cross join lateral (select c.*) o where {same_key} and not {differs}
+              select 1 from ({typed}) t join {target} o on {same_key} where {is_child} and not {differs}
             )
             $sql$,
             jsonb_build_object(
               'typed', etl.typed_cells(with_length => true), 'same_key', etl.same_key(target, 't', 'o'),
+              'target', target, 'is_child', etl.same_key(target, 'o', 'c'),
               'differs', etl.differs(etl.key_of(target))
             )
           )
@@ -4112,6 +4126,21 @@ $$;
 comment on function etl.validate_referenced(regclass, etl.feeds) is
   'Rejects what gives up a value that a row refers to, where the foreign key neither cascades nor sets another, or where
 that row is of the same file, and there as it was. Returns whether there was any.';
+
+create or replace function etl.as_stored(of_table regclass, a text, columns name[])
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select string_agg(
+    format('%s.%I::%s', a, c.attname, format_type(etl.base_type(c.atttypid), -1)), ', ' order by u.position
+  )
+  from unnest(columns) with ordinality u(name, position)
+  join pg_catalog.pg_attribute c on c.attrelid = of_table and c.attname = u.name
+$$;
+comment on function etl.as_stored(regclass, text, name[]) is
+  'SQL text: these columns of a row, under this alias, by the types beneath all domains: for record_image_ne(), which
+takes no two types for one.';
 
 create or replace function etl.foreign_keys(of regclass)
 returns table (
@@ -5244,11 +5273,13 @@ begin
         and k.conkey <@ array(select c.attnum from pg_temp.etl_columns c where c.name is not null)
       union all
       select
-        null, null, string_agg(format('%I::text = %L collate "C"', c.name, c.source), ' and '),
+        null, null, string_agg(format('%I::text = %L collate "C"', c.name, c.source), ' and ')
+          -- Where the feed's row has the names, the partner may begin to send such a line, as the first one.
+          || case when has_header then '' else $sql$ and etl$staged = '(0,1)'$sql$ end,
         'repeats the header line', '22P04', null
       from pg_temp.etl_columns c
       where c.name is not null and c.stored
-      having has_header
+      having not etl.is_staged_json()
     ) r
   ) r;
   offenders := etl.execute_on(
@@ -5557,6 +5588,7 @@ begin
       select case
         when f.kinds && '{day,zoned day}' then 'days:' || type
         when f.kinds && '{time,zoned time,span}' then 'times:' || type
+        when f.is_mixed and f.kinds <@ '{integer,number}' then 'fields:' || type
         when f.is_mixed then 'parts:' || type
         else 'numbers'
       end
@@ -5583,7 +5615,10 @@ begin
   -- Between parts no comma can be one of a fraction; and Postgres reads 1.234 with a point.
   feed.decimal_comma := false;
   return (
-    select jsonb_object_agg(k.kind, jsonb_build_object(
+    select jsonb_build_object(
+      'fields', case when not has_comma then '^(?:[^0-9_]|[1-9][0-9]*|0(?![0-9xob]))*$' end,
+      'days', replace('^(?:[][(){},"\\ ]|null|empty|{day})*$', '{day}', etl.usual_day())
+    ) || jsonb_object_agg(k.kind, jsonb_build_object(
       'refused', concat_ws(
         '|', etl.refused_of(k.kind, feed),
         case when has_comma and k.kind in ('integer', 'number', 'money') then '[.,]' end
@@ -5719,17 +5754,17 @@ set search_path = ''
 as $$
   select array_agg(
     etl.fill(f.form, jsonb_build_object(
-      'number', '(?:\d+(?:\.\d*)?|\.\d+)', 'unit', '[a-z]+\.?', 'clock', '\d+:\d\d(?::\d\d(?:\.\d*)?)?'
+      'number', '(?:\d+(?:\.\d*)?|\.\d+)', 'unit', '[a-z]+\.?', 'clock', '\d+:\d\d?(?::\d\d?(?:\.\d*)?)?'
     ))
     order by f.place
   )
   from (
     values
       -- 90, 1:30, 1 12:59:10
-      (1, '[-+]?{number}|(?:[-+]?\d+\s+)?[-+]?{clock}'),
+      (1, '[-+]?{number}|(?:[-+]?\d+\s+)?[-+]?{clock}(?:\s+ago)?'),
       -- 1 day -2 hours, 1h30m, 3 days 04:05:06, @ 5 min ago
       (
-        2, '(?:@\s*)?[-+]?{number}\s*{unit}(?:(?:[,\s]+[-+]|[,\s]*){number}\s*{unit})*(?:[,\s]+[-+]?{clock})?'
+        2, '(?:@\s*)?[-+]?\s*{number}\s*{unit}(?:(?:[,;\s]+[-+]|[,;\s]*){number}\s*{unit})*(?:[,;\s]+[-+]?{clock})?'
           '(?:\s+ago)?'
       ),
       -- As SQL has years and months: 1-2, 1-2 3 4:05:06
@@ -5851,8 +5886,10 @@ declare
   );
 begin
   return case
-    when strpos(kind, ':') > 0
-      then format('etl.has_refused_part(%s, %s, %L)', cell, split_part(kind, ':', 2), refused)
+    when strpos(kind, ':') > 0 then format(
+      'case when %1$s ~* %2$L then false else etl.has_refused_part(%1$s, %3$s, %4$L) end',
+      cell, refused::jsonb ->> split_part(kind, ':', 1), split_part(kind, ':', 2), refused
+    )
     when starts_with(kind, 'name') then format('octet_length(%s) > 63', cell)
     when coalesce(refused, forms::text) is null then 'false'
     when usual is null then is_refused
@@ -5886,7 +5923,7 @@ set search_path = ''
 as $$
   select case
     when starts_with(kind, 'name') or kind = 'byte' then '22001'
-    when kind in ('integer', 'number', 'numbers', 'money', 'oid') or starts_with(kind, 'parts:') then '22P02'
+    when kind in ('integer', 'number', 'numbers', 'money', 'oid') or kind ~ '^(parts|fields):' then '22P02'
     else '22007'
   end
 $$;
@@ -5988,9 +6025,21 @@ begin
   );
   wide := etl.wide_cells(staging);
   if wide is not null then
-    execute format(
-      'create trigger etl_narrow before insert on pg_temp.%s for each row execute function etl.narrow_row(%s)',
-      staging, etl.each(wide, '{column}')
+    execute etl.fill(
+      $sql$
+      create or replace function pg_temp.{staging}() returns trigger language plpgsql set search_path = '' as $body$
+      begin
+        new.{first} := array[{cells}]::text;
+        {emptied}
+        return new;
+      end
+      $body$;
+      create trigger etl_narrow before insert on pg_temp.{staging} for each row execute function pg_temp.{staging}();
+      $sql$,
+      jsonb_build_object(
+        'staging', staging, 'first', wide[1], 'cells', etl.each(wide, 'new.{column}'),
+        'emptied', (select string_agg(format('new.%I := null;', w.cell), ' ') from unnest(wide[2:]) w(cell))
+      )
     );
   end if;
   return format('copy pg_temp.%s from stdin (format csv, delimiter %L, quote %L)', staging, delimiter, quote);
@@ -6020,29 +6069,6 @@ $$;
 comment on function etl.wide_cells(text) is
   'The columns of a staging table that a row would not have room for: the first of them holds the cells of all, as the
 text of an array. Null where there is room.';
-
-create or replace function etl.narrow_row()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  new := json_populate_record(new, (
-    with cells as materialized (
-      select c.name, c.value, c.place
-      from json_each_text(to_json(new)) with ordinality c(name, value, place)
-      where c.name = any (tg_argv)
-    )
-    select json_object_agg(c.name, case when c.name = tg_argv[0] then packed.cells end)
-    from cells c
-    cross join (select array_agg(c.value order by c.place)::text as cells from cells c) packed
-  ));
-  return new;
-end
-$$;
-comment on function etl.narrow_row() is
-  'A trigger for a staging table: puts the cells of the columns that it is given into the first of these. See
-etl.wide_cells().';
 
 create or replace function etl.take_staged(feed etl.feeds, place int, header text[])
 returns void
@@ -7968,7 +7994,7 @@ begin
   perform set_config('timezone', own_zone, true);
   select
     coalesce(array_agg(z.word) filter (where z.is_meant), '{}'), coalesce(array_agg(z.word), '{}'),
-    min(z.away) > interval '0'
+    min(z.away) >= interval '3 hours'
   into own, other, is_east
   from (
     select lower(d.word) as word, d.away, a.utc_offset = d.away as is_meant
@@ -7981,7 +8007,7 @@ begin
     group by d.word, d.away, a.utc_offset
   ) z;
   perform set_config('timezone', before, true);
-  -- RFC 5322 has America's as America does, and so has whoever lives west of Greenwich.
+  -- RFC 5322 has America's as America does, and so has whoever lives as far from Asia.
   return array(
     select unnest(etl.common_zones(of_america => false) || other)
     union
@@ -8001,7 +8027,7 @@ language sql immutable
 set search_path = ''
 as $$
   select case
-    when of_america then '{adt,ast,cdt,cst,edt,est,mdt,mst,pdt,pst}'::text[]
+    when of_america then '{adt,ast,cdt,cst,edt,est,mst,pst}'::text[]
     else '{act,amst,amt,bdt,bst,cast,cct,ect,gst,ist,sst,wast,wst}'
   end
 $$;
@@ -8013,7 +8039,7 @@ returns text
 language sql immutable
 set search_path = ''
 as $$
-  select format('\d\s*(?:[ap]m)?\s*\(?(?:%s)(?!\s*[a-z/_])', array_to_string(words, '|'))
+  select format('\d\s*(?:[ap]m)?\s*\(?(?:%s)(?!\d|\s*[a-z/_])', array_to_string(words, '|'))
 $$;
 comment on function etl.zone_among(text[]) is 'A regular expression for a time with one of these words for its zone.';
 
