@@ -109,11 +109,11 @@ export function fitted(header: Header, bytes: Uint8Array, dialect: Dialect): Hea
   const { names, delimiter, lead } = header;
   const record = decode(bytes.subarray(lead, lineAt(bytes, lead, dialect)?.end), true, null).replace(/\r+$/, "");
   const fields = splitLine(record, { ...dialect, delimiter })?.length ?? names.length;
-  return record === "" || fields < named(names).length ? header : { ...header, names: names.slice(0, fields) };
+  return record === "" || fields < trimmed(names).length ? header : { ...header, names: names.slice(0, fields) };
 }
 
 /** The names without the empty ones at their end. */
-export function named(names: string[]): string[] {
+export function trimmed(names: string[]): string[] {
   return names.slice(0, names.findLastIndex((name) => name.trim() !== "") + 1);
 }
 

@@ -6,10 +6,10 @@ import {
   hasHeader,
   hasRecord,
   type Header,
-  named,
   readHeader,
   skipAll,
   skipLines,
+  trimmed,
 } from "./csv.ts";
 import { decode } from "./decode.ts";
 import type { Document, Places } from "./document.ts";
@@ -161,7 +161,7 @@ async function openCsv(text: Peekable, feed: Layout): Promise<Reading> {
     const page = await headerOf(text, { ...dialect, delimiter });
     // "\n" and "\r\n" may stand side by side.
     const isAlike = (page.lineEnd === "\r") === (lineEnd === "\r");
-    if (isAlike && JSON.stringify(named(page.names)) === JSON.stringify(named(names))) return page.lead;
+    if (isAlike && JSON.stringify(trimmed(page.names)) === JSON.stringify(trimmed(names))) return page.lead;
     const hint = "Ask the partner for pages that are alike.";
     throw new EtlError("header", "its header line is not that of the first page", hint);
   };

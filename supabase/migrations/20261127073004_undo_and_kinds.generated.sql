@@ -5310,7 +5310,7 @@ end
 $$;
 comment on function etl.validate_rows(regclass, boolean) is
   'Rejects what breaks NOT NULL, a CHECK of carried columns, or is the header line once more. has_header: whether the
-file has such a line.';
+file has such a line; where the feed''s row names its columns, its first record alone may be one.';
 
 create or replace function etl.drop_duplicates(target regclass, some_unchanged boolean)
 returns bigint
