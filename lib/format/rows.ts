@@ -126,7 +126,8 @@ async function formatOf(
     throw new EtlError("encoding", "it holds NULs", askFor(begin[0] === 0 ? "utf-16be" : "utf-16le"));
   }
   if ((format === "json" || records != null) && !isJson) {
-    throw badJson("it is not an array of objects", "Check etl.feeds.format and records, or ask the partner for JSON.");
+    const hint = "Check etl.feeds.format and etl.feeds.records, or ask the partner for JSON.";
+    throw badJson("it is not an array of objects", hint);
   }
   if (records != null && format !== null && format !== "json") {
     const message = `etl.feeds.records points into a JSON document, and etl.feeds.format says ${format}`;

@@ -1104,7 +1104,12 @@ Deno.test("what the file does not tell must be said before anything is applied",
     [["/comma.json", "--decimal-comma"], 1, /^error: .* JSON writes its numbers with a point\n.*--decimal-comma/],
     [["/line.csv", "--apply"], 2, /^error: Cannot apply it: --header must be said: [^@]*\n[^@]*$/],
     [["/page.csv"], 1, /^error: Cannot look at page: .*web page/],
-    [["/gone.csv"], 1, /^error: Cannot look at gone: .* answered 404/],
+    [["/gone.csv"], 1, /^error: Cannot look at gone: .* answered 404.*\n.*: check the URL\.\n/],
+    [
+      ["/numbers.json", "--format", "ndjson", "--records", "/data"],
+      1,
+      /^error: .* numbers: --records points into a JSON document, and --format says ndjson\n/,
+    ],
     [["/days.csv", "--name", "trips"], 2, /^error: Cannot look at trips: there is a table public\.trips\n/],
     [["/days.csv", "--name", "trips", "--target", "public.t"], 2, /^error: .* there is a feed of that name\n/],
     [["/days.csv", "--target", "t"], 2, /^error: .* t names no schema\n/],
@@ -1117,6 +1122,7 @@ Deno.test("what the file does not tell must be said before anything is applied",
     const result = await feed(db.url, web.url + path, ...options);
     assert.deepEqual([result.code, await snapshot(db)], [code, before], path);
     assert.match(result.err, message);
+    assert.ok(!result.err.includes("etl.feeds."), `there is no row yet: ${path}`);
   }
   const open = await feed(db.url, `${web.url}/days.csv`);
   assert.match(open.err, /\nFirst, --date-order must be said: the days in day, 1, make sense as dmy and as mdy\.\n$/);

@@ -6,7 +6,7 @@ import { allowance } from "../../limits.ts";
 import { choose, type Name } from "./choose.ts";
 import { findForeignKeys, findKey } from "./keys.ts";
 import { columnNames } from "./names.ts";
-import type { Options } from "./options.ts";
+import { inOptions, type Options } from "./options.ts";
 import { profile } from "./profile.ts";
 import { records as recordsOf } from "./sql.ts";
 import { noObject, stage, type Staged } from "./stage.ts";
@@ -18,7 +18,8 @@ export async function look(databaseUrl: string, options: Options): Promise<Findi
     await begin(client, allowance.deadlineMs);
     return await find(client, options).finally(() => end(client, false));
   } catch (error) {
-    throw asEtlError(error, `Cannot look at ${options.draft.name}`);
+    const { code, message, hint, cause } = asEtlError(error, `Cannot look at ${options.draft.name}`);
+    throw new EtlError(code, inOptions(message), hint && inOptions(hint), { cause });
   }
 }
 

@@ -157,3 +157,11 @@ function nameIn(url: string): string {
   if (name) return name;
   throw new Error("no name stands in its URL: say --name");
 }
+
+/** A text about a feed as one about the command line: there is no row of it yet. */
+export function inOptions(text: string): string {
+  return text.replaceAll(
+    /\betl\.feeds\.(\w+)/g,
+    (_, column) => column === "url" ? "the URL" : `--${optionOf(column)}`,
+  );
+}
