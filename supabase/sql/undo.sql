@@ -19,9 +19,7 @@ declare
   own_run constant uuid := gen_random_uuid();
   began constant timestamptz := clock_timestamp();
   caller_time_zone constant text := current_setting('timezone');
-  step text;
-  done bigint := 0;
-  done_before bigint;
+  done bigint;
   waits_again bigint := 0;
   waits_on bigint;
 begin
@@ -30,14 +28,8 @@ begin
   feed.absent := 'delete';
   perform set_config('timezone', feed.time_zone, true);
   perform etl.find_undoable(feed, target, of_run);
-  -- A row that goes may have had another's value, or referred to it; one that comes back may be another's parent.
-  loop
-    done_before := done;
-    foreach step in array '{delete,update,insert}'::text[] loop
-      done := done + etl.undo_step(feed, target, of_run, own_run, step);
-    end loop;
-    exit when done = done_before;
-  end loop;
+  done := etl.undo_steps(feed, target, of_run, own_run);
+  done := done + etl.undo_circles(feed, target, of_run, own_run);
   perform set_config('timezone', caller_time_zone, true);
   if done > 0 then
     perform etl.enter_undo(feed, of_run, own_run, began);
@@ -182,7 +174,7 @@ declare
 begin
   perform etl.shape_table(
     'etl_undo',
-    '{etl$staged tid,etl$number bigint,etl$step text,etl$fate text,etl$reason text,etl$key jsonb}'::text[]
+    '{etl$staged tid,etl$number bigint,etl$step text,etl$fate text,etl$reason text,etl$rule text,etl$key jsonb}'::text[]
       || etl.key_columns(target)
   );
   execute etl.fill(
@@ -261,8 +253,8 @@ end
 $$;
 comment on function etl.find_undoable(etl.feeds, regclass, uuid) is
   'Fills etl_undo with what the run changed. etl$step: what is to be done to take it back, delete, update or insert;
-etl$fate: open, done, as before (nothing is to be done) or kept; etl$reason: why it is as it is. A row whose last change
-is an undo counts as what that has put back.';
+etl$fate: open, done, as before (nothing is to be done) or kept; etl$reason: why it is as it is; etl$rule: the key or
+index that says so. A row whose last change is an undo counts as what that has put back.';
 
 create or replace function etl.time_of_changes(of_feed text, of_run uuid)
 returns timestamptz
@@ -291,6 +283,98 @@ as $$
 $$;
 comment on function etl.typed_image(regclass, text, name[]) is
   'SQL text: these columns of an image that etl.image_of() made, with the types of the target.';
+
+create or replace function etl.undo_steps(feed etl.feeds, target regclass, of_run uuid, own_run uuid)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  step text;
+  done bigint := 0;
+  done_before bigint;
+begin
+  -- A row that goes may have had another's value, or referred to it; one that comes back may be another's parent.
+  loop
+    done_before := done;
+    foreach step in array '{delete,update,insert}'::text[] loop
+      done := done + etl.undo_step(feed, target, of_run, own_run, step);
+    end loop;
+    exit when done = done_before;
+  end loop;
+  return done;
+end
+$$;
+comment on function etl.undo_steps(etl.feeds, regclass, uuid, uuid) is
+  'Does what is still open in etl_undo, one step after the other, until no row more can be taken back; returns how many
+were.';
+
+create or replace function etl.undo_circles(feed etl.feeds, target regclass, of_run uuid, own_run uuid)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  repairs text[];
+  done bigint;
+begin
+  if (
+    select count(distinct u.etl$step) < 2
+    from pg_temp.etl_undo u
+    where u.etl$fate = 'open' and u.etl$rule in (
+      select k.conname from pg_catalog.pg_constraint k where k.conrelid = target and k.confrelid = target
+      union all
+      select i.name from etl.unique_indexes(target) i
+    )
+  ) then
+    return 0;
+  end if;
+  repairs := etl.lift_own_rules(target);
+  done := etl.undo_steps(feed, target, of_run, own_run);
+  perform etl.repair(repairs);
+  return done;
+-- The rules do not hold of what would be left, or cannot be lifted: all stays as it was.
+exception when integrity_constraint_violation or insufficient_privilege or dependent_objects_still_exist then
+  return 0;
+end
+$$;
+comment on function etl.undo_circles(etl.feeds, regclass, uuid, uuid) is
+  'Takes back rows that hold each other fast, as a new one and a changed one that refers to it and whose former value it
+has: while the rules between the table''s own rows are lifted, and only if they hold again of all that is left. Returns
+how many rows.';
+
+create or replace function etl.lift_own_rules(target regclass)
+returns text[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  -- What is not valid yet must hold all the same.
+  keys text[] := array(
+    select s.statement
+    from pg_catalog.pg_constraint k
+    cross join unnest(array[
+      format('alter table %s add constraint %I ', target, k.conname)
+        || regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', ''),
+      format('comment on constraint %I on %s is ', k.conname, target)
+        || quote_literal(obj_description(k.oid, 'pg_constraint'))
+    ]) with ordinality as s(statement, place)
+    where k.conrelid = target and k.confrelid = target and k.conparentid = 0 and s.statement is not null
+    order by k.conname, s.place
+  );
+  index regclass;
+  repairs text[] := '{}';
+begin
+  perform etl.drop_self_references(target);
+  for index in select i.index from etl.unique_indexes(target) i where not i.is_referenced loop
+    repairs := repairs || etl.drop_index(index);
+  end loop;
+  return repairs || keys;
+end
+$$;
+comment on function etl.lift_own_rules(regclass) is
+  'Drops the table''s foreign keys to itself, and its unique indexes and exclusion constraints but for the primary key
+and those that another table refers to; returns the statements that make them again. Raises as etl.drop_index() does.';
 
 create or replace function etl.undo_step(feed etl.feeds, target regclass, of_run uuid, own_run uuid, step text)
 returns bigint
@@ -329,7 +413,7 @@ begin
     end loop;
   end if;
   update pg_temp.etl_undo u
-  set etl$reason = regexp_replace(r.reason, '^is absent from the file, but ', '')
+  set etl$reason = regexp_replace(r.reason, '^is absent from the file, but ', ''), etl$rule = r.constraint_name
   from (select distinct on (etl$staged) * from pg_temp.etl_rejected) r
   where u.etl$staged = r.etl$staged;
   update pg_temp.etl_undo u
