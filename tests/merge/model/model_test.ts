@@ -22,6 +22,8 @@ const number = (name: string) => Number(Deno.env.get(name)) || undefined;
 const numRuns = number("CASES") ?? (Deno.env.get("CI") ? 500 : 100);
 const path = Deno.env.get("CASE_PATH");
 const shrinkMs = 20_000;
+/** A server keeps something of each table that was dropped, and is slower by a third after a thousand cases. */
+const casesPerDatabase = 100;
 
 /** What the model says there is. */
 interface World {
@@ -42,24 +44,29 @@ Deno.test("the loader does what the model does, and a second time nothing", asyn
   // Enough of shrinking, or the other lane has failed: what is left counts as right.
   const isOver = (seed: number) => failing && (failing.seed !== seed || Date.now() > failing.at + shrinkMs);
   const results = await Promise.all(lanes.map(async (seed) => {
-    await using db = await freshDatabase();
-    await prepare(db);
-    // One connection for all runs, as behind a pooler: what a run leaves in it, the next one meets.
-    await using client = await connect(db.url);
     await using web = serve({});
+    let place = await openPlace(), tried = 0;
     const property = fc.asyncProperty(cases, async (example) => {
       if (isOver(seed)) return;
-      await tryCase(db, client, web, example).catch((error) => {
+      if (++tried % casesPerDatabase === 0) {
+        await place[Symbol.asyncDispose]();
+        place = await openPlace();
+      }
+      await tryCase(place, web, example).catch((error) => {
         failing ??= { seed, at: Date.now() };
         throw error;
       });
     });
-    return await fc.check(property, {
-      numRuns: path ? 1 : Math.ceil(numRuns / lanes.length),
-      seed,
-      path,
-      endOnFailure: path !== undefined,
-    });
+    try {
+      return await fc.check(property, {
+        numRuns: path ? 1 : Math.ceil(numRuns / lanes.length),
+        seed,
+        path,
+        endOnFailure: path !== undefined,
+      });
+    } finally {
+      await place[Symbol.asyncDispose]();
+    }
   }));
   for (const { failed, seed, counterexamplePath, counterexample, errorInstance } of results) {
     if (!failed) continue;
@@ -91,18 +98,33 @@ Deno.test("the model knows what Postgres makes of each text", async () => {
   }
 });
 
+interface Place extends AsyncDisposable {
+  db: Database;
+  /** One connection for many runs, as behind a pooler: what a run leaves in it, the next one meets. */
+  client: Client;
+}
+
+async function openPlace(): Promise<Place> {
+  const db = await freshDatabase();
+  await prepare(db);
+  const client = await connect(db.url);
+  return {
+    db,
+    client,
+    [Symbol.asyncDispose]: async () => {
+      await client[Symbol.asyncDispose]();
+      await db[Symbol.asyncDispose]();
+    },
+  };
+}
+
 async function prepare(db: Database): Promise<void> {
   await db.query("set timezone to 'UTC'");
   await db.admin(extension);
   await db.query(types);
 }
 
-async function tryCase(
-  db: Database,
-  client: Client,
-  web: Web,
-  { tables, limit, history, runs }: Case,
-): Promise<void> {
+async function tryCase({ db, client }: Place, web: Web, { tables, limit, history, runs }: Case): Promise<void> {
   await db.query(`drop schema if exists cases cascade; create schema cases; ${tables.map(createTable).join("\n")}`);
   await db.query("delete from etl.feeds; delete from etl.changes");
   const definitions = "select indexdef from pg_indexes where schemaname = 'cases' order by indexname";

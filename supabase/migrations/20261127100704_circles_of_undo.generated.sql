@@ -370,6 +370,8 @@ declare
   index regclass;
   repairs text[] := '{}';
 begin
+  -- What still waits for the commit, as a trigger of the caller's transaction, would forbid it.
+  set constraints all immediate;
   perform etl.drop_self_references(target);
   for index in select i.index from etl.unique_indexes(target) i where not i.is_referenced loop
     repairs := repairs || etl.drop_index(index);
