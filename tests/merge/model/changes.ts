@@ -82,6 +82,17 @@ export function loadChanges(
   const isNoWorse = (newer: Tried, one: Tried) => mayHeal(newer.fault) || !mayHeal(one.fault);
   drop(({ at }, key) => good.some((record) => record.key === key && record.at > at));
   dropOlder(isNoWorse);
+  // What comes once more waits on as it did, unless it is behind another one of its key now: then it waits anew.
+  const isOld = new Set(old);
+  const renewed = new Set(waiting.filter((one) => {
+    const key = keyOfRecord(table, one.record);
+    return isOld.has(one) && key !== null &&
+      waiting.some((other) =>
+        keyOfRecord(table, other.record) === key && other.at < one.at &&
+        (!isOld.has(other) || order.get(other)! > order.get(one)!)
+      );
+  }));
+  for (const one of renewed) one.number = one.at;
 
   for (let goesOn = waiting.some((one) => one.at === 0 && isTried(one)); goesOn;) {
     goesOn = false;
@@ -105,11 +116,12 @@ export function loadChanges(
     }
   }
   if (waiting.filter(({ at }) => at > 0).length > limit * records.length) return refused;
+  const placeOf = (one: Tried) => isOld.has(one) && !renewed.has(one) ? 0 : one.at;
   const counted = waiting.filter((one) => one.at > 0 || isTried(one)).length;
   return {
     rows,
-    // What has come once more is as new as what has come beside it.
-    waiting: waiting.toSorted((a, b) => isNewer(a, b) ? 1 : -1).map(({ at: _, ...one }) => one),
+    waiting: waiting.toSorted((a, b) => placeOf(a) - placeOf(b) || order.get(a)! - order.get(b)!)
+      .map(({ at: _, ...one }) => one),
     counts: [read, inserted, updated, unchanged, duplicate, counted],
   };
 }
